@@ -1,0 +1,110 @@
+#include "core/base/srcu.h"
+
+#include <cassert>
+#include <iterator>
+#include <memory>
+
+namespace pmemd {
+
+Srcu::~Srcu() {
+  assert(readers_[0] == 0 && readers_[1] == 0);
+  assert(waiting_.empty() && next_.empty() && ready_.empty() && !running_);
+}
+
+Srcu::ReadSection& Srcu::ReadSection::operator=(ReadSection&& other) noexcept {
+  if (this != &other) {
+    close();
+    srcu_ = std::exchange(other.srcu_, nullptr);
+    slot_ = other.slot_;
+  }
+  return *this;
+}
+
+void Srcu::ReadSection::close() {
+  if (srcu_ != nullptr) std::exchange(srcu_, nullptr)->read_unlock(slot_);
+}
+
+Srcu::ReadSection Srcu::read_lock() {
+  MutexLock lock(mutex_);
+  ++readers_[current_];
+  return {this, current_};
+}
+
+void Srcu::read_unlock(unsigned slot) {
+  {
+    MutexLock lock(mutex_);
+    assert(readers_[slot] > 0);
+    if (--readers_[slot] != 0) return;
+    advance();
+    if (ready_.empty()) return;
+  }
+  run_ready();
+}
+
+// A grace period: new sections enter the other slot, and it ends when the old slot is empty.
+// `waiting_` belongs to the period under way. What is retired meanwhile goes to `next_`, since a
+// section of the current slot may be older than it; it needs a period of its own.
+void Srcu::advance() {
+  while (readers_[1 - current_] == 0) {
+    std::move(waiting_.begin(), waiting_.end(), std::back_inserter(ready_));
+    waiting_.clear();
+    if (next_.empty()) break;
+    current_ = 1 - current_;
+    waiting_.swap(next_);
+  }
+}
+
+void Srcu::run_ready() {
+  while (true) {
+    std::function<void()> callback;
+    {
+      MutexLock lock(mutex_);
+      if (running_ || ready_.empty()) return;
+      running_ = true;
+      callback = std::move(ready_.front());
+      ready_.pop_front();
+    }
+    callback();
+    callback = nullptr;
+    MutexLock lock(mutex_);
+    running_ = false;
+  }
+}
+
+void Srcu::retire(std::function<void()> callback) {
+  {
+    MutexLock lock(mutex_);
+    next_.push_back(std::move(callback));
+    advance();
+  }
+  run_ready();
+}
+
+Result<void> Srcu::synchronize(Deadline deadline) {
+  struct Waiter {
+    Mutex mutex;
+    CondVar done_cv;
+    bool done PMEMD_GUARDED_BY(mutex) = false;
+  };
+  // Shared: after a timeout the callback outlives this call.
+  auto waiter = std::make_shared<Waiter>();
+  retire([waiter] {
+    MutexLock lock(waiter->mutex);
+    waiter->done = true;
+    waiter->done_cv.notify_all();
+  });
+  MutexLock lock(waiter->mutex);
+  while (!waiter->done) {
+    if (!waiter->done_cv.wait_until(waiter->mutex, deadline) && !waiter->done) {
+      return fail(ETIMEDOUT, "requests in flight did not end before the deadline");
+    }
+  }
+  return {};
+}
+
+uint64_t Srcu::open_sections() const {
+  MutexLock lock(mutex_);
+  return readers_[0] + readers_[1];
+}
+
+}  // namespace pmemd

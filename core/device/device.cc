@@ -1,0 +1,137 @@
+#include "core/device/device.h"
+
+#include <fmt/format.h>
+
+#include <cassert>
+#include <utility>
+
+namespace pmemd {
+
+Device::Device(Pool& pool, PagemapRegistry& registry, const RegionRecord& region,
+               NamespaceRecord record)
+    : pool_(pool),
+      registry_(registry),
+      record_(std::move(record)),
+      pagemap_(record_.name(), is_fsdax() ? MemoryType::kFsDax : MemoryType::kGeneric,
+               phys_range(region)),
+      leases_(pagemap_.ref()) {}
+
+Device::~Device() { assert(state() == State::kDisabled); }
+
+PhysRange Device::phys_range(const RegionRecord& region) const {
+  return PhysRange::sized(region.base_address + record_.range.begin, record_.range.length());
+}
+
+// The section is opened first, the state is read second: whoever changes the state and then waits
+// for the sections knows that no request of the old state is left.
+Result<Device::Request> Device::begin(State last_allowed) {
+  Srcu::ReadSection section = srcu_.read_lock();
+  const State now = state();
+  if (now != State::kLive && now != last_allowed) return fail(gone_errno());
+  return Request(this, std::move(section));
+}
+
+Result<Device::Request> Device::begin_request() { return begin(State::kLive); }
+Result<Device::Request> Device::begin_writeback() { return begin(State::kDying); }
+
+Result<uint64_t> Device::add_handle(OpenHandle handle) {
+  MutexLock lock(mutex_);
+  if (state() != State::kLive) return fail(gone_errno());
+  handles_.emplace(next_handle_, handle);
+  return next_handle_++;
+}
+
+void Device::remove_handle(uint64_t id) {
+  MutexLock lock(mutex_);
+  if (handles_.erase(id) != 0 && handles_.empty()) handles_closed_cv_.notify_all();
+}
+
+uint64_t Device::handle_count() const {
+  MutexLock lock(mutex_);
+  return handles_.size();
+}
+
+bool Device::has_writer(uint64_t ino) const {
+  MutexLock lock(mutex_);
+  for (const auto& [id, handle] : handles_) {
+    if (handle.ino == ino && handle.writable) return true;
+  }
+  return false;
+}
+
+bool Device::wait_handles_closed(Deadline deadline) {
+  MutexLock lock(mutex_);
+  while (!handles_.empty()) {
+    if (!handles_closed_cv_.wait_until(mutex_, deadline)) return handles_.empty();
+  }
+  return true;
+}
+
+Result<void> Device::enable() {
+  if (state() != State::kDisabled) {
+    return fail(EBUSY, fmt::format("{}: already enabled", record_.name()));
+  }
+  PMEMD_ASSIGN(auto image, pool_.map_namespace(record_));
+  PMEMD_ASSIGN(const bool clean, pool_.is_clean(record_.serial));
+  PMEMD_TRY(pool_.set_clean(record_.serial, false));
+
+  std::unique_ptr<FileSystem> fs;
+  if (is_fsdax()) {
+    const FileSystem::Options options = {
+        .serial = record_.serial, .clean = clean, .data_offset = kNamespaceMetadataSize};
+    PMEMD_ASSIGN(fs, FileSystem::mount(pool_.database(), *image, srcu_, lookups_, options));
+  }
+  // Last, since it is what others can see; it is undone by itself on failure. What a failure
+  // leaves is a namespace that isn't marked clean: its free space is discarded the next time.
+  PMEMD_TRY(registry_.memremap_pages(pagemap_));
+  image_ = std::move(image);
+  fs_ = std::move(fs);
+  lost_writebacks_.store(0, std::memory_order_relaxed);
+  state_.store(State::kLive, std::memory_order_release);
+  return {};
+}
+
+Result<void> Device::kill(bool only_if_idle) {
+  MutexLock lock(mutex_);  // against add_handle(): idle and dying are decided together
+  if (state() != State::kLive) {
+    return fail(ENXIO, fmt::format("{}: not enabled", record_.name()));
+  }
+  if (only_if_idle && !handles_.empty()) {
+    return fail(EBUSY, fmt::format("{}: {} open files", record_.name(), handles_.size()));
+  }
+  state_.store(State::kDying, std::memory_order_release);
+  pagemap_.ref().kill();
+  return {};
+}
+
+void Device::resurrect() {
+  assert(state() == State::kDying);
+  pagemap_.ref().resurrect();
+  state_.store(State::kLive, std::memory_order_release);
+}
+
+void Device::stop_writeback() {
+  assert(state() == State::kDying);
+  state_.store(State::kDead, std::memory_order_release);
+}
+
+Result<void> Device::release(Deadline deadline) {
+  assert(state() == State::kDead);
+  PMEMD_TRY(wait_requests(deadline));
+  PMEMD_TRY(registry_.memunmap_pages(pagemap_, deadline));
+
+  Result<void> durable;
+  if (fs_) durable = fs_->flush_times();
+  if (durable) durable = image_->persist(0, image_->size_bytes());
+  fs_.reset();
+  image_.reset();
+  if (durable) durable = pool_.set_clean(record_.serial, true);
+  state_.store(State::kDisabled, std::memory_order_release);
+  if (!durable) {
+    return fail(durable.err(), fmt::format("{}: removed, but not everything could be written: {}",
+                                           record_.name(), durable.error().describe()));
+  }
+  return {};
+}
+
+}  // namespace pmemd

@@ -1,0 +1,145 @@
+// A namespace as a device: what requests go through, and what enable and removal act upon.
+//
+//   disabled ──enable()──▶ live ──kill()──▶ dying ──stop_writeback()──▶ dead ──release()──▶
+//   disabled
+//                            ▲────resurrect()──┘
+//
+// live: everything. dying: no new opens, reads or writes; the kernel's writeback of what was stored
+// before is still accepted, that is why nothing is lost. dead: the medium is gone.
+//
+// Invariants:
+//  1. A request that was admitted ends before the state it was admitted in is acted upon:
+//     wait_requests() after kill() and after stop_writeback().
+//  2. The image and the file system live from enable() until release(); a Request keeps them.
+//  3. release() drops them only when no request is in flight and the pagemap is drained.
+//  4. Lookup counts and open handles outlive a removal: the kernel still holds the inodes.
+//
+// Thread contract: requests and handles from any thread; enable(), kill() … release() from one
+// thread at a time (the owner serializes them with a lock of the operation).
+// Models: drivers/dax/super.c kill_dax(), dax_alive(), dax_read_lock() @v6.12; differs: `dying` is
+// a state between, since our page cache has to be flushed to the medium.
+#pragma once
+
+#include <sys/types.h>
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "core/base/error.h"
+#include "core/base/mutex.h"
+#include "core/base/srcu.h"
+#include "core/filesystem/filesystem.h"
+#include "core/pagemap/dev_pagemap.h"
+#include "core/pagemap/lease_table.h"
+#include "core/region/pool.h"
+#include "core/region/schema.h"
+
+namespace pmemd {
+
+struct OpenHandle {
+  uint64_t ino = 0;
+  pid_t pid = 0;  // who opened it; it may have been passed on since
+  bool writable = false;
+  std::chrono::system_clock::time_point since;
+};
+
+class Device {
+ public:
+  enum class State { kDisabled, kLive, kDying, kDead };
+
+  Device(Pool& pool, PagemapRegistry& registry, const RegionRecord& region, NamespaceRecord record);
+  ~Device();  // asserts: disabled
+  Device(const Device&) = delete;
+  Device& operator=(const Device&) = delete;
+
+  const NamespaceRecord& record() const { return record_; }
+  bool is_fsdax() const { return record_.mode == NamespaceMode::kFsDax; }
+  State state() const { return state_.load(std::memory_order_acquire); }
+  // What an operation gets when the device is gone: EIO (fsdax), ENXIO (devdax).
+  int gone_errno() const { return is_fsdax() ? EIO : ENXIO; }
+  uint64_t root_ino() const { return make_inode_number(record_.serial, kRootIndex); }
+
+  // --- requests
+
+  // A request that was admitted; keep it until the reply has left.
+  class Request {
+   public:
+    FileSystem& fs() const { return *device_->fs_; }  // fsdax
+    MappedImage& image() const { return *device_->image_; }
+    Device& device() const { return *device_; }
+
+   private:
+    friend class Device;
+    Request(Device* device, Srcu::ReadSection section)
+        : device_(device), section_(std::move(section)) {}
+    Device* device_;
+    Srcu::ReadSection section_;
+  };
+  Result<Request> begin_request();    // live; else gone_errno()
+  Result<Request> begin_writeback();  // live or dying; else gone_errno()
+
+  // --- open handles. The id goes to the kernel; 0 is none. gone_errno() unless live.
+  Result<uint64_t> add_handle(OpenHandle handle) PMEMD_EXCLUDES(mutex_);
+  void remove_handle(uint64_t id) PMEMD_EXCLUDES(mutex_);  // unknown ids are ignored
+  uint64_t handle_count() const PMEMD_EXCLUDES(mutex_);
+  bool has_writer(uint64_t ino) const PMEMD_EXCLUDES(mutex_);
+  // Waits until no handle is open; false when the deadline passed first.
+  [[nodiscard]] bool wait_handles_closed(Deadline deadline) PMEMD_EXCLUDES(mutex_);
+
+  // A writeback that the kernel wanted and that failed: what a mapping stored is lost.
+  void count_lost_writeback() { lost_writebacks_.fetch_add(1, std::memory_order_relaxed); }
+  uint64_t lost_writebacks() const { return lost_writebacks_.load(std::memory_order_relaxed); }
+
+  LeaseTable& leases() { return leases_; }
+  LookupCounts& lookups() { return lookups_; }
+
+  // --- enable and removal
+
+  // EBUSY: not disabled. EIO: the namespace doesn't hold together. ENOMEM: its range belongs to
+  // another pagemap. After a failure everything is as before.
+  Result<void> enable() PMEMD_EXCLUDES(mutex_);
+
+  // live → dying. EBUSY: `only_if_idle`, and a handle is open. ENXIO: not live.
+  Result<void> kill(bool only_if_idle) PMEMD_EXCLUDES(mutex_);
+  void resurrect();       // dying → live, before anything was revoked
+  void stop_writeback();  // dying → dead
+  // Every request admitted before the call has ended. ETIMEDOUT.
+  Result<void> wait_requests(Deadline deadline) { return srcu_.synchronize(deadline); }
+  uint64_t requests_in_flight() const { return srcu_.open_sections(); }
+  // dead → disabled: waits for requests and references, makes everything durable, unmaps the
+  // image, leaves the registry. ETIMEDOUT: still dead, call again. Other errors (what could not be
+  // made durable) are returned after the release.
+  Result<void> release(Deadline deadline);
+
+ private:
+  Result<Request> begin(State last_allowed);
+  PhysRange phys_range(const RegionRecord& region) const;
+
+  Pool& pool_;
+  PagemapRegistry& registry_;
+  const NamespaceRecord record_;
+
+  // Own locking.
+  std::atomic<State> state_ = State::kDisabled;
+  std::atomic<uint64_t> lost_writebacks_ = 0;  // since enable()
+  Srcu srcu_;
+  DevPagemap pagemap_;
+  LeaseTable leases_;
+  LookupCounts lookups_;
+
+  // Constant from enable() to release().
+  std::unique_ptr<MappedImage> image_;
+  std::unique_ptr<FileSystem> fs_;
+
+  mutable Mutex mutex_;
+  CondVar handles_closed_cv_;
+  std::map<uint64_t, OpenHandle> handles_ PMEMD_GUARDED_BY(mutex_);
+  uint64_t next_handle_ PMEMD_GUARDED_BY(mutex_) = 1;
+};
+
+}  // namespace pmemd

@@ -1,0 +1,56 @@
+// Events: what happened to a range, in one shape for every subscriber.
+//
+// Thread contract: EventBus: any thread. The sink is called without a lock held, in the order of
+// `seq`, one call at a time, and must not block: it hands the event on to a thread of its own.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "core/base/mutex.h"
+#include "core/range/range.h"
+
+namespace pmemd {
+
+enum class EventKind { kPreRemove, kRemoved, kEnabled, kCreated, kDestroyed };
+std::string_view to_string(EventKind kind);  // "pre-remove", "removed", …
+
+// A file's part of an event, in the file's coordinates.
+struct EventFile {
+  std::string path;  // from the mount's root
+  FileRange range;
+};
+
+struct Event {
+  uint64_t seq = 0;  // from 1, without gaps; given by the bus
+  std::chrono::system_clock::time_point time;
+  EventKind kind = EventKind::kEnabled;
+  std::string name_of_namespace;
+  DataRange range;  // in the namespace's data area
+  std::optional<EventFile> file;
+};
+
+class EventBus {
+ public:
+  using Sink = std::function<void(const Event&)>;
+
+  // Before the first publish().
+  void set_sink(Sink sink) { sink_ = std::move(sink); }
+  void publish(EventKind kind, std::string name_of_namespace, DataRange range,
+               std::optional<EventFile> file = std::nullopt) PMEMD_EXCLUDES(mutex_);
+  uint64_t published() const PMEMD_EXCLUDES(mutex_);
+
+ private:
+  Sink sink_;
+  mutable Mutex mutex_;
+  uint64_t next_seq_ PMEMD_GUARDED_BY(mutex_) = 1;
+  std::deque<Event> queue_ PMEMD_GUARDED_BY(mutex_);
+  bool delivering_ PMEMD_GUARDED_BY(mutex_) = false;
+};
+
+}  // namespace pmemd

@@ -1,0 +1,89 @@
+#include "core/pagemap/lease_table.h"
+
+#include <cassert>
+
+namespace pmemd {
+
+LeaseTable::~LeaseTable() { assert(lent_.empty()); }
+
+bool LeaseTable::lend(uint64_t ino, FileRange range) {
+  if (range.empty()) return true;
+  PercpuRef::Ref spare = ref_.tryget();  // for the range that this may add
+  if (!spare) return false;
+  uint64_t merged = 0;
+  {
+    MutexLock lock(mutex_);
+    auto& set = lent_[ino];
+    if (set.contains(range)) return true;  // warm path: nothing changes
+    const uint64_t count_before = set.count();
+    const uint64_t bytes_before = set.bytes();
+    set.insert(range);
+    totals_.bytes += set.bytes() - bytes_before;
+    totals_.ranges += set.count();
+    totals_.ranges -= count_before;
+    if (set.count() > count_before)
+      spare.release();  // now the range's own
+    else
+      merged = count_before - set.count();
+  }
+  put_references(merged);
+  return true;
+}
+
+void LeaseTable::give_back(uint64_t ino, FileRange range) {
+  uint64_t dropped = 0;
+  {
+    MutexLock lock(mutex_);
+    const auto it = lent_.find(ino);
+    if (it == lent_.end()) return;
+    const uint64_t count_before = it->second.count();
+    const uint64_t bytes_before = it->second.bytes();
+    // A cut in the middle makes two of one; the reference for the second can always be had, since
+    // the first holds one.
+    it->second.erase(range);
+    const uint64_t count_after = it->second.count();
+    totals_.bytes -= bytes_before - it->second.bytes();
+    totals_.ranges += count_after;
+    totals_.ranges -= count_before;
+    for (uint64_t n = count_before; n < count_after; ++n) ref_.tryget().release();
+    if (count_after < count_before) dropped = count_before - count_after;
+    if (it->second.empty()) lent_.erase(it);
+  }
+  put_references(dropped);
+}
+
+void LeaseTable::give_back_all() {
+  uint64_t dropped = 0;
+  {
+    MutexLock lock(mutex_);
+    dropped = totals_.ranges;
+    totals_ = {};
+    lent_.clear();
+  }
+  put_references(dropped);
+}
+
+std::vector<uint64_t> LeaseTable::inodes() const {
+  MutexLock lock(mutex_);
+  std::vector<uint64_t> found;
+  found.reserve(lent_.size());
+  for (const auto& [ino, set] : lent_) found.push_back(ino);
+  return found;
+}
+
+std::vector<FileRange> LeaseTable::ranges(uint64_t ino) const {
+  MutexLock lock(mutex_);
+  const auto it = lent_.find(ino);
+  return it == lent_.end() ? std::vector<FileRange>() : it->second.ranges();
+}
+
+LeaseTable::Totals LeaseTable::totals() const {
+  MutexLock lock(mutex_);
+  return totals_;
+}
+
+void LeaseTable::put_references(uint64_t count) {
+  for (; count > 0; --count) ref_.put();
+}
+
+}  // namespace pmemd

@@ -1,0 +1,56 @@
+// What the kernel's page cache was lent, by inode and file range.
+//
+// A READ that is answered and a buffered write that is accepted leave pages in the page cache; a
+// mapping may reach them until the kernel is told to drop them. So each such range is a lease, and
+// each distinct range (adjacent ones merge) holds one reference of the pagemap. The kernel drops
+// clean pages without a word, so leases are an upper bound of what it holds.
+//
+// Invariants:
+//  1. References held = number of distinct ranges. Memory grows with them, not with pages.
+//  2. A lease is there before the reply that lends leaves.
+//
+// Thread contract: any thread. lend() wants the caller to be inside a request that was admitted
+// (so that the pagemap can't be drained meanwhile).
+#pragma once
+
+#include <cstdint>
+#include <unordered_map>
+#include <vector>
+
+#include "core/base/mutex.h"
+#include "core/pagemap/percpu_ref.h"
+#include "core/range/range_set.h"
+
+namespace pmemd {
+
+class LeaseTable {
+ public:
+  explicit LeaseTable(PercpuRef& ref) : ref_(ref) {}
+  LeaseTable(const LeaseTable&) = delete;
+  LeaseTable& operator=(const LeaseTable&) = delete;
+  ~LeaseTable();  // asserts: everything was given back
+
+  // False, and nothing lent, when the pagemap is dead and drained.
+  [[nodiscard]] bool lend(uint64_t ino, FileRange range) PMEMD_EXCLUDES(mutex_);
+  void give_back(uint64_t ino, FileRange range) PMEMD_EXCLUDES(mutex_);
+  void give_back_all() PMEMD_EXCLUDES(mutex_);
+
+  std::vector<uint64_t> inodes() const PMEMD_EXCLUDES(mutex_);
+  std::vector<FileRange> ranges(uint64_t ino) const PMEMD_EXCLUDES(mutex_);
+
+  struct Totals {
+    uint64_t ranges = 0;
+    uint64_t bytes = 0;
+  };
+  Totals totals() const PMEMD_EXCLUDES(mutex_);
+
+ private:
+  void put_references(uint64_t count);
+
+  PercpuRef& ref_;
+  mutable Mutex mutex_;
+  std::unordered_map<uint64_t, RangeSet<FileSpace>> lent_ PMEMD_GUARDED_BY(mutex_);
+  Totals totals_ PMEMD_GUARDED_BY(mutex_);
+};
+
+}  // namespace pmemd

@@ -1,0 +1,57 @@
+// Who holds files of a mount: mappings and open files of all processes, from /proc.
+//
+// FUSE tells nobody who maps; /proc does, forked children included, and its pagemap proves which
+// pages are present. What the caller may not look at (another user's process, without privilege)
+// is not found.
+//
+// Thread contract: any thread, but not one that serves the mount's requests (a path that /proc
+// resolves may ask the mount).
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "core/base/error.h"
+#include "core/range/range.h"
+
+namespace pmemd {
+
+struct Mapping {
+  uint64_t ino = 0;
+  std::string path;            // as the process sees it, from the mount's root: "/pmem0/a"
+  FileRange range;             // what of the file is mapped
+  AddressRange addresses;      // where
+  bool is_private = false;     // MAP_PRIVATE
+  uint64_t pages_present = 0;  // of the file's own pages (private copies don't count)
+};
+
+struct OpenFile {
+  uint64_t ino = 0;
+  std::string path;
+  int fd = -1;
+};
+
+struct Holder {
+  pid_t pid = 0;
+  uid_t uid = 0;
+  std::string comm;
+  std::vector<Mapping> mappings = {};
+  std::vector<OpenFile> open_files = {};
+};
+
+// Looks at every process but this one. `device` is the mount's st_dev; `wanted` picks inodes.
+// `mount_point` is cut from the front of paths. Counts no pages.
+std::vector<Holder> find_holders(dev_t device, const std::string& mount_point,
+                                 const std::function<bool(uint64_t ino)>& wanted);
+
+// How many pages of the mapping are present and belong to the file, looking only at the parts that
+// lie in `parts` (the file ranges which can be resident: what the kernel was lent). 0 when the
+// process is gone. EACCES, EPERM: not ours to look at.
+Result<uint64_t> count_present_pages(pid_t pid, const Mapping& mapping,
+                                     const std::vector<FileRange>& parts);
+
+}  // namespace pmemd

@@ -1,0 +1,95 @@
+// Forced removal: takes devices away from everybody who maps them.
+//
+//   kill → notify → flush → revoke → report → drain → release
+//
+// kill: no new opens, reads, writes. notify: the event `pre-remove`; with a grace time, waits for
+// the holders to let go. flush: what mappings stored goes to the medium (not with surprise).
+// revoke: one ranged inval an inode; then the page tables of the mappers are looked at: no page of
+// it may be left. report: who was hit. drain: requests in flight and references, with a deadline.
+// release: everything durable, the image unmapped, the range free.
+//
+// Invariants:
+//  1. Killed first, revoked second: a page whose READ is in flight is locked, and the inval waits
+//     for it and drops it.
+//  2. A stored byte is on the medium before its page is dropped, unless surprise.
+//  3. After a failure at any step the device is dead or disabled, never half alive; removing again
+//     goes on, and enabling works after that.
+//
+// Thread contract: remove_devices() from any thread that serves no requests; one call at a time
+// for a device.
+// Models: drivers/nvdimm/pmem.c nd_pmem_remove(), drivers/dax/super.c kill_dax(),
+// fs/xfs/xfs_notify_failure.c xfs_dax_notify_failure() (pre-remove) @v6.12; differs: stale reads
+// are revoked too, at once and verified, and the wait for references ends in a report.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "core/base/error.h"
+#include "core/device/device.h"
+#include "core/failure/event.h"
+#include "core/removal/holders.h"
+
+namespace pmemd {
+
+// What the daemon does in the kernel's direction. Never called from a thread that serves requests.
+class KernelPort {
+ public:
+  virtual ~KernelPort() = default;
+  // Writes a file's dirty pages back, in bulk; their WRITEs are answered meanwhile. False when that
+  // can't be had for this file: the inval launders page by page then. What could not be written
+  // shows in Device::lost_writebacks().
+  virtual bool flush(uint64_t ino, FileRange range) = 0;
+  // Unmaps the range from every process and drops its pages. ENOENT: the kernel doesn't know it.
+  virtual Result<void> inval(uint64_t ino, FileRange range) = 0;
+  // Takes a device's name out of the mount's root, or shows it again.
+  virtual void hide(const Device& device) = 0;
+  virtual void show(const Device& device) = 0;
+  // The processes that hold inodes of these devices.
+  virtual std::vector<Holder> holders(const std::vector<Device*>& devices) = 0;
+};
+
+struct RemovalOptions {
+  bool force = false;     // also when it is busy
+  bool surprise = false;  // no flush: stores that were never written back are lost
+  bool dry_run = false;   // report only
+  bool kill = false;      // SIGKILL for the mappers, in the end
+  std::chrono::milliseconds grace{0};
+  std::chrono::milliseconds drain_timeout{10'000};
+};
+
+struct RemovalStep {
+  std::string name;
+  std::chrono::microseconds duration{0};
+};
+
+struct RemovalReport {
+  std::string name_of_namespace;
+  bool dry_run = false;
+  bool surprise = false;
+  bool disabled = false;
+  std::vector<Holder> holders = {};  // pages_present: at the time of the revocation
+  std::vector<pid_t> killed = {};
+  uint64_t lent_ranges = 0;
+  uint64_t lent_bytes = 0;
+  uint64_t files_flushed = 0;
+  uint64_t files_revoked = 0;
+  uint64_t pages_left = 0;       // still mapped after the revocation: 0, or something is wrong
+  uint64_t lost_writebacks = 0;  // pages' WRITEs that failed: host disk full, or surprise
+  uint64_t requests_left = 0;    // in flight at the deadline
+  std::vector<RemovalStep> steps = {};
+};
+
+struct RemovalOutcome {
+  std::vector<RemovalReport> reports;  // one a device, in order
+  Result<void> result;                 // EBUSY: holders in the reports; ETIMEDOUT: what is left too
+};
+
+// Removes the devices that are enabled among `devices`: all, or (without force, when one is busy)
+// none. ENXIO: none of them is enabled.
+RemovalOutcome remove_devices(const std::vector<Device*>& devices, const RemovalOptions& options,
+                              KernelPort& kernel, EventBus& events);
+
+}  // namespace pmemd
