@@ -11,7 +11,7 @@
 #include <fstream>
 #include <thread>
 
-#include "tests/unit/region/temporary_directory.h"
+#include "tests/unit/temporary_directory.h"
 
 namespace pmemd {
 namespace {

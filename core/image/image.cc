@@ -1,0 +1,232 @@
+#include "core/image/image.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <libpmem2.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cassert>
+#include <cstring>
+#include <utility>
+#include <vector>
+
+#include "core/base/units.h"
+#include "core/image/sigbus_guard.h"
+
+namespace pmemd {
+namespace {
+
+constexpr uint64_t kReadChunk = 256 * kKiB;
+
+// The stores of a write become durable with persist(), not one by one: without NOFLUSH libpmem2
+// calls msync after each of them on a page cache.
+constexpr unsigned kNoFlush = PMEM2_F_MEM_NOFLUSH;
+
+int retry_fallocate(int fd, int mode, uint64_t offset, uint64_t length) {
+  int result;
+  do {
+    result = ::fallocate(fd, mode, static_cast<off_t>(offset), static_cast<off_t>(length));
+  } while (result != 0 && errno == EINTR);
+  return result;
+}
+
+std::unexpected<Error> pmem2_fail(const std::string& path, int code) {
+  // Codes of libpmem2's own (that we asked for what this file can't do) begin at PMEM2_E_UNKNOWN.
+  const int err = code <= PMEM2_E_UNKNOWN ? EINVAL : -code;
+  return fail(err, path + ": cannot be mapped: " + pmem2_errormsg());
+}
+
+// Sizes and allocates a new image. errno is set on failure.
+Result<void> fill(int fd, const std::string& path, uint64_t size, Reservation reservation) {
+  if (::ftruncate(fd, static_cast<off_t>(size)) != 0) {
+    return fail_errno(fmt::format("{}: {}", path, format_size(size)));
+  }
+  if (reservation == Reservation::kReserved && retry_fallocate(fd, 0, 0, size) != 0) {
+    return fail_errno(fmt::format("{}: {} can't be reserved", path, format_size(size)),
+                      "make it smaller, or sparse");
+  }
+  if (::fsync(fd) != 0) return fail_errno(path);
+  return {};
+}
+
+}  // namespace
+
+// --- ImageFile
+
+ImageFile::ImageFile(UniqueFd fd, std::string path, uint64_t size_bytes, Reservation reservation)
+    : fd_(std::move(fd)),
+      path_(std::move(path)),
+      size_bytes_(size_bytes),
+      reservation_(reservation) {}
+
+Result<ImageFile> ImageFile::create(const std::string& path, uint64_t size,
+                                    Reservation reservation) {
+  UniqueFd fd(::open(path.c_str(), O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC, 0660));
+  if (!fd) return fail_errno(path);
+  if (auto filled = fill(fd.get(), path, size, reservation); !filled) {
+    ::unlink(path.c_str());
+    return std::unexpected(std::move(filled).error());
+  }
+  return ImageFile(std::move(fd), path, size, reservation);
+}
+
+Result<ImageFile> ImageFile::open(const std::string& path, uint64_t size, Reservation reservation) {
+  // NONBLOCK: a FIFO in its place must not block us.
+  UniqueFd fd(::open(path.c_str(), O_RDWR | O_CLOEXEC | O_NONBLOCK));
+  struct stat status = {};
+  if (!fd || ::fstat(fd.get(), &status) != 0) return fail_errno(path);
+  if (!S_ISREG(status.st_mode)) return fail(EIO, path + ": not a regular file");
+  if (static_cast<uint64_t>(status.st_size) < size) {
+    return fail(
+        EIO,
+        fmt::format("{}: is {} bytes long, the pool has recorded {}", path, status.st_size, size),
+        "restore it from a backup");
+  }
+  return ImageFile(std::move(fd), path, size, reservation);
+}
+
+Result<std::unique_ptr<MappedImage>> ImageFile::map(RegionRange range) const {
+  assert(!range.empty() && range.end <= size_bytes_);
+  assert(is_aligned(range.begin, kSubsectionSize) && is_aligned(range.end, kSubsectionSize));
+  UniqueFd fd(::fcntl(fd_.get(), F_DUPFD_CLOEXEC, 0));
+  if (!fd) return fail_errno(path_);
+
+  pmem2_config* config = nullptr;
+  pmem2_source* source = nullptr;
+  pmem2_map* map = nullptr;
+  int code = pmem2_config_new(&config);
+  if (code == 0) {
+    code = pmem2_config_set_required_store_granularity(config, PMEM2_GRANULARITY_PAGE);
+  }
+  if (code == 0) code = pmem2_config_set_offset(config, range.begin);
+  if (code == 0) code = pmem2_config_set_length(config, range.length());
+  if (code == 0) code = pmem2_config_set_sharing(config, PMEM2_SHARED);
+  if (code == 0) code = pmem2_source_from_fd(&source, fd.get());
+  if (code == 0) code = pmem2_map_new(&map, config, source);
+  auto failure = code == 0 ? std::unexpected<Error>(Error{}) : pmem2_fail(path_, code);
+  pmem2_source_delete(&source);
+  pmem2_config_delete(&config);
+  if (code != 0) return failure;
+  return std::unique_ptr<MappedImage>(new MappedImage(std::move(fd), map, range, reservation_));
+}
+
+// --- MappedImage
+
+MappedImage::MappedImage(UniqueFd fd, pmem2_map* map, RegionRange range, Reservation reservation)
+    : fd_(std::move(fd)),
+      map_(map),
+      base_(static_cast<std::byte*>(pmem2_map_get_address(map))),
+      memcpy_(pmem2_get_memcpy_fn(map)),
+      memset_(pmem2_get_memset_fn(map)),
+      persist_(pmem2_get_persist_fn(map)),
+      is_page_cache_(pmem2_map_get_store_granularity(map) == PMEM2_GRANULARITY_PAGE),
+      file_offset_(range.begin),
+      size_bytes_(range.length()),
+      reservation_(reservation) {}
+
+MappedImage::~MappedImage() { pmem2_map_delete(&map_); }
+
+std::byte* MappedImage::at(uint64_t offset, uint64_t length) const {
+  assert(offset <= size_bytes_ && length <= size_bytes_ - offset);
+  return base_ + offset;
+}
+
+Result<void> MappedImage::read(uint64_t offset, std::span<std::byte> to) const {
+  const std::byte* const from = at(offset, to.size());
+  if (to.empty()) return {};
+  if (!guarded(from, to.size(), [&] { std::memcpy(to.data(), from, to.size()); })) {
+    return fail(EIO);
+  }
+  return {};
+}
+
+Result<void> MappedImage::write(uint64_t offset, std::span<const std::byte> from) {
+  std::byte* const to = at(offset, from.size());
+  if (from.empty()) return {};
+  if (!guarded(to, from.size(), [&] { memcpy_(to, from.data(), from.size(), kNoFlush); })) {
+    return fail(EIO);
+  }
+  return {};
+}
+
+Result<void> MappedImage::zero(uint64_t offset, uint64_t length) {
+  std::byte* const to = at(offset, length);
+  if (length == 0) return {};
+  if (!guarded(to, length, [&] { memset_(to, 0, length, kNoFlush); })) return fail(EIO);
+  return {};
+}
+
+iovec MappedImage::view(uint64_t offset, uint64_t length) const {
+  return {at(offset, length), length};
+}
+
+// On a page cache msync is called here: libpmem2's persist does the same, but aborts the process
+// when it fails, since it returns nothing.
+Result<void> MappedImage::persist(uint64_t offset, uint64_t length) {
+  std::byte* const begin = at(offset, length);
+  if (length == 0) return {};
+  if (is_page_cache_) {
+    const uint64_t before = offset % kPageSize;  // the mapping itself is page-aligned
+    if (::msync(begin - before, length + before, MS_SYNC) != 0) return fail(EIO);
+    return {};
+  }
+  if (!guarded(begin, length, [&] { persist_(begin, length); })) return fail(EIO);
+  return {};
+}
+
+Result<void> MappedImage::allocate(uint64_t offset, uint64_t length) {
+  if (reservation_ == Reservation::kReserved) return {};
+  assert(is_aligned(offset, kPageSize) && is_aligned(length, kPageSize));
+  at(offset, length);
+  if (length == 0) return {};
+  const int result = retry_fallocate(fd_.get(), FALLOC_FL_KEEP_SIZE, file_offset_ + offset, length);
+  // A host that can't allocate ahead does it with the stores; where it fails they are EIO.
+  if (result != 0 && errno != EOPNOTSUPP) return fail(errno);
+  return {};
+}
+
+Result<void> MappedImage::discard(uint64_t offset, uint64_t length) {
+  assert(is_aligned(offset, kPageSize) && is_aligned(length, kPageSize));
+  at(offset, length);
+  if (length == 0) return {};
+  const int mode =
+      reservation_ == Reservation::kSparse ? FALLOC_FL_PUNCH_HOLE : FALLOC_FL_ZERO_RANGE;
+  const int result =
+      retry_fallocate(fd_.get(), mode | FALLOC_FL_KEEP_SIZE, file_offset_ + offset, length);
+  if (result == 0) return {};
+  if (errno != EOPNOTSUPP) return fail(errno);
+  // To store zeros rather than to punch and allocate again: nobody else can take the blocks
+  // between.
+  return zero(offset, length);
+}
+
+Result<bool> MappedImage::is_zero(uint64_t offset, uint64_t length) const {
+  at(offset, length);
+  std::vector<std::byte> buffer(std::min(length, kReadChunk));
+  const uint64_t end = offset + length;
+  while (offset < end) {
+    // The file's position is shared with other threads; nothing here reads it.
+    const off_t data = ::lseek(fd_.get(), static_cast<off_t>(file_offset_ + offset), SEEK_DATA);
+    if (data < 0 && errno == ENXIO) return true;  // only a hole from here on
+    if (data < 0) return fail(errno);
+    offset = std::max(offset, static_cast<uint64_t>(data) - file_offset_);
+    if (offset >= end) return true;
+    const off_t hole = ::lseek(fd_.get(), data, SEEK_HOLE);
+    if (hole < 0) return fail(errno);
+    const uint64_t data_end = std::min(end, static_cast<uint64_t>(hole) - file_offset_);
+    while (offset < data_end) {
+      const std::span part(buffer.data(), std::min(data_end - offset, kReadChunk));
+      PMEMD_TRY(read(offset, part));
+      if (std::ranges::any_of(part, [](std::byte byte) { return byte != std::byte{0}; })) {
+        return false;
+      }
+      offset += part.size();
+    }
+  }
+  return true;
+}
+
+}  // namespace pmemd

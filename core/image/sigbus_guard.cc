@@ -1,0 +1,81 @@
+#include "core/image/sigbus_guard.h"
+
+#include <setjmp.h>
+#include <signal.h>
+
+#include <atomic>
+#include <cassert>
+#include <cstdint>
+
+namespace pmemd {
+namespace {
+
+struct Guard {
+  uintptr_t begin;
+  uintptr_t end;
+  sigjmp_buf fault;
+};
+
+constinit thread_local Guard* current_guard = nullptr;
+
+struct sigaction previous_action;
+
+// Hands the signal to whom it would have gone to.
+void chain(int signo, siginfo_t* info, void* context) {
+  if ((previous_action.sa_flags & SA_SIGINFO) != 0) {
+    previous_action.sa_sigaction(signo, info, context);
+  } else if (previous_action.sa_handler != SIG_DFL && previous_action.sa_handler != SIG_IGN) {
+    previous_action.sa_handler(signo);
+  } else {
+    // A fault comes again on return, and a signal that was sent is sent again; then it acts.
+    ::signal(signo, previous_action.sa_handler);
+    if (info->si_code <= 0) ::raise(signo);
+  }
+}
+
+void on_sigbus(int signo, siginfo_t* info, void* context) {
+  Guard* const guard = current_guard;
+  const auto address = reinterpret_cast<uintptr_t>(info->si_addr);
+  // si_code > 0: the kernel reports a fault; otherwise a process sent it, and si_addr means
+  // nothing.
+  if (guard != nullptr && info->si_code > 0 && address >= guard->begin && address < guard->end) {
+    siglongjmp(guard->fault, 1);
+  }
+  chain(signo, info, context);
+}
+
+bool install() {
+  struct sigaction action = {};
+  action.sa_sigaction = on_sigbus;
+  sigemptyset(&action.sa_mask);
+  // NODEFER: SIGBUS is not blocked in the handler, so that leaving it by a jump needs no change of
+  // the mask, and sigsetjmp no system call to save it. ONSTACK: as a chained handler may want it.
+  action.sa_flags = SA_SIGINFO | SA_NODEFER | SA_ONSTACK;
+  const int error = ::sigaction(SIGBUS, &action, &previous_action);
+  assert(error == 0);
+  return error == 0;
+}
+
+}  // namespace
+
+bool run_guarded(const void* begin, size_t length, void (*access)(void*), void* context) {
+  static const bool installed = install();
+  (void)installed;
+  assert(current_guard == nullptr);
+
+  Guard guard;
+  guard.begin = reinterpret_cast<uintptr_t>(begin);
+  guard.end = guard.begin + length;
+  if (sigsetjmp(guard.fault, 0) != 0) {
+    current_guard = nullptr;
+    return false;
+  }
+  current_guard = &guard;
+  std::atomic_signal_fence(std::memory_order_seq_cst);  // the handler sees it before the access
+  access(context);
+  std::atomic_signal_fence(std::memory_order_seq_cst);
+  current_guard = nullptr;
+  return true;
+}
+
+}  // namespace pmemd
