@@ -1,0 +1,67 @@
+// What can be called: the methods of org.pmemd and org.varlink.service, their parameters, and who
+// may call them.
+//
+// The interface files beside this one say the same to clients, with the replies; a test holds the
+// two together.
+//
+// Thread contract: constants and pure functions.
+#pragma once
+
+#include <expected>
+#include <optional>
+#include <span>
+#include <string_view>
+
+#include "core/control/varlink.h"
+
+namespace pmemd {
+
+inline constexpr std::string_view kInterface = "org.pmemd";
+inline constexpr std::string_view kServiceInterface = "org.varlink.service";
+
+inline constexpr size_t kMaxTextBytes = 4096;  // of one string parameter
+
+enum class Access {
+  kAnyone,  // everybody who can connect: it changes nothing
+  kOwner,   // root, the daemon's own user, members of the socket's group
+};
+
+enum class ParameterType {
+  kBool,
+  kInt,   // never negative: each of ours is a size or a time
+  kText,  // at most kMaxTextBytes, without NUL
+};
+
+struct Parameter {
+  std::string_view name;
+  ParameterType type;
+  bool optional = false;
+};
+
+struct Method {
+  std::string_view interface;
+  std::string_view name;
+  Access access;
+  bool streams;  // must be called with "more"
+  std::span<const Parameter> parameters;
+};
+
+std::span<const Method> methods();
+
+// The method that a call names; else InterfaceNotFound or MethodNotFound.
+std::expected<const Method*, VarlinkError> find_method(const Call& call);
+
+// Whether the parameters are what the method takes: each known, of its type, none missing. Else
+// InvalidParameter with the first wrong one's name. Also ExpectedMore, for a method that streams.
+std::optional<VarlinkError> check_parameters(const Method& method, const Call& call);
+
+// The answer to a call of org.varlink.service that check_parameters() accepted.
+std::expected<Json, VarlinkError> answer_service_call(const Call& call);
+
+// The text of an interface file; empty for an unknown one.
+std::string_view interface_description(std::string_view interface);
+
+VarlinkError method_not_implemented(const Call& call);
+VarlinkError permission_denied();
+
+}  // namespace pmemd

@@ -1,0 +1,366 @@
+#include "daemon/control_server.h"
+
+#include <fmt/format.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <systemd/sd-event.h>
+#include <unistd.h>
+
+#include <cassert>
+#include <cstring>
+#include <utility>
+
+#include "core/control/interface.h"
+
+namespace pmemd {
+
+namespace {
+
+using State = ControlConnection::State;
+
+constexpr int kAcceptsAtOnce = 32;  // then other sources get their turn
+constexpr uint64_t kAcceptRetryUs = 100'000;
+
+bool has_handler(const Method& method) { return method.interface == kInterface && !method.streams; }
+
+bool is_known(const std::string& name) {
+  for (const Method& method : methods()) {
+    if (has_handler(method) && method.name == name) return true;
+  }
+  return false;
+}
+
+std::string encode_result(HandlerResult result) {
+  if (!result) return encode(failed(result.error().error, result.error().details));
+  return encode(Reply{result->is_null() ? Json::object() : *std::move(result), false, {}});
+}
+
+}  // namespace
+
+void ControlServer::SourceDeleter::operator()(sd_event_source* source) const {
+  sd_event_source_disable_unref(source);
+}
+
+ControlServer::Client::Client(ControlServer* owner, uint64_t number, UniqueFd fd, Peer peer)
+    : server(owner),
+      id(number),
+      connection(std::move(fd), std::move(peer), owner->options_.limits.queued_events) {}
+
+Result<std::unique_ptr<ControlServer>> ControlServer::start(sd_event* event, ControlOptions options,
+                                                            Handlers handlers) {
+  for ([[maybe_unused]] const auto& [name, handler] : handlers) assert(is_known(name));
+  PMEMD_ASSIGN(auto socket, ControlSocket::listen(options.path, options.group, options.mode));
+  PMEMD_ASSIGN(auto workers,
+               ControlWorkers::start(options.limits.workers, options.limits.queued_calls));
+  UniqueFd wakeup(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  if (!wakeup) return fail_errno("control socket: eventfd");
+  std::unique_ptr<ControlServer> server(new ControlServer(event, std::move(options),
+                                                          std::move(handlers), std::move(socket),
+                                                          std::move(workers), std::move(wakeup)));
+  PMEMD_TRY(server->add_sources());
+  return server;
+}
+
+ControlServer::ControlServer(sd_event* event, ControlOptions options, Handlers handlers,
+                             ControlSocket socket, std::unique_ptr<ControlWorkers> workers,
+                             UniqueFd wakeup)
+    : event_(event),
+      options_(std::move(options)),
+      handlers_(std::move(handlers)),
+      wakeup_(std::move(wakeup)),
+      socket_(std::move(socket)),
+      workers_(std::move(workers)) {}
+
+ControlServer::~ControlServer() { (void)stop(Deadline::max()); }
+
+Result<void> ControlServer::add_sources() {
+  sd_event_source* source = nullptr;
+  int r = sd_event_add_io(
+      event_, &source, socket_.fd(), EPOLLIN,
+      [](sd_event_source*, int, uint32_t, void* server) {
+        static_cast<ControlServer*>(server)->accept_some();
+        return 0;
+      },
+      this);
+  if (r < 0) return fail(-r, fmt::format("control socket: event loop: {}", strerror(-r)));
+  accept_source_.reset(source);
+  r = sd_event_add_io(
+      event_, &source, wakeup_.get(), EPOLLIN,
+      [](sd_event_source*, int, uint32_t, void* server) {
+        static_cast<ControlServer*>(server)->on_wakeup();
+        return 0;
+      },
+      this);
+  if (r < 0) return fail(-r, fmt::format("control socket: event loop: {}", strerror(-r)));
+  wakeup_source_.reset(source);
+  return {};
+}
+
+Result<void> ControlServer::stop(Deadline deadline) {
+  socket_.remove();
+  accept_source_.reset();
+  retry_source_.reset();
+  auto stopped = workers_->stop(deadline);
+  wakeup_source_.reset();
+  on_wakeup();  // the last events, and then the last replies
+  while (!clients_.empty()) remove_client(clients_.begin()->first);
+  return stopped;
+}
+
+ControlServer::Stats ControlServer::stats() const {
+  return {connections_, subscribers_, calls_, events_};
+}
+
+bool ControlServer::is_privileged(const Peer& peer) const {
+  return peer.uid == 0 || peer.uid == ::geteuid();
+}
+
+bool ControlServer::is_owner(const Peer& peer) const {
+  return is_privileged(peer) || (socket_.group() && peer.is_member(*socket_.group()));
+}
+
+// ---- Accepting
+
+void ControlServer::accept_some() {
+  for (int i = 0; i < kAcceptsAtOnce; ++i) {
+    UniqueFd fd(::accept4(socket_.fd(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+    if (fd) {
+      add_client(std::move(fd));
+    } else if (errno == EAGAIN) {
+      return;
+    } else if (errno != EINTR && errno != ECONNABORTED) {
+      pause_accepting();  // EMFILE, ENFILE, ENOMEM: the connection waits, and so must we
+      return;
+    }
+  }
+}
+
+void ControlServer::pause_accepting() {
+  sd_event_source* timer = nullptr;
+  const int r = sd_event_add_time_relative(
+      event_, &timer, CLOCK_MONOTONIC, kAcceptRetryUs, 0,
+      [](sd_event_source*, uint64_t, void* server) {
+        auto* self = static_cast<ControlServer*>(server);
+        self->retry_source_.reset();
+        sd_event_source_set_enabled(self->accept_source_.get(), SD_EVENT_ON);
+        return 0;
+      },
+      this);
+  if (r < 0) return;  // no timer: then it is tried again at once
+  retry_source_.reset(timer);
+  sd_event_source_set_enabled(accept_source_.get(), SD_EVENT_OFF);
+}
+
+Result<Peer> ControlServer::admit(int fd) {
+  PMEMD_ASSIGN(Peer peer, options_.identify(fd));
+  const auto found = clients_of_user_.find(peer.uid);
+  const size_t of_user = found == clients_of_user_.end() ? 0 : found->second;
+  if (clients_.size() >= options_.limits.connections ||
+      (!is_privileged(peer) && of_user >= options_.limits.connections_per_user)) {
+    return fail(EBUSY, "too many connections at once", "close some, or try again");
+  }
+  return peer;
+}
+
+void ControlServer::add_client(UniqueFd fd) {
+  auto peer = admit(fd.get());
+  if (!peer) {
+    const std::string reply = encode(failed(peer.error()));
+    (void)::send(fd.get(), reply.data(), reply.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+    return;
+  }
+  const uint64_t id = next_id_++;
+  auto client = std::make_unique<Client>(this, id, std::move(fd), *std::move(peer));
+  sd_event_source* source = nullptr;
+  const int r = sd_event_add_io(
+      event_, &source, client->connection.fd(), EPOLLIN,
+      [](sd_event_source*, int, uint32_t events, void* data) {
+        auto* ready = static_cast<Client*>(data);
+        ready->server->on_ready(*ready, events);
+        return 0;
+      },
+      client.get());
+  if (r < 0) return;  // no memory: hang up
+  client->source.reset(source);
+  ++clients_of_user_[client->connection.peer().uid];
+  ++connections_;
+  clients_.emplace(id, std::move(client));
+}
+
+void ControlServer::remove_client(uint64_t id) {
+  const auto found = clients_.find(id);
+  const ControlConnection& connection = found->second->connection;
+  if (connection.state() == State::kStreaming) --subscribers_;
+  const auto user = clients_of_user_.find(connection.peer().uid);
+  if (--user->second == 0) clients_of_user_.erase(user);
+  --connections_;
+  clients_.erase(found);
+}
+
+// ---- Serving
+
+void ControlServer::on_ready(Client& client, uint32_t events) {
+  ControlConnection& connection = client.connection;
+  const bool may_read = connection.state() == State::kIdle && !connection.has_output();
+  // A peer that hung up may have left calls; who has one under way, hears no answer any more.
+  if ((events & (EPOLLHUP | EPOLLERR)) != 0 && !may_read) return remove_client(client.id);
+  if (may_read && !connection.receive()) return remove_client(client.id);
+  serve(client);
+}
+
+void ControlServer::serve(Client& client) {
+  ControlConnection& connection = client.connection;
+  if (!connection.flush()) return remove_client(client.id);
+  while (connection.state() == State::kIdle && !connection.has_output()) {
+    auto message = connection.next_message();
+    if (!message) {
+      connection.send(encode(failed(message.error())));
+      connection.set_state(State::kClosing);
+    } else if (*message) {
+      handle(client, **message);
+    } else {
+      if (connection.input_ended()) connection.set_state(State::kClosing);
+      break;
+    }
+    if (!connection.flush()) return remove_client(client.id);
+  }
+  update(client);
+}
+
+// Waits for what the client's state can do something with; errors and hang-ups always come.
+void ControlServer::update(Client& client) {
+  const ControlConnection& connection = client.connection;
+  uint32_t events = 0;
+  if (connection.has_output()) {
+    events = EPOLLOUT;
+  } else if (connection.state() == State::kClosing) {
+    return remove_client(client.id);
+  } else if (connection.state() == State::kIdle) {
+    events = EPOLLIN;
+  }
+  if (sd_event_source_set_io_events(client.source.get(), events) < 0) remove_client(client.id);
+}
+
+void ControlServer::handle(Client& client, std::string_view message) {
+  ControlConnection& connection = client.connection;
+  auto call = parse_call(message);
+  if (!call) return connection.send(encode(call.error()));
+  const auto reply = [&](std::string text) {
+    if (!call->oneway) connection.send(std::move(text));
+  };
+
+  const auto method = find_method(*call);
+  if (!method) return reply(encode(method.error()));
+  // Before the parameters: who may not call it, learns nothing about it.
+  if ((*method)->access == Access::kOwner && !is_owner(connection.peer())) {
+    return reply(encode(permission_denied()));
+  }
+  if (const auto wrong = check_parameters(**method, *call)) return reply(encode(*wrong));
+  if ((*method)->interface == kServiceInterface) {
+    const auto answer = answer_service_call(*call);
+    return reply(answer ? encode(Reply{*answer, false, {}}) : encode(answer.error()));
+  }
+  if ((*method)->streams) return subscribe(client);
+  dispatch(client, **method, *std::move(call));
+}
+
+void ControlServer::dispatch(Client& client, const Method& method, Call call) {
+  ControlConnection& connection = client.connection;
+  const bool wants_reply = !call.oneway;
+  const auto handler = handlers_.find(std::string(method.name));
+  if (handler == handlers_.end()) {
+    if (wants_reply) connection.send(encode(method_not_implemented(call)));
+    return;
+  }
+  auto run = [this, id = client.id, peer = connection.peer(), &handle = handler->second,
+              call = std::move(call)] {
+    HandlerResult result = handle(call, peer);
+    Completion completion{id, call.oneway ? std::string() : encode_result(std::move(result))};
+    {
+      MutexLock lock(mutex_);
+      completions_.push_back(std::move(completion));
+    }
+    wake();
+  };
+  const auto kind = method.access == Access::kOwner ? ControlWorkers::Kind::kChanges
+                                                    : ControlWorkers::Kind::kTells;
+  if (auto submitted = workers_->submit(kind, std::move(run)); !submitted) {
+    if (wants_reply) connection.send(encode(failed(submitted.error())));
+    return;
+  }
+  ++calls_;
+  connection.set_state(State::kBusy);
+}
+
+void ControlServer::subscribe(Client& client) {
+  client.connection.set_state(State::kStreaming);
+  ++subscribers_;
+  client.connection.send(encode(Reply{Json::object(), /*continues=*/true, {}}));
+}
+
+// ---- What other threads left for the loop
+
+void ControlServer::publish(const Json& event) {
+  ++events_;
+  if (subscribers_ == 0) return;
+  auto text = std::make_shared<const std::string>(
+      encode(Reply{{{"event", event}}, /*continues=*/true, {}}));
+  {
+    MutexLock lock(mutex_);
+    if (inbox_.size() < options_.limits.published_events) {
+      inbox_.push_back(std::move(text));
+    } else {
+      ++lost_;
+    }
+  }
+  wake();
+}
+
+void ControlServer::wake() {
+  const uint64_t one = 1;
+  (void)!::write(wakeup_.get(), &one, sizeof(one));  // EAGAIN: it is awake enough
+}
+
+void ControlServer::on_wakeup() {
+  uint64_t count = 0;
+  (void)!::read(wakeup_.get(), &count, sizeof(count));
+  hand_out_events();
+  deliver_replies();
+}
+
+void ControlServer::hand_out_events() {
+  std::vector<ControlConnection::Event> events;
+  uint64_t lost = 0;
+  {
+    MutexLock lock(mutex_);
+    events.swap(inbox_);
+    lost = std::exchange(lost_, 0);
+  }
+  if (events.empty()) return;
+  for (auto next = clients_.begin(); next != clients_.end();) {
+    Client& client = *(next++)->second;  // serve() may remove it
+    if (client.connection.state() != State::kStreaming) continue;
+    for (const auto& event : events) client.connection.send_event(event);
+    client.connection.add_missed(lost);
+    serve(client);
+  }
+}
+
+void ControlServer::deliver_replies() {
+  std::vector<Completion> completions;
+  {
+    MutexLock lock(mutex_);
+    completions.swap(completions_);
+  }
+  for (Completion& completion : completions) {
+    const auto found = clients_.find(completion.client);
+    if (found == clients_.end()) continue;  // hung up
+    Client& client = *found->second;
+    client.connection.set_state(State::kIdle);
+    if (!completion.reply.empty()) client.connection.send(std::move(completion.reply));
+    serve(client);
+  }
+}
+
+}  // namespace pmemd

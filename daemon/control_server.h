@@ -1,0 +1,176 @@
+// The control socket's server: Varlink calls from peers to handlers, events to subscribers.
+//
+// What a handler gets has passed the interface's own checks: a known method, parameters of their
+// types, a peer that may call it. It runs on one of a few threads, may take its time, and returns
+// the reply's parameters or an error. GetInfo, GetInterfaceDescription and Monitor are answered
+// here and have no handler.
+//
+// Invariants:
+//  1. Replies keep the order of calls: of a connection's calls one is under way at a time, and no
+//     further one is read meanwhile. If the peer hangs up, a handler that runs goes on, its reply
+//     is dropped, and calls not begun are dropped too.
+//  2. Memory is bounded by the limits below, whatever peers send or fail to read.
+//  3. publish() never waits for a subscriber, nor one subscriber for another.
+//  4. No lock is held while a handler runs or a socket is written.
+//
+// Thread contract: construction, stop() and destruction on the thread that runs the sd_event;
+// publish() and stats() from any thread, handlers included.
+#pragma once
+
+#include <sys/types.h>
+
+#include <atomic>
+#include <expected>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "core/base/error.h"
+#include "core/base/mutex.h"
+#include "core/base/unique_fd.h"
+#include "core/control/varlink.h"
+#include "daemon/control_connection.h"
+#include "daemon/control_socket.h"
+#include "daemon/control_workers.h"
+
+struct sd_event;
+struct sd_event_source;
+
+namespace pmemd {
+
+struct Method;
+
+// Why a handler doesn't do what was asked. `details` (an object) goes beside the error's own
+// parameters: {"holders": [...]}. Made from an Error alone, so that PMEMD_TRY works in handlers.
+struct Refusal {
+  Refusal(Error why) : error(std::move(why)) {}  // NOLINT(google-explicit-constructor)
+  Refusal(Error why, Json more) : error(std::move(why)), details(std::move(more)) {}
+
+  Error error;
+  Json details = Json::object();
+};
+
+// The reply's parameters: an object; null is as good as an empty one.
+using HandlerResult = std::expected<Json, Refusal>;
+using Handler = std::function<HandlerResult(const Call&, const Peer&)>;
+using Handlers = std::map<std::string, Handler>;  // by a method's name in org.pmemd: "List"
+
+struct ControlLimits {
+  size_t connections = 4096;
+  size_t connections_per_user = 1024;  // of users other than root and the daemon's own
+  unsigned workers = 4;
+  size_t queued_calls = 128;
+  size_t queued_events = 1024;          // for one subscriber
+  size_t published_events = 64 * 1024;  // that the event loop hasn't handed out yet
+};
+
+struct ControlOptions {
+  std::string path = default_control_path();
+  std::string group;   // whose members may connect and change things; empty, or unknown: nobody's
+  mode_t mode = 0660;  // the group's bits only count if there is that group
+  ControlLimits limits;
+  std::function<Result<Peer>(int fd)> identify = peer_of;
+};
+
+class ControlServer {
+ public:
+  // Listens at once; calls are served when `event` (which must outlive this) is run. A method
+  // without handler is MethodNotImplemented. Errors as ControlSocket::listen(),
+  // ControlWorkers::start().
+  static Result<std::unique_ptr<ControlServer>> start(sd_event* event, ControlOptions options,
+                                                      Handlers handlers);
+  ~ControlServer();  // as stop(), but waits for handlers however long they run
+
+  // Sends an Event of the interface file to all subscribers.
+  void publish(const Json& event) PMEMD_EXCLUDES(mutex_);
+
+  struct Stats {
+    uint64_t connections = 0;  // open now
+    uint64_t subscribers = 0;  // of these
+    uint64_t calls = 0;        // handed to handlers so far
+    uint64_t events = 0;       // published so far
+  };
+  Stats stats() const;
+
+  // Removes the socket, drops the calls not begun, waits for the handlers that run, sends what
+  // they return, and closes all connections. ETIMEDOUT: some still ran at the deadline.
+  Result<void> stop(Deadline deadline);
+
+  const std::string& path() const { return socket_.path(); }
+
+ private:
+  struct SourceDeleter {
+    void operator()(sd_event_source* source) const;
+  };
+  using Source = std::unique_ptr<sd_event_source, SourceDeleter>;
+
+  struct Client {
+    Client(ControlServer* owner, uint64_t number, UniqueFd fd, Peer peer);
+    ControlServer* const server;
+    const uint64_t id;  // never used again: a late reply can't reach another client
+    ControlConnection connection;
+    Source source;
+  };
+  struct Completion {
+    uint64_t client;
+    std::string reply;  // empty: none is wanted
+  };
+
+  ControlServer(sd_event* event, ControlOptions options, Handlers handlers, ControlSocket socket,
+                std::unique_ptr<ControlWorkers> workers, UniqueFd wakeup);
+  Result<void> add_sources();
+
+  // Accepting.
+  void accept_some();
+  void add_client(UniqueFd fd);
+  Result<Peer> admit(int fd);
+  void pause_accepting();
+  void remove_client(uint64_t id);
+
+  // Serving. Each may remove the client.
+  void on_ready(Client& client, uint32_t events);
+  void serve(Client& client);
+  void update(Client& client);
+  void handle(Client& client, std::string_view message);
+  void dispatch(Client& client, const Method& method, Call call);
+  void subscribe(Client& client);
+
+  // What other threads left for the loop.
+  void wake();
+  void on_wakeup();
+  void hand_out_events();
+  void deliver_replies();
+
+  bool is_owner(const Peer& peer) const;
+  bool is_privileged(const Peer& peer) const;
+
+  sd_event* const event_;
+  const ControlOptions options_;
+  const Handlers handlers_;
+  const UniqueFd wakeup_;  // eventfd: inbox_, lost_ or completions_ want the loop
+
+  // The loop's thread alone.
+  ControlSocket socket_;
+  Source accept_source_;
+  Source retry_source_;  // a timer, while accepting is paused
+  Source wakeup_source_;
+  std::map<uint64_t, std::unique_ptr<Client>> clients_;
+  std::map<uid_t, size_t> clients_of_user_;
+  uint64_t next_id_ = 1;
+
+  std::atomic<uint64_t> connections_ = 0;
+  std::atomic<uint64_t> subscribers_ = 0;
+  std::atomic<uint64_t> calls_ = 0;
+  std::atomic<uint64_t> events_ = 0;
+
+  Mutex mutex_;
+  std::vector<ControlConnection::Event> inbox_ PMEMD_GUARDED_BY(mutex_);
+  uint64_t lost_ PMEMD_GUARDED_BY(mutex_) = 0;  // events for which inbox_ had no room
+  std::vector<Completion> completions_ PMEMD_GUARDED_BY(mutex_);
+
+  std::unique_ptr<ControlWorkers> workers_;  // last: its tasks use what is above
+};
+
+}  // namespace pmemd

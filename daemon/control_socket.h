@@ -1,0 +1,70 @@
+// The control socket in the file system, and who is at its other end.
+//
+// Invariants:
+//  1. A socket at its path listens: it is bound and made ready beside it, and then put there in one
+//     step. So one that refuses connections belongs to a daemon that is dead.
+//  2. A living daemon's socket is never replaced, and a file that is no socket never touched.
+//
+// Thread contract: values; no shared state.
+#pragma once
+
+#include <sys/types.h>
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/base/error.h"
+#include "core/base/unique_fd.h"
+
+namespace pmemd {
+
+// Who connected, as the kernel noted it then.
+struct Peer {
+  uid_t uid = 0;
+  gid_t gid = 0;
+  pid_t pid = 0;
+  std::vector<gid_t> groups;  // supplementary ones
+
+  bool is_member(gid_t group) const;
+};
+
+// Of a connected unix socket.
+Result<Peer> peer_of(int fd);
+
+// A listening socket in the file system, removed with its object.
+class ControlSocket {
+ public:
+  // Binds `path` with `mode`; where `group` exists, that is its group; else the group's bits are
+  // taken from the mode. Makes the last directory of the path (0755) if it is missing.
+  // EADDRINUSE: another daemon answers there. EEXIST: something else is there. ENAMETOOLONG.
+  static Result<ControlSocket> listen(const std::string& path, const std::string& group,
+                                      mode_t mode);
+  ControlSocket(ControlSocket&& other) noexcept;
+  ControlSocket& operator=(ControlSocket&&) = delete;
+  ~ControlSocket() { remove(); }
+
+  int fd() const { return fd_.get(); }
+  const std::string& path() const { return path_; }
+  // The group that owns it; nothing if there is none of that name.
+  std::optional<gid_t> group() const { return group_; }
+
+  // Takes it out of the file system, unless another daemon has put its own there. Idempotent.
+  void remove();
+
+ private:
+  ControlSocket() = default;
+
+  std::string path_;
+  UniqueFd fd_;
+  std::optional<gid_t> group_;
+  dev_t device_ = 0;  // of the file that is ours
+  ino_t inode_ = 0;
+  bool removed_ = true;
+};
+
+// Where the socket is when nobody says: /run/pmemd/control for root, $XDG_RUNTIME_DIR/pmemd/control
+// for others (/run/user/<uid>, if that is not set).
+std::string default_control_path();
+
+}  // namespace pmemd

@@ -1,0 +1,63 @@
+// The threads that run the control socket's handlers.
+//
+// Invariants:
+//  1. Calls that change something never take all threads: one is always left for those that only
+//     tell, so that `list` and `mappers` answer while removals wait for their deadlines.
+//  2. The queue is bounded; a call for which there is no place is refused at once.
+//
+// Thread contract: all functions from any thread, but not from a task.
+#pragma once
+
+#include <deque>
+#include <functional>
+#include <memory>
+#include <thread>
+#include <vector>
+
+#include "core/base/error.h"
+#include "core/base/mutex.h"
+
+namespace pmemd {
+
+class ControlWorkers {
+ public:
+  enum class Kind { kTells, kChanges };
+
+  // At least two threads. EAGAIN: the system gives no more threads.
+  static Result<std::unique_ptr<ControlWorkers>> start(unsigned threads, size_t max_queued);
+  ~ControlWorkers();  // drops what is queued, waits for what runs, however long that takes
+
+  // EBUSY: the queue is full. ESHUTDOWN: stopping.
+  Result<void> submit(Kind kind, std::function<void()> task) PMEMD_EXCLUDES(mutex_);
+
+  // Takes no more tasks, drops those not begun, and waits for the others. ETIMEDOUT: some still
+  // ran at the deadline; they go on.
+  Result<void> stop(Deadline deadline) PMEMD_EXCLUDES(mutex_);
+
+ private:
+  struct Task {
+    Kind kind;
+    std::function<void()> run;
+  };
+  using Queue = std::deque<Task>;
+
+  ControlWorkers(unsigned threads, size_t max_queued)
+      : max_changing_(threads - 1), max_queued_(max_queued) {}
+  void begin_stop() PMEMD_EXCLUDES(mutex_);
+  void work() PMEMD_EXCLUDES(mutex_);
+  Queue::iterator next_runnable() PMEMD_REQUIRES(mutex_);
+
+  const unsigned max_changing_;
+  const size_t max_queued_;
+  std::vector<std::thread> threads_;  // constant after start()
+
+  Mutex mutex_;
+  CondVar work_cv_;  // a task may have become runnable, or stopping_
+  CondVar idle_cv_;  // running_ fell to 0
+  Queue queue_ PMEMD_GUARDED_BY(mutex_);
+  unsigned running_ PMEMD_GUARDED_BY(mutex_) = 0;
+  unsigned changing_ PMEMD_GUARDED_BY(mutex_) = 0;  // of these, tasks that change something
+  bool stopping_ PMEMD_GUARDED_BY(mutex_) = false;
+};
+
+}  // namespace pmemd

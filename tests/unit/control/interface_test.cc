@@ -1,0 +1,186 @@
+#include "core/control/interface.h"
+
+#include <gtest/gtest.h>
+
+#include <map>
+#include <set>
+#include <string>
+
+#include "tests/unit/control/idl.h"
+
+namespace pmemd {
+namespace {
+
+const test::Idl& idl() {
+  static const test::Idl kIdl = test::Idl::parse(interface_description(kInterface));
+  return kIdl;
+}
+
+ParameterType type_of(const test::IdlType& type) {
+  if (type.name == "bool") return ParameterType::kBool;
+  if (type.name == "int") return ParameterType::kInt;
+  EXPECT_EQ(type.name, "string");
+  return ParameterType::kText;
+}
+
+std::string error_of(const Call& call) {
+  const auto method = find_method(call);
+  if (!method) return method.error().name + method.error().parameters.dump();
+  const auto wrong = check_parameters(**method, call);
+  return wrong ? wrong->name + wrong->parameters.dump() : "";
+}
+
+TEST(Interface, FilesAndTableAgree) {
+  for (const std::string_view name : {kInterface, kServiceInterface}) {
+    const test::Idl file = test::Idl::parse(interface_description(name));
+    EXPECT_EQ(file.interface, name);
+    size_t in_table = 0;
+    for (const Method& method : methods()) {
+      if (method.interface != name) continue;
+      ++in_table;
+      const auto found = file.methods.find(std::string(method.name));
+      ASSERT_NE(found, file.methods.end()) << method.name;
+      ASSERT_EQ(found->second.in.size(), method.parameters.size()) << method.name;
+      for (size_t i = 0; i < method.parameters.size(); ++i) {
+        EXPECT_EQ(found->second.in[i].name, method.parameters[i].name);
+        EXPECT_EQ(type_of(found->second.in[i].type), method.parameters[i].type);
+        EXPECT_EQ(found->second.in[i].type.optional, method.parameters[i].optional);
+      }
+    }
+    EXPECT_EQ(in_table, file.methods.size());
+  }
+}
+
+TEST(Interface, OnlyMethodsThatChangeNothingAreForEveryone) {
+  std::set<std::string_view> open;
+  for (const Method& method : methods()) {
+    if (method.interface == kInterface && method.access == Access::kAnyone) {
+      open.insert(method.name);
+    }
+  }
+  EXPECT_EQ(open, (std::set<std::string_view>{"List", "Status", "Mappers", "Monitor", "Check"}));
+}
+
+TEST(Interface, NamesWhatIsNotThere) {
+  EXPECT_EQ(error_of({"org.pmemd.Nothing"}),
+            R"(org.varlink.service.MethodNotFound{"method":"org.pmemd.Nothing"})");
+  EXPECT_EQ(error_of({"org.example.List"}),
+            R"(org.varlink.service.InterfaceNotFound{"interface":"org.example"})");
+  EXPECT_EQ(error_of({"List"}), R"(org.varlink.service.InterfaceNotFound{"interface":"List"})");
+  EXPECT_EQ(error_of({"org.pmemd"}), R"(org.varlink.service.InterfaceNotFound{"interface":"org"})");
+  EXPECT_EQ(error_of({"."}), R"(org.varlink.service.InterfaceNotFound{"interface":""})");
+  EXPECT_LT(error_of({std::string(10'000, 'x')}).size(), 400u);
+}
+
+TEST(Interface, ChecksParameters) {
+  const auto create_region = [](Json parameters) {
+    return error_of({"org.pmemd.CreateRegion", std::move(parameters)});
+  };
+  const auto wrong = [](std::string_view name) {
+    return R"(org.varlink.service.InvalidParameter{"parameter":")" + std::string(name) + "\"}";
+  };
+  EXPECT_EQ(create_region({{"size", 4096}}), "");
+  EXPECT_EQ(create_region({{"size", 4096}, {"sparse", nullptr}}), "");
+  EXPECT_EQ(create_region({{"size", INT64_MAX}}), "");
+  EXPECT_EQ(create_region(Json::object()), wrong("size"));
+  EXPECT_EQ(create_region({{"size", nullptr}}), wrong("size"));
+  EXPECT_EQ(create_region({{"size", -1}}), wrong("size"));
+  EXPECT_EQ(create_region({{"size", uint64_t{1} << 63}}), wrong("size"));
+  EXPECT_EQ(create_region({{"size", 1.0}}), wrong("size"));
+  EXPECT_EQ(create_region({{"size", "4096"}}), wrong("size"));
+  EXPECT_EQ(create_region({{"size", 4096}, {"sparse", 1}}), wrong("sparse"));
+  EXPECT_EQ(create_region({{"size", 4096}, {"other", 1}}), wrong("other"));
+
+  const auto enable = [](const std::string& name) {
+    return error_of({"org.pmemd.EnableNamespace", {{"namespace", name}}});
+  };
+  EXPECT_EQ(enable(std::string(kMaxTextBytes, 'a')), "");
+  EXPECT_EQ(enable(std::string(kMaxTextBytes + 1, 'a')), wrong("namespace"));
+  EXPECT_EQ(enable(std::string("a\0b", 3)), wrong("namespace"));
+}
+
+TEST(Interface, StreamsWantMore) {
+  EXPECT_EQ(error_of({"org.pmemd.Monitor"}), "org.varlink.service.ExpectedMore{}");
+  EXPECT_EQ(error_of({"org.pmemd.Monitor", Json::object(), /*more=*/true}), "");
+}
+
+TEST(Interface, IntrospectionServesTheFiles) {
+  const test::Idl service = test::Idl::parse(interface_description(kServiceInterface));
+  const auto info = answer_service_call({"org.varlink.service.GetInfo"});
+  ASSERT_TRUE(info);
+  EXPECT_EQ(service.check_reply("GetInfo", *info), "");
+  for (const Json& name : (*info)["interfaces"]) {
+    const auto text =
+        answer_service_call({"org.varlink.service.GetInterfaceDescription", {{"interface", name}}});
+    ASSERT_TRUE(text);
+    EXPECT_EQ(test::Idl::parse((*text)["description"].get<std::string>()).interface, name);
+  }
+  const auto unknown = answer_service_call(
+      {"org.varlink.service.GetInterfaceDescription", {{"interface", "org.example"}}});
+  ASSERT_FALSE(unknown);
+  EXPECT_EQ(unknown.error().name, "org.varlink.service.InterfaceNotFound");
+}
+
+// One example of each reply, as docs/pmemctl.md shows them.
+TEST(Interface, ExamplesOfEachReplyFit) {
+  const Json region = Json::parse(R"({"dev":"region0","size":1073741824,"align":2097152,
+      "available_size":0,"max_available_extent":0,"type":"pmem","persistence_domain":"unknown",
+      "base":4294967296,"sparse":false})");
+  const Json fsdax = Json::parse(R"({"dev":"namespace0.0","mode":"fsdax","map":"dev",
+      "size":1071644672,"uuid":"18ae1bbb-bb62-4efc-86df-4a5caacb5dcc","sector_size":512,
+      "align":2097152,"blockdev":"pmem0","region":"region0"})");
+  const Json devdax = Json::parse(R"({"dev":"namespace0.1","mode":"devdax","map":"dev",
+      "size":1071644672,"uuid":"18ae1bbb-bb62-4efc-86df-4a5caacb5dcc","chardev":"dax0.1",
+      "align":2097152,"state":"disabled","region":"region0"})");
+  const Json holder = Json::parse(R"({"pid":1,"comm":"app","uid":0,"mappings":[{
+      "namespace":"namespace0.0","file":"/dir/a","offset":0,"length":4096,"address":139637976727552,
+      "pages_present":1,"private":false}],"open_files":[{"namespace":"namespace0.0",
+      "file":"/dir/a","fd":3}],"signal":"SIGBUS","code":"BUS_ADRERR"})");
+  const Json report = Json{{"namespace", "namespace0.0"},
+                           {"state", "disabled"},
+                           {"dry_run", false},
+                           {"surprise", false},
+                           {"holders", {holder}},
+                           {"killed", {7}},
+                           {"lent_ranges", 3},
+                           {"lent_bytes", 12288},
+                           {"files_flushed", 2},
+                           {"files_revoked", 3},
+                           {"pages_left", 0},
+                           {"requests_left", 0},
+                           {"steps", {{{"name", "kill"}, {"us", 3}}}}};
+  const Json event = Json::parse(R"({"seq":1,"time":"2026-01-01T00:00:00.000000Z",
+      "kind":"pre-remove","namespace":"namespace0.0","offset":0,"length":4096,"file":"/dir/a",
+      "file_offset":0,"file_length":4096})");
+  const std::map<std::string, Json> replies = {
+      {"List", {{"regions", {region}}, {"namespaces", {fsdax, devdax}}}},
+      {"Status", Json::parse(R"({"version":"0.1.0","pid":1,"pool":"/p","mount":"/m","uptime_s":1,
+          "privileged":true,"tuned":true,"regions":1,"namespaces":2,"enabled":1,"requests":9,
+          "open_handles":2,"lent_ranges":3,"lent_bytes":4096,"subscribers":0,"events":4})")},
+      {"CreateRegion", {{"region", region}}},
+      {"CreateNamespace", {{"namespace", devdax}}},
+      {"DestroyNamespace", Json::object()},
+      {"EnableNamespace", Json::object()},
+      {"EnableRegion", Json::object()},
+      {"DisableNamespace", {{"report", report}}},
+      {"DisableRegion", {{"reports", {report}}}},
+      {"Mappers", {{"holders", {holder}}}},
+      {"Monitor", {{"event", event}}},
+      {"Check", {{"findings", {{{"object", "pool.db"}, {"problem", "corrupt"}}}}}},
+  };
+  EXPECT_EQ(replies.size(), idl().methods.size());
+  for (const auto& [method, reply] : replies) EXPECT_EQ(idl().check_reply(method, reply), "");
+  EXPECT_EQ(idl().check_reply("Monitor", {{"missed", 3}}), "");
+
+  const Error busy{{EBUSY, std::generic_category()}, "namespace0.0: in use", "use --force"};
+  EXPECT_EQ(
+      idl().check(idl().errors.at("Failed"), failed(busy, {{"holders", {holder}}}).parameters), "");
+
+  Json bad = report;
+  bad["holders"][0]["mappings"][0]["offset"] = "0";
+  EXPECT_EQ(idl().check_reply("DisableNamespace", {{"report", bad}}),
+            ".report.holders[0].mappings[0].offset: not an int");
+}
+
+}  // namespace
+}  // namespace pmemd
