@@ -1,0 +1,85 @@
+// One change of metadata: copies of the rows it touches, written in one transaction and put into
+// the cache once that is committed. Private to this folder.
+//
+//   FreedSpace freed(fs);              // retired last, without a lock
+//   MutexLock lock(fs.change_mutex);
+//   Transaction transaction(fs.db);
+//   PMEMD_TRY(transaction.begin());
+//   Change change(fs, freed);
+//   PMEMD_ASSIGN(InodeRow* row, change.open(ino));
+//   row->…;
+//   return change.commit(transaction);
+//
+// Thread contract: change_mutex and the transaction are held as long as the Change lives.
+// Errors: the database's, and those named. After a failure nothing has changed, in memory neither.
+#pragma once
+
+#include <cstdint>
+#include <list>
+#include <optional>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "core/base/error.h"
+#include "core/filesystem/extent_map.h"
+#include "core/filesystem/inode.h"
+#include "core/filesystem/state.h"
+#include "core/region/database.h"
+
+// The caller's change_mutex is this object's too, which the analysis can't know.
+#define PMEMD_CHANGE_HELD PMEMD_ATTRIBUTE(no_thread_safety_analysis)
+
+namespace pmemd {
+
+class Change {
+ public:
+  Change(FsState& fs, FreedSpace& freed) : fs_(fs), freed_(freed) {}
+
+  // When it happens: one time for all that it stamps.
+  int64_t now() const { return now_; }
+
+  // The change's copy of a row, the same one each time. ESTALE: no such inode.
+  Result<InodeRow*> open(uint64_t ino) PMEMD_CHANGE_HELD;
+  // ENOTDIR; ENOENT: the directory has been removed.
+  Result<InodeRow*> open_directory(uint64_t ino);
+
+  // A number nobody had before.
+  Result<uint64_t> new_inode_number() PMEMD_CHANGE_HELD;
+  Result<void> create(const InodeRow& row, std::string_view target);
+  Result<void> remap(uint64_t ino, ExtentMap::Plan plan);
+  Result<void> remove(uint64_t ino);  // the row, its extents and xattrs
+
+  // One link less; the inode goes with the last one, unless the kernel knows it. `row` is not to
+  // be used afterwards.
+  Result<void> drop_link(InodeRow* row);
+
+  // The value of a directory's default ACL; empty: none.
+  Result<std::string> default_acl(uint64_t ino);
+  void set_default_acl(uint64_t ino, std::string value);
+
+  Result<void> commit(Transaction& transaction);
+
+ private:
+  struct Edit {
+    InodeRow before;  // as it was when the change began
+    InodeRow row;
+  };
+
+  // What commit() does once the transaction is in the table.
+  void apply() PMEMD_CHANGE_HELD;
+  void apply_edit(const Edit& edit) PMEMD_REQUIRES(fs_.mutex);
+  void apply_removal(uint64_t ino) PMEMD_REQUIRES(fs_.mutex);
+
+  FsState& fs_;
+  FreedSpace& freed_;
+  const int64_t now_ = fs_.now();
+  std::list<Edit> edits_;
+  std::vector<InodeRow> created_;
+  std::vector<std::pair<uint64_t, ExtentMap::Plan>> remapped_;
+  std::vector<uint64_t> removed_;
+  std::vector<std::pair<uint64_t, std::string>> default_acls_;
+  std::optional<uint64_t> end_index_;
+};
+
+}  // namespace pmemd

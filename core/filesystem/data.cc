@@ -1,0 +1,169 @@
+// A file's bytes: read, write, fallocate, lseek.
+#include <fcntl.h>
+#include <linux/falloc.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+#include "core/base/units.h"
+#include "core/filesystem/space.h"
+#include "core/filesystem/state.h"
+
+namespace pmemd {
+namespace {
+
+// What a hole reads as; nobody writes to it.
+alignas(kPageSize) std::array<std::byte, kMiB> zeros;
+
+void add_zeros(std::vector<iovec>& parts, uint64_t length) {
+  while (length > 0) {
+    const uint64_t part = std::min<uint64_t>(length, zeros.size());
+    parts.push_back({zeros.data(), part});
+    length -= part;
+  }
+}
+
+uint64_t total_length(const std::vector<Extent>& extents) {
+  uint64_t length = 0;
+  for (const Extent& extent : extents) length += extent.length;
+  return length;
+}
+
+// Zeroes what is mapped of `range` already; what is new is zero.
+Result<void> zero_range(FsState& fs, uint64_t ino, FileRange range, uint64_t size) {
+  std::vector<Extent> old;
+  PMEMD_TRY(fs.with_file(ino, [&](Inode& inode) -> Result<void> {
+    old = inode.extents.find(range);
+    return {};
+  }));
+  PMEMD_TRY(map_range(fs, ino, range, size));
+  for (const Extent& extent : old) {
+    PMEMD_TRY(fs.image.zero(fs.image_offset(extent.data_offset), extent.length));
+  }
+  return fs.with_file(ino, [&](Inode& inode) -> Result<void> {
+    mark_unsynced(inode, range);
+    return {};
+  });
+}
+
+// The first offset from `offset` on that is in none of the extents and lent ranges, and the first
+// that is in one. Neither is clipped to the size.
+uint64_t next_hole(const ExtentMap& extents, const std::vector<FileRange>& lent, uint64_t offset) {
+  for (bool moved = true; moved;) {
+    moved = false;
+    if (const auto extent = extents.next(offset); extent && extent->file_offset <= offset) {
+      offset = extent->file().end;
+      moved = true;
+    }
+    for (const FileRange& range : lent) {
+      if (!range.contains(offset)) continue;
+      offset = range.end;
+      moved = true;
+    }
+  }
+  return offset;
+}
+
+uint64_t next_data(const ExtentMap& extents, const std::vector<FileRange>& lent, uint64_t offset) {
+  uint64_t found = UINT64_MAX;
+  if (const auto extent = extents.next(offset)) found = std::max(offset, extent->file_offset);
+  for (const FileRange& range : lent) {
+    if (range.end > offset) found = std::min(found, std::max(offset, range.begin));
+  }
+  return found;
+}
+
+}  // namespace
+
+Result<std::vector<iovec>> FileSystem::read(uint64_t ino, FileRange range) {
+  FsState& fs = *state_;
+  const int64_t now = fs.now();
+  std::vector<Extent> mapped;
+  PMEMD_TRY(fs.with_file(ino, [&](Inode& inode) -> Result<void> {
+    range = range.intersect({0, inode.row.size});
+    mapped = inode.extents.find(range);
+    if (!range.empty()) inode.touch_atime(now);
+    return {};
+  }));
+  std::vector<iovec> parts;
+  for (const Extent& extent : mapped) {
+    add_zeros(parts, extent.file_offset - range.begin);
+    parts.push_back(fs.image.view(fs.image_offset(extent.data_offset), extent.length));
+    range.begin = extent.file().end;
+  }
+  add_zeros(parts, range.length());
+  return parts;
+}
+
+Result<void> FileSystem::write(uint64_t ino, uint64_t offset, std::span<const std::byte> data) {
+  if (data.empty()) return {};
+  PMEMD_ASSIGN(const FileRange range, file_range(offset, data.size()));
+  FsState& fs = *state_;
+  const int64_t now = fs.now();
+  std::vector<Extent> target;
+  bool in_place = false;
+  PMEMD_TRY(fs.with_file(ino, [&](Inode& inode) -> Result<void> {
+    target = inode.extents.find(range);
+    in_place = range.end <= inode.row.size && total_length(target) == range.length();
+    if (in_place) {
+      inode.row.touch(now);
+      inode.times_dirty = true;
+    }
+    return {};
+  }));
+  if (!in_place) {
+    PMEMD_TRY(map_range(fs, ino, range, range.end));
+    PMEMD_TRY(fs.with_file(ino, [&](Inode& inode) -> Result<void> {
+      target = inode.extents.find(range);
+      return {};
+    }));
+  }
+  Result<void> written;
+  for (const Extent& extent : target) {
+    written = fs.image.write(fs.image_offset(extent.data_offset),
+                             data.subspan(extent.file_offset - offset, extent.length));
+    if (!written) break;
+  }
+  // Only now: an fsync that ran meanwhile may have missed the bytes.
+  PMEMD_TRY(fs.with_file(ino, [&](Inode& inode) -> Result<void> {
+    mark_unsynced(inode, range);
+    return {};
+  }));
+  return written;
+}
+
+Result<void> FileSystem::fallocate(uint64_t ino, int mode, uint64_t offset, uint64_t length) {
+  if (length == 0) return fail(EINVAL);
+  PMEMD_ASSIGN(const FileRange range, file_range(offset, length));
+  switch (mode) {
+    case 0:
+      return map_range(*state_, ino, range, range.end);
+    case FALLOC_FL_KEEP_SIZE:
+      return map_range(*state_, ino, range, 0);
+    case FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE:
+      return punch_range(*state_, ino, range);
+    case FALLOC_FL_ZERO_RANGE:
+      return zero_range(*state_, ino, range, range.end);
+    case FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE:
+      return zero_range(*state_, ino, range, 0);
+    default:
+      return fail(EOPNOTSUPP);
+  }
+}
+
+Result<uint64_t> FileSystem::lseek(uint64_t ino, uint64_t offset, int whence,
+                                   const std::vector<FileRange>& lent) {
+  if (whence != SEEK_DATA && whence != SEEK_HOLE) return fail(EINVAL);
+  return state_->with_file(ino, [&](const Inode& inode) -> Result<uint64_t> {
+    const uint64_t size = inode.row.size;
+    if (offset >= size) return fail(ENXIO);
+    if (whence == SEEK_HOLE) return std::min(next_hole(inode.extents, lent, offset), size);
+    const uint64_t found = next_data(inode.extents, lent, offset);
+    if (found >= size) return fail(ENXIO);
+    return found;
+  });
+}
+
+}  // namespace pmemd

@@ -1,0 +1,207 @@
+#include "core/filesystem/filesystem.h"
+
+#include <algorithm>
+#include <cassert>
+#include <utility>
+
+#include "core/filesystem/change.h"
+#include "core/filesystem/rows.h"
+#include "core/filesystem/state.h"
+#include "core/region/schema.h"
+
+namespace pmemd {
+namespace {
+
+// Removes the inodes without links that the kernel doesn't know. Nothing is in use yet.
+Result<void> remove_orphans(Database& db, Rows& rows, uint64_t serial,
+                            const LookupCounts& lookups) {
+  Transaction transaction(db);
+  PMEMD_TRY(transaction.begin());
+  PMEMD_ASSIGN(const auto orphans, rows.orphans(serial));
+  for (const uint64_t ino : orphans) {
+    if (!lookups.is_known(ino)) PMEMD_TRY(rows.remove_inode(ino));
+  }
+  return transaction.commit();
+}
+
+Result<Allocator> read_free_space(Database& db, Rows& rows, uint64_t serial, uint64_t size) {
+  std::vector<DataRange> used;
+  {
+    MutexLock lock(db.mutex());
+    PMEMD_ASSIGN(used, rows.used(serial));
+  }
+  return Allocator::with_used(size, std::move(used));
+}
+
+// `ranges` merged where one goes on behind another: fewer system calls.
+std::vector<DataRange> merged(std::vector<DataRange> ranges) {
+  std::sort(ranges.begin(), ranges.end());
+  std::vector<DataRange> runs;
+  for (const DataRange& range : ranges) {
+    if (!runs.empty() && runs.back().end >= range.begin) {
+      runs.back().end = std::max(runs.back().end, range.end);
+    } else {
+      runs.push_back(range);
+    }
+  }
+  return runs;
+}
+
+}  // namespace
+
+timespec current_time() {
+  timespec now;
+  ::clock_gettime(CLOCK_REALTIME_COARSE, &now);
+  return now;
+}
+
+Result<void> FileSystem::format(Database& db, uint64_t serial, const Caller& owner) {
+  Transaction transaction(db);
+  PMEMD_TRY(transaction.begin());
+  PMEMD_ASSIGN(Rows rows, Rows::prepare(db));
+  InodeRow root;
+  root.ino = root.parent = make_inode_number(serial, kRootIndex);
+  root.mode = S_IFDIR | 0755;
+  root.uid = owner.uid;
+  root.gid = owner.gid;
+  root.nlink = 2;
+  root.btime = root.atime = root.mtime = root.ctime = to_nanoseconds(current_time());
+  PMEMD_TRY(rows.insert_inode(root, {}));
+  return transaction.commit();
+}
+
+Result<std::unique_ptr<FileSystem>> FileSystem::mount(Database& db, MappedImage& image, Srcu& srcu,
+                                                      const LookupCounts& lookups,
+                                                      const Options& options) {
+  std::optional<Rows> rows;
+  {
+    MutexLock lock(db.mutex());
+    PMEMD_ASSIGN(rows, Rows::prepare(db));
+  }
+  PMEMD_TRY(remove_orphans(db, *rows, options.serial, lookups));
+  assert(options.data_offset <= image.size_bytes());
+  PMEMD_ASSIGN(Allocator free_space, read_free_space(db, *rows, options.serial,
+                                                     image.size_bytes() - options.data_offset));
+  if (!options.clean) {
+    Result<void> discarded;
+    free_space.for_each_free([&](DataRange range) {
+      if (discarded) discarded = image.discard(options.data_offset + range.begin, range.length());
+    });
+    PMEMD_TRY(discarded);
+  }
+  auto state = std::make_unique<FsState>(db, *std::move(rows), image, srcu, lookups, options,
+                                         std::move(free_space));
+  return std::unique_ptr<FileSystem>(new FileSystem(std::move(state)));
+}
+
+FileSystem::FileSystem(std::unique_ptr<FsState> state) : state_(std::move(state)) {}
+FileSystem::~FileSystem() = default;
+
+uint64_t FileSystem::root() const { return make_inode_number(state_->options.serial, kRootIndex); }
+
+Result<struct statvfs> FileSystem::statfs() {
+  FsState& fs = *state_;
+  MutexLock change(fs.change_mutex);
+  bool counted = false;
+  {
+    MutexLock lock(fs.mutex);
+    counted = fs.inode_count.has_value();
+  }
+  if (!counted) {
+    uint64_t count = 0;
+    {
+      MutexLock lock(fs.db.mutex());
+      PMEMD_ASSIGN(count, fs.rows.count_inodes(fs.options.serial));
+    }
+    MutexLock lock(fs.mutex);
+    fs.inode_count = count;
+  }
+  MutexLock lock(fs.mutex);
+  struct statvfs stat = {};
+  stat.f_bsize = stat.f_frsize = kPageSize;
+  stat.f_blocks = fs.allocator.size_bytes() / kPageSize;
+  stat.f_bfree = stat.f_bavail = fs.allocator.free_bytes() / kPageSize;
+  // Inodes take no data blocks; that there are as many left as blocks is a custom of others.
+  stat.f_files = *fs.inode_count + stat.f_bfree;
+  stat.f_ffree = stat.f_favail = stat.f_bfree;
+  stat.f_namemax = kNameMax;
+  return stat;
+}
+
+void FileSystem::forget(uint64_t ino) {
+  FsState& fs = *state_;
+  // What fails here is tried again by the next mount, except times, which are the least of it.
+  (void)fs.remove_if_unused(ino);
+  (void)fs.write_times(ino);
+  MutexLock change(fs.change_mutex);
+  MutexLock lock(fs.mutex);
+  fs.inodes.erase(ino);
+  fs.allocator.drop_reservations(ino);
+}
+
+Result<void> FsState::write_times(std::optional<uint64_t> only) {
+  FreedSpace freed(*this);
+  MutexLock change_lock(change_mutex);
+  std::vector<uint64_t> dirty;
+  {
+    MutexLock lock(mutex);
+    if (only) {
+      const auto it = inodes.find(*only);
+      if (it != inodes.end() && it->second.times_dirty) dirty.push_back(*only);
+    } else {
+      for (const auto& [ino, inode] : inodes) {
+        if (inode.times_dirty) dirty.push_back(ino);
+      }
+    }
+  }
+  if (dirty.empty()) return {};
+  Transaction transaction(db);
+  PMEMD_TRY(transaction.begin());
+  Change change(*this, freed);
+  for (const uint64_t ino : dirty) PMEMD_TRY(change.open(ino));
+  return change.commit(transaction);
+}
+
+Result<void> FileSystem::flush_times() { return state_->write_times(std::nullopt); }
+
+// Bytes first, then the metadata. After a power loss in between, what the table doesn't know of is
+// free space, and discarded by the mount that finds the namespace unclean.
+Result<void> FileSystem::fsync(uint64_t ino, bool datasync) {
+  FsState& fs = *state_;
+  RangeSet<FileSpace> unsynced;
+  std::vector<DataRange> ranges;
+  PMEMD_TRY(fs.with_inode(ino, [&](Inode& inode) -> Result<void> {
+    std::swap(unsynced, inode.unsynced);
+    unsynced.for_each([&](FileRange range) {
+      for (const Extent& extent : inode.extents.find(range)) {
+        const DataRange data = extent.data();
+        ranges.push_back({align_down(data.begin, kPageSize), align_up(data.end, kPageSize)});
+      }
+    });
+    return {};
+  }));
+  for (const DataRange& range : merged(std::move(ranges))) {
+    if (auto durable = fs.image.persist(fs.image_offset(range.begin), range.length()); !durable) {
+      (void)fs.with_inode(ino, [&](Inode& inode) -> Result<void> {
+        unsynced.for_each([&](FileRange lost) { inode.unsynced.insert(lost); });
+        return {};
+      });
+      return durable;
+    }
+  }
+  if (!datasync) PMEMD_TRY(fs.write_times(ino));
+  return fs.db.sync();
+}
+
+Result<std::vector<std::pair<FileRange, DataRange>>> FileSystem::extents(uint64_t ino) {
+  using Extents = std::vector<std::pair<FileRange, DataRange>>;
+  return state_->with_inode(ino, [](const Inode& inode) -> Result<Extents> {
+    Extents found;
+    for (const Extent& extent : inode.extents.all()) {
+      found.emplace_back(extent.file(), extent.data());
+    }
+    return found;
+  });
+}
+
+}  // namespace pmemd

@@ -1,0 +1,188 @@
+// The file system of one fsdax namespace: inodes, directories, extents. No FUSE types.
+//
+// The database is the truth; memory caches the inodes that the kernel knows. Data lies in extents
+// of the namespace's data area; a hole has none and reads as zeros.
+//
+// Invariants:
+//  1. A change is one transaction, committed before the function returns; a failed one leaves
+//     everything as it was. Exception: times that a read or an overwrite changes are kept in memory
+//     and written by fsync(), flush_times(), forget() and every other change of the inode.
+//  2. Space goes from a file to the free list only after every request that may still use it has
+//     ended (Srcu::retire), and reads as zeros from then on.
+//  3. An extent is recorded before bytes are written to it.
+//  4. An inode without links lives as long as the kernel knows it (LookupCounts), then goes.
+//
+// Thread contract: every function from any thread, inside a read section of the namespace's Srcu
+// (which the caller holds until the request's reply has left). No lock is held on return.
+// Errors: the errnos that ext4 returns for the call; each function names those of its own.
+#pragma once
+
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <sys/uio.h>
+#include <time.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "core/base/error.h"
+#include "core/base/srcu.h"
+#include "core/image/image.h"
+#include "core/range/range.h"
+#include "core/region/database.h"
+
+namespace pmemd {
+
+class FsState;
+
+// What inodes are stamped with: the kernel's coarse real-time clock, which its own file systems use
+// too. It never runs ahead of time(2), and never behind what it told before.
+timespec current_time();
+
+struct Attr {
+  uint64_t ino = 0;
+  mode_t mode = 0;
+  uint32_t nlink = 0;
+  uid_t uid = 0;
+  gid_t gid = 0;
+  dev_t rdev = 0;
+  uint64_t size = 0;    // bytes
+  uint64_t blocks = 0;  // of 512 bytes
+  timespec atime = {}, mtime = {}, ctime = {}, btime = {};
+};
+
+// Who asks: the owner of what is made; the kernel has checked permissions already.
+struct Caller {
+  uid_t uid = 0;
+  gid_t gid = 0;
+  mode_t umask = 0;
+};
+
+// What to change; absent: leave.
+struct SetAttr {
+  std::optional<mode_t> mode;  // permission bits
+  std::optional<uid_t> uid;
+  std::optional<gid_t> gid;
+  std::optional<uint64_t> size;
+  std::optional<timespec> atime, mtime, ctime;  // "now" is the caller's to fill in
+};
+
+struct DirEntry {
+  std::string name;
+  uint64_t ino = 0;
+  mode_t type = 0;           // S_IFMT bits
+  uint64_t next_cookie = 0;  // where to go on behind this entry
+};
+
+// How often the kernel has been told of each inode and not yet forgotten it. Belongs to the mount;
+// outlives the FileSystem, so that a namespace that is disabled and enabled again keeps the
+// unlinked files which are still open. Thread contract: any thread.
+class LookupCounts {
+ public:
+  void add(uint64_t ino, uint64_t count = 1) PMEMD_EXCLUDES(mutex_);
+  // True when the count has come to zero: the kernel doesn't know the inode any more.
+  bool drop(uint64_t ino, uint64_t count) PMEMD_EXCLUDES(mutex_);
+  bool is_known(uint64_t ino) const PMEMD_EXCLUDES(mutex_);
+  uint64_t size() const PMEMD_EXCLUDES(mutex_);
+  std::vector<uint64_t> known() const PMEMD_EXCLUDES(mutex_);
+
+ private:
+  mutable Mutex mutex_;
+  // ino → count
+  std::unordered_map<uint64_t, uint64_t> counts_ PMEMD_GUARDED_BY(mutex_);
+};
+
+class FileSystem {
+ public:
+  struct Options {
+    uint64_t serial = 0;       // the namespace's; upper bits of all inode numbers
+    bool clean = true;         // false: discard all free space first
+    uint64_t data_offset = 0;  // of the data area in the image
+    std::function<timespec()> clock = current_time;
+  };
+
+  // Makes the root directory (0755, owner given) in a new namespace.
+  static Result<void> format(Database& db, uint64_t serial, const Caller& owner);
+
+  // Reads the free space from the extents, removes orphans that `lookups` doesn't know.
+  // EIO: extents overlap or leave the data area (message names them).
+  static Result<std::unique_ptr<FileSystem>> mount(Database& db, MappedImage& image, Srcu& srcu,
+                                                   const LookupCounts& lookups,
+                                                   const Options& options);
+  ~FileSystem();  // flush_times() first; nothing in flight
+
+  uint64_t root() const;
+
+  // --- names. ENOENT, EEXIST, ENOTDIR, ENAMETOOLONG (> 255 bytes), ENOTEMPTY, EMLINK, ENOSPC.
+  // A function that returns an Attr for a name doesn't count a lookup: the caller does.
+  Result<Attr> lookup(uint64_t parent, std::string_view name);
+  Result<Attr> mknod(uint64_t parent, std::string_view name, mode_t mode, dev_t rdev,
+                     const Caller& caller);  // regular files too
+  Result<Attr> mkdir(uint64_t parent, std::string_view name, mode_t mode, const Caller& caller);
+  Result<Attr> symlink(uint64_t parent, std::string_view name, std::string_view target,
+                       const Caller& caller);
+  Result<Attr> tmpfile(uint64_t parent, mode_t mode, const Caller& caller);  // no name, nlink 0
+  Result<Attr> link(uint64_t ino, uint64_t parent, std::string_view name);
+  Result<void> unlink(uint64_t parent, std::string_view name);
+  Result<void> rmdir(uint64_t parent, std::string_view name);
+  // flags: 0, RENAME_NOREPLACE, RENAME_EXCHANGE; others EINVAL.
+  Result<void> rename(uint64_t parent, std::string_view name, uint64_t new_parent,
+                      std::string_view new_name, unsigned flags);
+  Result<std::string> readlink(uint64_t ino);
+
+  // Entries behind `cookie` (0: from the start), `.` and `..` first, until `take` returns false.
+  // Cookies stay valid while entries come and go.
+  Result<void> readdir(uint64_t dir, uint64_t cookie,
+                       const std::function<bool(const DirEntry&)>& take);
+
+  // --- attributes
+  Result<Attr> getattr(uint64_t ino);  // ESTALE: no such inode
+  // size: EFBIG beyond the largest file (16 TiB - 4 KiB, as ext4's with blocks of 4 KiB; the space
+  // decides how much of that can be written); frees, and zeroes the rest of the last block.
+  Result<Attr> setattr(uint64_t ino, const SetAttr& change);
+  // The kernel's POSIX ACL xattrs come through here: system.posix_acl_access follows the mode and
+  // the mode follows it, as in ext4. ENODATA, EEXIST, ERANGE, E2BIG, ENOSPC, EOPNOTSUPP.
+  Result<std::string> getxattr(uint64_t ino, std::string_view name);
+  // flags: 0, XATTR_CREATE, XATTR_REPLACE. kill_sgid: clear S_ISGID with an ACL change.
+  Result<void> setxattr(uint64_t ino, std::string_view name, std::string_view value, int flags,
+                        bool kill_sgid);
+  Result<std::vector<std::string>> listxattr(uint64_t ino);
+  Result<void> removexattr(uint64_t ino, std::string_view name);
+
+  // --- data
+  // What a read of `range` returns, clipped to the size, as iovecs into the image and into a page
+  // of zeros: for a system call, valid until the caller's Srcu section closes.
+  Result<std::vector<iovec>> read(uint64_t ino, FileRange range);
+  // Allocates, records, writes. All or nothing is recorded. ENOSPC, EFBIG, EIO.
+  Result<void> write(uint64_t ino, uint64_t offset, std::span<const std::byte> data);
+  // mode: 0, FALLOC_FL_KEEP_SIZE, PUNCH_HOLE|KEEP_SIZE, ZERO_RANGE[|KEEP_SIZE]; others EOPNOTSUPP.
+  Result<void> fallocate(uint64_t ino, int mode, uint64_t offset, uint64_t length);
+  // SEEK_DATA, SEEK_HOLE. ENXIO behind the end. `lent`: ranges that the kernel may have dirtied
+  // without telling; they count as data.
+  Result<uint64_t> lseek(uint64_t ino, uint64_t offset, int whence,
+                         const std::vector<FileRange>& lent);
+  // Data and metadata durable when it returns. EIO, ENOSPC.
+  Result<void> fsync(uint64_t ino, bool datasync);
+
+  // --- the whole
+  Result<struct statvfs> statfs();
+  // The kernel has forgotten the inode: drops it from the cache, and removes it if it has no links.
+  void forget(uint64_t ino);
+  Result<void> flush_times();  // times kept in memory, of all inodes
+  // Where an inode's bytes lie: for reports and, later, the reverse map.
+  Result<std::vector<std::pair<FileRange, DataRange>>> extents(uint64_t ino);
+
+ private:
+  explicit FileSystem(std::unique_ptr<FsState> state);
+  std::unique_ptr<FsState> state_;
+};
+
+}  // namespace pmemd

@@ -1,0 +1,106 @@
+// The file system's rows in pool.db: prepared statements, one function each.
+//
+// Thread contract: the database's mutex is held around each call (by a Transaction, where the call
+// changes something).
+// Errors: the database's (ENOSPC, EIO, …); others are named.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/base/error.h"
+#include "core/filesystem/extent.h"
+#include "core/filesystem/inode.h"
+#include "core/range/range.h"
+#include "core/region/database.h"
+
+namespace pmemd {
+
+struct DirentRow {
+  uint64_t cookie = 0;
+  std::string name;  // where it isn't what was asked by
+  uint64_t ino = 0;
+  mode_t type = 0;  // S_IFMT bits
+};
+
+class Rows {
+ public:
+  static Result<Rows> prepare(Database& db);
+
+  // --- inodes
+  Result<std::optional<InodeRow>> inode(uint64_t ino);
+  Result<std::string> target(uint64_t ino);  // of a symbolic link
+  Result<void> insert_inode(const InodeRow& row, std::string_view target);
+  Result<void> update_inode(const InodeRow& row);  // all but type, device, birth and target
+  Result<void> remove_inode(uint64_t ino);         // with its extents and xattrs
+  Result<std::vector<uint64_t>> orphans(uint64_t serial);
+  Result<uint64_t> count_inodes(uint64_t serial);
+  // Makes `count` indices the caller's; returns the first.
+  Result<uint64_t> reserve_indices(uint64_t serial, uint64_t count);
+
+  // --- directory entries
+  Result<std::optional<DirentRow>> dirent(uint64_t parent, std::string_view name);
+  Result<std::vector<DirentRow>> dirents_behind(uint64_t parent, uint64_t cookie, uint64_t most);
+  Result<void> insert_dirent(uint64_t parent, std::string_view name, const InodeRow& to);  // EEXIST
+  Result<void> move_dirent(uint64_t cookie, uint64_t parent, std::string_view name);       // EEXIST
+  Result<void> retarget_dirent(uint64_t cookie, uint64_t ino, mode_t type);
+  Result<void> remove_dirent(uint64_t cookie);
+
+  // --- extents
+  Result<std::vector<Extent>> extents(uint64_t ino);
+  Result<std::vector<DataRange>> used(uint64_t serial);  // by all files
+  Result<void> put_extent(uint64_t ino, const Extent& extent);
+  Result<void> erase_extent(uint64_t ino, uint64_t file_offset);
+
+  // --- extended attributes
+  Result<std::optional<std::string>> xattr(uint64_t ino, std::string_view name);
+  Result<std::vector<std::string>> xattr_names(uint64_t ino);
+  Result<uint64_t> xattr_bytes(uint64_t ino);  // names and values
+  Result<void> put_xattr(uint64_t ino, std::string_view name, std::string_view value);
+  Result<bool> erase_xattr(uint64_t ino, std::string_view name);  // false: there was none
+
+ private:
+  enum Sql : size_t {
+    kInode,
+    kTarget,
+    kInsertInode,
+    kUpdateInode,
+    kRemoveInode,
+    kRemoveExtents,
+    kRemoveXattrs,
+    kOrphans,
+    kCountInodes,
+    kReserveIndices,
+    kDirent,
+    kDirentsBehind,
+    kInsertDirent,
+    kMoveDirent,
+    kRetargetDirent,
+    kRemoveDirent,
+    kExtents,
+    kUsed,
+    kPutExtent,
+    kEraseExtent,
+    kXattr,
+    kXattrNames,
+    kXattrBytes,
+    kPutXattr,
+    kEraseXattr,
+    kSqlCount,
+  };
+  static const std::array<const char*, kSqlCount> kSqlText;
+
+  explicit Rows(Database& db) : db_(&db) {}
+
+  template <class... Values>
+  Statement& bound(Sql sql, const Values&... values);
+
+  Database* db_;
+  std::array<Statement, kSqlCount> statements_;
+};
+
+}  // namespace pmemd

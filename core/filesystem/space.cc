@@ -1,0 +1,180 @@
+#include "core/filesystem/space.h"
+
+#include <algorithm>
+#include <utility>
+#include <vector>
+
+#include "core/base/units.h"
+
+namespace pmemd {
+namespace {
+
+// From so many ranges on it isn't worth knowing which: the whole file is.
+constexpr uint64_t kUnsyncedRangesMax = 4096;
+
+// The blocks that hold `range`.
+FileRange blocks_of(FileRange range) {
+  return {align_down(range.begin, kPageSize), align_up(range.end, kPageSize)};
+}
+
+// Space that was taken for a file; goes back unless it is kept.
+class NewSpace {
+ public:
+  explicit NewSpace(FsState& fs) : fs_(fs) {}
+  ~NewSpace() {
+    std::vector<DataRange> ranges;
+    for (const Extent& extent : extents_) ranges.push_back(extent.data());
+    fs_.give_back(ranges);
+  }
+  NewSpace(const NewSpace&) = delete;
+  NewSpace& operator=(const NewSpace&) = delete;
+
+  // Takes blocks for the holes of `blocks`, and sees to it that the host has them. ENOSPC.
+  Result<void> take(uint64_t ino, FileRange blocks, bool large) PMEMD_EXCLUDES(fs_.mutex);
+  const std::vector<Extent>& extents() const { return extents_; }
+  void keep() { extents_.clear(); }
+
+ private:
+  FsState& fs_;
+  std::vector<Extent> extents_;
+};
+
+Result<void> NewSpace::take(uint64_t ino, FileRange blocks, bool large) {
+  {
+    MutexLock lock(fs_.mutex);
+    const ExtentMap& map = fs_.inodes.at(ino).extents;
+    for (const FileRange& hole : map.holes(blocks)) {
+      const auto goal = map.goal(hole.begin);
+      if (!fs_.allocator.allocate(ino, hole, large, goal, extents_)) return fail(ENOSPC);
+    }
+  }
+  for (const Extent& extent : extents_) {
+    PMEMD_TRY(fs_.image.allocate(fs_.image_offset(extent.data_offset), extent.length));
+  }
+  return {};
+}
+
+Result<void> try_map_range(FsState& fs, uint64_t ino, FileRange range, uint64_t size) {
+  FreedSpace freed(fs);
+  MutexLock lock(fs.change_mutex);
+  PMEMD_TRY(fs.load(ino));
+  uint64_t old_size = 0;
+  {
+    MutexLock memory(fs.mutex);
+    const InodeRow& row = fs.inodes.at(ino).row;
+    PMEMD_TRY(check_regular(row));
+    old_size = row.size;
+  }
+  size = std::max(size, old_size);
+  if (size > old_size) {
+    // A write brings its own bytes.
+    PMEMD_TRY(prepare_size(fs, ino, range.begin < size ? std::max(range.begin, old_size) : size));
+  }
+  NewSpace space(fs);
+  PMEMD_TRY(space.take(ino, blocks_of(range), std::max(size, range.end) >= kSubsectionSize));
+
+  Transaction transaction(fs.db);
+  PMEMD_TRY(transaction.begin());
+  Change change(fs, freed);
+  PMEMD_ASSIGN(InodeRow * row, change.open(ino));
+  row->size = size;
+  row->touch(change.now());
+  ExtentMap::Plan plan;
+  {
+    MutexLock memory(fs.mutex);
+    plan = fs.inodes.at(ino).extents.plan({}, space.extents());
+  }
+  PMEMD_TRY(change.remap(ino, std::move(plan)));
+  PMEMD_TRY(change.commit(transaction));
+  space.keep();
+  return {};
+}
+
+}  // namespace
+
+Result<FileRange> file_range(uint64_t offset, uint64_t length) {
+  if (offset > kFileSizeMax || length > kFileSizeMax - offset) return fail(EFBIG);
+  return FileRange::sized(offset, length);
+}
+
+void mark_unsynced(Inode& inode, FileRange range) {
+  inode.unsynced.insert(blocks_of(range));
+  if (inode.unsynced.count() > kUnsyncedRangesMax) inode.unsynced.insert(kWholeFile);
+}
+
+Result<void> zero_mapped(FsState& fs, uint64_t ino, FileRange range) {
+  std::vector<Extent> mapped;
+  {
+    MutexLock lock(fs.mutex);
+    mapped = fs.inodes.at(ino).extents.find(range);
+  }
+  if (mapped.empty()) return {};
+  for (const Extent& extent : mapped) {
+    PMEMD_TRY(fs.image.zero(fs.image_offset(extent.data_offset), extent.length));
+  }
+  MutexLock lock(fs.mutex);
+  mark_unsynced(fs.inodes.at(ino), range);
+  return {};
+}
+
+// Shrinking zeroes the rest of the last block, too; but a crash may come between its transaction
+// and that, and a writer that the kernel let pass late may have written behind it.
+Result<void> prepare_size(FsState& fs, uint64_t ino, uint64_t size) {
+  FileRange gap;
+  {
+    MutexLock lock(fs.mutex);
+    const InodeRow& row = fs.inodes.at(ino).row;
+    PMEMD_TRY(check_regular(row));
+    gap = {row.size, std::min(size, align_up(row.size, kPageSize))};
+  }
+  PMEMD_TRY(file_range(0, size));
+  return gap.empty() ? Result<void>() : zero_mapped(fs, ino, gap);
+}
+
+Result<void> change_size(FsState& fs, Change& change, InodeRow& row, uint64_t size) {
+  row.touch(change.now());
+  // At the same size too: blocks allocated behind the end go.
+  const bool cuts = size <= std::exchange(row.size, size);
+  if (!cuts) return {};
+  ExtentMap::Plan plan;
+  {
+    MutexLock lock(fs.mutex);
+    const FileRange behind = {align_up(size, kPageSize), kWholeFile.end};
+    plan = fs.inodes.at(row.ino).extents.plan(behind, {});
+  }
+  return change.remap(row.ino, std::move(plan));
+}
+
+Result<void> map_range(FsState& fs, uint64_t ino, FileRange range, uint64_t size) {
+  for (;;) {
+    auto mapped = try_map_range(fs, ino, range, size);
+    if (mapped.err() != ENOSPC || !fs.wait_for_retired_space()) return mapped;
+  }
+}
+
+Result<void> punch_range(FsState& fs, uint64_t ino, FileRange range) {
+  FreedSpace freed(fs);
+  MutexLock lock(fs.change_mutex);
+  PMEMD_TRY(fs.load(ino));
+  FileRange inner = {align_up(range.begin, kPageSize), align_down(range.end, kPageSize)};
+  if (inner.empty()) inner = {range.end, range.end};
+  {
+    Transaction transaction(fs.db);
+    PMEMD_TRY(transaction.begin());
+    Change change(fs, freed);
+    PMEMD_ASSIGN(InodeRow * row, change.open(ino));
+    PMEMD_TRY(check_regular(*row));
+    row->touch(change.now());
+    ExtentMap::Plan plan;
+    {
+      MutexLock memory(fs.mutex);
+      plan = fs.inodes.at(ino).extents.plan(inner, {});
+    }
+    PMEMD_TRY(change.remap(ino, std::move(plan)));
+    PMEMD_TRY(change.commit(transaction));
+  }
+  PMEMD_TRY(zero_mapped(fs, ino, {range.begin, inner.begin}));
+  return zero_mapped(fs, ino, {inner.end, range.end});
+}
+
+}  // namespace pmemd

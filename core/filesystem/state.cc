@@ -1,0 +1,105 @@
+#include "core/filesystem/state.h"
+
+#include <cassert>
+#include <chrono>
+#include <memory>
+#include <utility>
+
+#include "core/filesystem/change.h"
+
+namespace pmemd {
+namespace {
+
+// How long a request waits for space that others are about to give back. Requests that hold it up
+// take no longer than this, unless they wait for the same thing.
+constexpr std::chrono::milliseconds kSpaceTimeout{1000};
+
+}  // namespace
+
+FsState::~FsState() {
+  MutexLock lock(mutex);
+  assert(retiring_bytes == 0);
+}
+
+Result<void> FsState::load(uint64_t ino) {
+  {
+    MutexLock lock(mutex);
+    if (inodes.contains(ino)) return {};
+  }
+  MutexLock lock(db.mutex());
+  return load_locked(ino);
+}
+
+Result<void> FsState::load_locked(uint64_t ino) {
+  {
+    MutexLock lock(mutex);
+    if (inodes.contains(ino)) return {};
+  }
+  Inode inode;
+  PMEMD_ASSIGN(const auto row, rows.inode(ino));
+  if (!row) return fail(ESTALE);
+  inode.row = *row;
+  if (inode.row.is_regular()) {
+    PMEMD_ASSIGN(const auto extents, rows.extents(ino));
+    inode.extents = ExtentMap(extents);
+    // Who wrote them, and whether it was followed by an fsync, isn't known any more.
+    inode.unsynced.insert(kWholeFile);
+  }
+  MutexLock lock(mutex);
+  inodes.emplace(ino, std::move(inode));
+  return {};
+}
+
+Result<void> FsState::remove_if_unused(uint64_t ino) {
+  FreedSpace freed(*this);
+  MutexLock change_lock(change_mutex);
+  if (lookups.is_known(ino)) return {};
+  {
+    MutexLock lock(mutex);
+    if (const auto it = inodes.find(ino); it != inodes.end() && it->second.row.nlink > 0) return {};
+  }
+  Transaction transaction(db);
+  PMEMD_TRY(transaction.begin());
+  Change change(*this, freed);
+  PMEMD_ASSIGN(const InodeRow* row, change.open(ino));
+  if (row->nlink > 0) return {};
+  PMEMD_TRY(change.remove(ino));
+  return change.commit(transaction);
+}
+
+void FsState::give_back(const std::vector<DataRange>& ranges) {
+  for (const DataRange& range : ranges) {
+    // What can't be zeroed is given to nobody: it stays out until the next mount tries again.
+    const bool zero = image.discard(image_offset(range.begin), range.length()).has_value();
+    MutexLock lock(mutex);
+    if (zero) allocator.free(range);
+  }
+}
+
+void FsState::retire(std::vector<DataRange> ranges) {
+  uint64_t bytes = 0;
+  for (const DataRange& range : ranges) bytes += range.length();
+  {
+    MutexLock lock(mutex);
+    retiring_bytes += bytes;
+  }
+  srcu.retire([this, bytes, ranges = std::move(ranges)] {
+    give_back(ranges);
+    MutexLock lock(mutex);
+    retiring_bytes -= bytes;
+    space_came_back.notify_all();
+  });
+}
+
+bool FsState::wait_for_retired_space() {
+  const Deadline deadline = deadline_after(kSpaceTimeout);
+  MutexLock lock(mutex);
+  if (retiring_bytes == 0) return false;
+  const uint64_t free_bytes = allocator.free_bytes();
+  while (retiring_bytes > 0 && allocator.free_bytes() <= free_bytes) {
+    if (!space_came_back.wait_until(mutex, deadline)) return false;
+  }
+  return true;
+}
+
+}  // namespace pmemd

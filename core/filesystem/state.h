@@ -1,0 +1,135 @@
+// What the parts of FileSystem share: the cache of inodes, the free space, and how they change.
+// Private to this folder.
+//
+// Two locks. `change_mutex` makes changes of metadata one after the other: who holds it reads rows,
+// runs the transaction, and only then puts the outcome into memory. `mutex` guards the memory
+// itself and is held for moments, never across the database or the image. So reads, overwrites and
+// getattr of a known inode never wait for a transaction.
+// Order: change_mutex → Database::mutex() → mutex.
+//
+// Invariants:
+//  1. Memory never runs ahead of the table, but for times (`times_dirty`).
+//  2. Inodes enter and leave the cache, extents and free space change, only under change_mutex.
+//     (Space comes back to the allocator under `mutex` alone.)
+//  3. Freed space is in exactly one place: on its way through Srcu (`retiring_bytes`), or free.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "core/base/error.h"
+#include "core/base/mutex.h"
+#include "core/base/srcu.h"
+#include "core/filesystem/allocator.h"
+#include "core/filesystem/filesystem.h"
+#include "core/filesystem/inode.h"
+#include "core/filesystem/rows.h"
+#include "core/image/image.h"
+#include "core/region/database.h"
+
+namespace pmemd {
+
+class FsState {
+ public:
+  FsState(Database& database, Rows statements, MappedImage& mapped, Srcu& requests,
+          const LookupCounts& lookup_counts, FileSystem::Options fs_options, Allocator free_space)
+      : db(database),
+        image(mapped),
+        srcu(requests),
+        lookups(lookup_counts),
+        options(std::move(fs_options)),
+        rows(std::move(statements)),
+        allocator(std::move(free_space)) {}
+  ~FsState();  // asserts: no space on its way
+
+  int64_t now() const { return to_nanoseconds(options.clock()); }
+  uint64_t image_offset(uint64_t data_offset) const { return options.data_offset + data_offset; }
+
+  // Has the inode in the cache. ESTALE: there is none.
+  Result<void> load(uint64_t ino) PMEMD_REQUIRES(change_mutex) PMEMD_EXCLUDES(mutex);
+  // The same under the database's mutex.
+  Result<void> load_locked(uint64_t ino) PMEMD_REQUIRES(change_mutex) PMEMD_EXCLUDES(mutex);
+
+  // Runs `use(Inode&)`, which returns a Result, under `mutex`. ESTALE.
+  template <class Use>
+  std::invoke_result_t<Use&, Inode&> with_inode(uint64_t ino, Use use)
+      PMEMD_EXCLUDES(change_mutex, mutex) {
+    {
+      MutexLock lock(mutex);
+      if (const auto it = inodes.find(ino); it != inodes.end()) return use(it->second);
+    }
+    MutexLock change(change_mutex);
+    PMEMD_TRY(load(ino));
+    MutexLock lock(mutex);
+    return use(inodes.at(ino));
+  }
+  // The same for a regular file; else EISDIR, EINVAL.
+  template <class Use>
+  std::invoke_result_t<Use&, Inode&> with_file(uint64_t ino, Use use)
+      PMEMD_EXCLUDES(change_mutex, mutex) {
+    return with_inode(ino, [&use](Inode& inode) -> std::invoke_result_t<Use&, Inode&> {
+      PMEMD_TRY(check_regular(inode.row));
+      return use(inode);
+    });
+  }
+
+  // Removes an inode that has no links and that the kernel doesn't know.
+  Result<void> remove_if_unused(uint64_t ino) PMEMD_EXCLUDES(change_mutex, mutex);
+
+  // Writes times that are kept in memory: one inode's, or all.
+  Result<void> write_times(std::optional<uint64_t> only) PMEMD_EXCLUDES(change_mutex, mutex);
+
+  // Gives space back: at once what nobody has seen, else when all requests of now have ended.
+  void give_back(const std::vector<DataRange>& ranges) PMEMD_EXCLUDES(mutex);
+  void retire(std::vector<DataRange> ranges) PMEMD_EXCLUDES(change_mutex, mutex);
+  // Waits, for a limited time, until space that was retired before has come back. False: there
+  // is none to wait for, or it took too long.
+  bool wait_for_retired_space() PMEMD_EXCLUDES(change_mutex, mutex);
+
+  Database& db;
+  MappedImage& image;
+  Srcu& srcu;
+  const LookupCounts& lookups;
+  const FileSystem::Options options;
+
+  Mutex change_mutex;
+  uint64_t next_index PMEMD_GUARDED_BY(change_mutex) = 0;
+  uint64_t end_index PMEMD_GUARDED_BY(change_mutex) = 0;  // of the indices reserved in the table
+  Rows rows;                                              // under the database's mutex
+
+  Mutex mutex;
+  std::unordered_map<uint64_t, Inode> inodes PMEMD_GUARDED_BY(mutex);
+  Allocator allocator PMEMD_GUARDED_BY(mutex);
+  CondVar space_came_back PMEMD_GUARDED_BY(mutex);
+  uint64_t retiring_bytes PMEMD_GUARDED_BY(mutex) = 0;
+  std::optional<uint64_t> inode_count PMEMD_GUARDED_BY(mutex);  // counted when first asked for
+};
+
+// Space that a change frees. Retires it when it goes out of scope: declared before the locks, so
+// that they are released by then.
+class FreedSpace {
+ public:
+  explicit FreedSpace(FsState& fs) : fs_(fs) {}
+  ~FreedSpace() {
+    if (!ranges_.empty()) fs_.retire(std::move(ranges_));
+  }
+  FreedSpace(const FreedSpace&) = delete;
+  FreedSpace& operator=(const FreedSpace&) = delete;
+
+  void add(std::span<const DataRange> ranges) {
+    ranges_.insert(ranges_.end(), ranges.begin(), ranges.end());
+  }
+
+ private:
+  FsState& fs_;
+  std::vector<DataRange> ranges_;
+};
+
+}  // namespace pmemd

@@ -1,0 +1,139 @@
+// Extended attributes, and among them POSIX ACLs.
+#include <sys/xattr.h>
+
+#include <algorithm>
+#include <array>
+
+#include "core/base/units.h"
+#include "core/filesystem/acl.h"
+#include "core/filesystem/change.h"
+#include "core/filesystem/state.h"
+
+namespace pmemd {
+namespace {
+
+constexpr size_t kXattrNameMax = 255;
+constexpr uint64_t kXattrSizeMax = 64 * kKiB;
+// Names and values of one inode.
+constexpr uint64_t kXattrBytesMax = kMiB;
+constexpr std::array<std::string_view, 3> kPrefixes = {"user.", "trusted.", "security."};
+
+bool is_acl_name(std::string_view name) {
+  return name == kAclAccessName || name == kAclDefaultName;
+}
+
+// ERANGE: too long. EOPNOTSUPP: not a namespace that is kept. EINVAL: nothing behind the prefix.
+Result<void> check_xattr_name(std::string_view name) {
+  if (name.empty() || name.size() > kXattrNameMax) return fail(ERANGE);
+  if (is_acl_name(name)) return {};
+  for (const std::string_view prefix : kPrefixes) {
+    if (!name.starts_with(prefix)) continue;
+    if (name.size() == prefix.size() || name.find('\0') != name.npos) return fail(EINVAL);
+    return {};
+  }
+  return fail(EOPNOTSUPP);
+}
+
+// One setxattr or removexattr under way.
+struct XattrChange {
+  FsState& fs;
+  Change& change;
+  InodeRow& row;
+
+  Result<void> set(std::string_view name, std::string_view value, int flags);
+  Result<void> remove_acl(std::string_view name);
+  Result<void> set_acl(std::string_view name, const Acl& acl, bool kill_sgid);
+};
+
+Result<void> XattrChange::set(std::string_view name, std::string_view value, int flags) {
+  if (value.size() > kXattrSizeMax) return fail(E2BIG);
+  PMEMD_ASSIGN(const auto old, fs.rows.xattr(row.ino, name));
+  if (old && (flags & XATTR_CREATE) != 0) return fail(EEXIST);
+  if (!old && (flags & XATTR_REPLACE) != 0) return fail(ENODATA);
+  PMEMD_ASSIGN(uint64_t bytes, fs.rows.xattr_bytes(row.ino));
+  if (old) bytes -= name.size() + old->size();
+  if (bytes + name.size() + value.size() > kXattrBytesMax) return fail(ENOSPC);
+  return fs.rows.put_xattr(row.ino, name, value);
+}
+
+Result<void> XattrChange::remove_acl(std::string_view name) {
+  PMEMD_ASSIGN(const bool removed, fs.rows.erase_xattr(row.ino, name));
+  (void)removed;  // to take away what isn't there is no error
+  if (name == kAclDefaultName && row.is_directory()) change.set_default_acl(row.ino, {});
+  return {};
+}
+
+Result<void> XattrChange::set_acl(std::string_view name, const Acl& acl, bool kill_sgid) {
+  if (S_ISLNK(row.mode)) return fail(EOPNOTSUPP);
+  if (name == kAclDefaultName) {
+    if (acl.empty()) return remove_acl(name);
+    if (!row.is_directory()) return fail(EACCES);
+    change.set_default_acl(row.ino, encode_acl(acl));
+    return set(name, encode_acl(acl), 0);
+  }
+  if (!acl.empty()) {
+    row.set_permissions((row.mode & ~ACCESSPERMS) | acl_mode(acl));
+    if (kill_sgid) row.mode &= ~mode_t{S_ISGID};
+  }
+  if (acl_is_only_mode(acl)) return remove_acl(name);
+  return set(name, encode_acl(acl), 0);
+}
+
+}  // namespace
+
+Result<std::string> FileSystem::getxattr(uint64_t ino, std::string_view name) {
+  PMEMD_TRY(check_xattr_name(name));
+  FsState& fs = *state_;
+  MutexLock lock(fs.db.mutex());
+  PMEMD_ASSIGN(auto value, fs.rows.xattr(ino, name));
+  if (!value) return fail(ENODATA);
+  return *std::move(value);
+}
+
+Result<std::vector<std::string>> FileSystem::listxattr(uint64_t ino) {
+  FsState& fs = *state_;
+  MutexLock lock(fs.db.mutex());
+  return fs.rows.xattr_names(ino);
+}
+
+Result<void> FileSystem::setxattr(uint64_t ino, std::string_view name, std::string_view value,
+                                  int flags, bool kill_sgid) {
+  PMEMD_TRY(check_xattr_name(name));
+  FsState& fs = *state_;
+  FreedSpace freed(fs);
+  MutexLock lock(fs.change_mutex);
+  Transaction transaction(fs.db);
+  PMEMD_TRY(transaction.begin());
+  Change change(fs, freed);
+  PMEMD_ASSIGN(InodeRow * row, change.open(ino));
+  row->ctime = change.now();
+  XattrChange xattr{fs, change, *row};
+  if (is_acl_name(name)) {
+    PMEMD_ASSIGN(const Acl acl, parse_acl(value));
+    PMEMD_TRY(xattr.set_acl(name, acl, kill_sgid));
+  } else {
+    PMEMD_TRY(xattr.set(name, value, flags));
+  }
+  return change.commit(transaction);
+}
+
+Result<void> FileSystem::removexattr(uint64_t ino, std::string_view name) {
+  PMEMD_TRY(check_xattr_name(name));
+  FsState& fs = *state_;
+  FreedSpace freed(fs);
+  MutexLock lock(fs.change_mutex);
+  Transaction transaction(fs.db);
+  PMEMD_TRY(transaction.begin());
+  Change change(fs, freed);
+  PMEMD_ASSIGN(InodeRow * row, change.open(ino));
+  row->ctime = change.now();
+  if (is_acl_name(name)) {
+    PMEMD_TRY((XattrChange{fs, change, *row}.remove_acl(name)));
+  } else {
+    PMEMD_ASSIGN(const bool removed, fs.rows.erase_xattr(ino, name));
+    if (!removed) return fail(ENODATA);
+  }
+  return change.commit(transaction);
+}
+
+}  // namespace pmemd
