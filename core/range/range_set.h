@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <iterator>
 #include <map>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -75,6 +76,11 @@ class RangeSet {
     for (const auto& [begin, end] : ranges_) visit(RangeType{begin, end});
   }
 
+  // The lowest offset in the set.
+  std::optional<uint64_t> first() const {
+    if (ranges_.empty()) return std::nullopt;
+    return ranges_.begin()->first;
+  }
   std::vector<RangeType> ranges() const { return intersect({0, UINT64_MAX}); }
   uint64_t count() const { return ranges_.size(); }
   uint64_t bytes() const { return bytes_; }
