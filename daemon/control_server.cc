@@ -75,25 +75,39 @@ ControlServer::ControlServer(sd_event* event, ControlOptions options, Handlers h
 ControlServer::~ControlServer() { (void)stop(Deadline::max()); }
 
 Result<void> ControlServer::add_sources() {
-  sd_event_source* source = nullptr;
+  const auto keep = [](Source& source, sd_event_source* made, int r) -> Result<void> {
+    if (r < 0) return fail(-r, fmt::format("control socket: event loop: {}", strerror(-r)));
+    source.reset(made);
+    return {};
+  };
+  sd_event_source* made = nullptr;
   int r = sd_event_add_io(
-      event_, &source, socket_.fd(), EPOLLIN,
+      event_, &made, socket_.fd(), EPOLLIN,
       [](sd_event_source*, int, uint32_t, void* server) {
         static_cast<ControlServer*>(server)->accept_some();
         return 0;
       },
       this);
-  if (r < 0) return fail(-r, fmt::format("control socket: event loop: {}", strerror(-r)));
-  accept_source_.reset(source);
+  PMEMD_TRY(keep(accept_source_, made, r));
   r = sd_event_add_io(
-      event_, &source, wakeup_.get(), EPOLLIN,
+      event_, &made, wakeup_.get(), EPOLLIN,
       [](sd_event_source*, int, uint32_t, void* server) {
         static_cast<ControlServer*>(server)->on_wakeup();
         return 0;
       },
       this);
-  if (r < 0) return fail(-r, fmt::format("control socket: event loop: {}", strerror(-r)));
-  wakeup_source_.reset(source);
+  PMEMD_TRY(keep(wakeup_source_, made, r));
+  // Made now: when it is wanted, there is no descriptor left to make one.
+  r = sd_event_add_time_relative(
+      event_, &made, CLOCK_MONOTONIC, 0, 0,
+      [](sd_event_source*, uint64_t, void* server) {
+        auto* self = static_cast<ControlServer*>(server);
+        sd_event_source_set_enabled(self->accept_source_.get(), SD_EVENT_ON);
+        return 0;
+      },
+      this);
+  PMEMD_TRY(keep(retry_source_, made, r));
+  sd_event_source_set_enabled(retry_source_.get(), SD_EVENT_OFF);
   return {};
 }
 
@@ -137,18 +151,10 @@ void ControlServer::accept_some() {
 }
 
 void ControlServer::pause_accepting() {
-  sd_event_source* timer = nullptr;
-  const int r = sd_event_add_time_relative(
-      event_, &timer, CLOCK_MONOTONIC, kAcceptRetryUs, 0,
-      [](sd_event_source*, uint64_t, void* server) {
-        auto* self = static_cast<ControlServer*>(server);
-        self->retry_source_.reset();
-        sd_event_source_set_enabled(self->accept_source_.get(), SD_EVENT_ON);
-        return 0;
-      },
-      this);
-  if (r < 0) return;  // no timer: then it is tried again at once
-  retry_source_.reset(timer);
+  if (sd_event_source_set_time_relative(retry_source_.get(), kAcceptRetryUs) < 0 ||
+      sd_event_source_set_enabled(retry_source_.get(), SD_EVENT_ONESHOT) < 0) {
+    return;  // then it is tried again at once
+  }
   sd_event_source_set_enabled(accept_source_.get(), SD_EVENT_OFF);
 }
 

@@ -154,7 +154,7 @@ class ControlServer {
   // The loop's thread alone.
   ControlSocket socket_;
   Source accept_source_;
-  Source retry_source_;  // a timer, while accepting is paused
+  Source retry_source_;  // a timer that ends a pause of accepting
   Source wakeup_source_;
   std::map<uint64_t, std::unique_ptr<Client>> clients_;
   std::map<uid_t, size_t> clients_of_user_;

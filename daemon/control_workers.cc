@@ -29,7 +29,11 @@ ControlWorkers::~ControlWorkers() {
 Result<void> ControlWorkers::submit(Kind kind, std::function<void()> task) {
   MutexLock lock(mutex_);
   if (stopping_) return fail(ESHUTDOWN, "the daemon is stopping");
-  if (queue_.size() >= max_queued_) {
+  const auto changes = std::count_if(queue_.begin(), queue_.end(), [](const Task& queued) {
+    return queued.kind == Kind::kChanges;
+  });
+  if (queue_.size() >= max_queued_ ||
+      (kind == Kind::kChanges && static_cast<size_t>(changes) >= max_queued_ / 2)) {
     return fail(EBUSY, "too many requests at once", "try again");
   }
   queue_.push_back({kind, std::move(task)});

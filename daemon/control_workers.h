@@ -1,8 +1,9 @@
 // The threads that run the control socket's handlers.
 //
 // Invariants:
-//  1. Calls that change something never take all threads: one is always left for those that only
-//     tell, so that `list` and `mappers` answer while removals wait for their deadlines.
+//  1. Calls that change something never take all threads, nor more than half of the queue: there is
+//     always one left for those that only tell, so that `list` and `mappers` answer while removals
+//     wait for their deadlines.
 //  2. The queue is bounded; a call for which there is no place is refused at once.
 //
 // Thread contract: all functions from any thread, but not from a task.
