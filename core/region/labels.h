@@ -1,0 +1,52 @@
+// The labels of a pool: which regions and namespaces its database says there are.
+//
+// Thread contract: values; load_labels() takes the database's mutex, insert_*() want it held, by a
+// transaction that has begun.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "core/base/error.h"
+#include "core/region/database.h"
+#include "core/region/records.h"
+
+namespace pmemd {
+
+// Not live: it is being made or destroyed. It takes its place, but nobody is told of it.
+struct RegionLabel {
+  RegionRecord record;
+  bool live = false;
+};
+struct NamespaceLabel {
+  NamespaceRecord record;
+  bool live = false;
+};
+
+struct Labels {
+  std::string pool_uuid;
+  std::vector<RegionLabel> regions;        // by id
+  std::vector<NamespaceLabel> namespaces;  // by region, then id
+
+  // Null, if there is none of that id.
+  const RegionLabel* find_region(uint32_t id) const;
+  // The free extents of a region, in order.
+  std::vector<RegionRange> free_extents(const RegionRecord& region) const;
+};
+
+// The emulated physical address of region0, what later ones are aligned to, and where it all ends.
+inline constexpr uint64_t kFirstRegionBase = 4 * kGiB;
+inline constexpr uint64_t kRegionBaseAlign = kGiB;
+inline constexpr uint64_t kPhysicalAddressEnd = uint64_t{1} << 52;
+
+// EIO: unreadable, or a value that no pool of this version holds.
+Result<Labels> load_labels(Database& database);
+
+Result<void> insert_region(Database& database, const RegionLabel& label);
+Result<void> insert_namespace(Database& database, const NamespaceLabel& label);
+
+// What is wrong with them: sizes, alignment, bounds, overlaps, names given twice.
+std::vector<Finding> check_labels(const Labels& labels);
+
+}  // namespace pmemd

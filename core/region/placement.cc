@@ -1,0 +1,49 @@
+#include "core/region/placement.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <bit>
+
+#include "core/base/units.h"
+#include "core/region/labels.h"
+#include "core/region/records.h"
+
+namespace pmemd {
+
+Result<void> check_size(const std::string& object, uint64_t size) {
+  if (size > kPhysicalAddressEnd) {
+    return fail(EINVAL, fmt::format("{}: size {} is too large", object, size),
+                fmt::format("at most {}", format_size(kPhysicalAddressEnd - kFirstRegionBase)));
+  }
+  const uint64_t possible = std::max(align_up(size, kSubsectionSize), kNamespaceSizeMin);
+  if (size != possible) {
+    return fail(EINVAL,
+                fmt::format("{}: size {} is no multiple of 2 MiB, or below {}", object, size,
+                            format_size(kNamespaceSizeMin)),
+                fmt::format("the next possible size is {}, {}", possible, format_size(possible)));
+  }
+  return {};
+}
+
+Result<void> check_align(uint64_t align) {
+  if (align < kSubsectionSize || align > kPhysicalAddressEnd || !std::has_single_bit(align)) {
+    return fail(EINVAL, fmt::format("align {} is no power of two, or below 2 MiB", align),
+                "use 2M or 1G");
+  }
+  return {};
+}
+
+std::optional<RegionRange> place(const std::vector<RegionRange>& free_extents,
+                                 std::optional<uint64_t> size, uint64_t align) {
+  std::optional<RegionRange> largest;
+  for (const RegionRange extent : free_extents) {
+    const RegionRange usable{align_up(extent.begin, align), extent.end};
+    if (usable.empty() || usable.length() < size.value_or(kNamespaceSizeMin)) continue;
+    if (size) return RegionRange::sized(usable.begin, *size);
+    if (!largest || usable.length() > largest->length()) largest = usable;
+  }
+  return largest;
+}
+
+}  // namespace pmemd

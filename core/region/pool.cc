@@ -1,0 +1,183 @@
+#include "core/region/pool.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "core/region/pool_directory.h"
+
+namespace pmemd {
+
+Pool::Pool(std::string path, UniqueFd lock, Mode mode)
+    : path_(std::move(path)), lock_(std::move(lock)), mode_(mode) {}
+
+Pool::~Pool() {
+  database_.reset();
+  if (mode_ == Mode::kReadWrite) clear_lock_owner(lock_);
+}
+
+bool Pool::exists(const std::string& path) {
+  return ::access(database_path(path).c_str(), F_OK) == 0;
+}
+
+Result<std::unique_ptr<Pool>> Pool::open(const std::string& path, Mode mode) {
+  std::string pool = absolute_path(path);
+  if (!exists(pool)) {
+    return fail(ENOENT, fmt::format("pool {}: there is no pool.db", pool),
+                "pmemd --create SIZE makes a pool");
+  }
+  PMEMD_ASSIGN(UniqueFd lock, lock_pool(pool, mode == Mode::kReadWrite ? LockKind::kExclusive
+                                                                       : LockKind::kShared));
+  return open_locked(std::move(pool), std::move(lock), mode);
+}
+
+Result<std::unique_ptr<Pool>> Pool::open_locked(std::string path, UniqueFd lock, Mode mode) {
+  PMEMD_TRY(check_version(path));  // before SQLite may write
+  if (mode == Mode::kReadWrite) record_lock_owner(lock);
+  std::unique_ptr<Pool> pool(new Pool(std::move(path), std::move(lock), mode));
+  PMEMD_TRY(pool->load());
+  PMEMD_TRY(pool->open_images());
+  if (mode == Mode::kReadWrite) PMEMD_TRY(pool->remove_half_made());
+  return pool;
+}
+
+Result<void> Pool::load() {
+  PMEMD_ASSIGN(database_, Database::open(database_path(path_), mode_ == Mode::kReadWrite
+                                                                   ? Database::Mode::kReadWrite
+                                                                   : Database::Mode::kReadOnly));
+  PMEMD_ASSIGN(Labels labels, load_labels(*database_));
+  if (const auto findings = check_labels(labels); !findings.empty()) {
+    const auto& [object, problem] = findings.front();
+    return fail(EIO, fmt::format("pool {}: pool.db: {}: {}", path_, object, problem),
+                "restore it from a backup; the images are untouched");
+  }
+  uuid_ = labels.pool_uuid;
+  MutexLock lock(mutex_);
+  labels_ = std::move(labels);
+  return {};
+}
+
+Result<void> Pool::open_images() {
+  MutexLock lock(mutex_);
+  for (const auto& [region, live] : labels_.regions) {
+    if (!live) continue;
+    auto image =
+        ImageFile::open(image_path(path_, region.id), region.size_bytes, region.reservation);
+    if (image.err() == ENOENT) {
+      return fail(EIO,
+                  fmt::format("pool {}: region{}.img is missing; it had {} bytes", path_, region.id,
+                              region.size_bytes),
+                  "restore it from a backup");
+    }
+    if (!image) return std::unexpected(std::move(image).error());
+    images_.emplace(region.id, *std::move(image));
+  }
+  return {};
+}
+
+// What can't be erased now keeps its place, which nobody else gets; the next open tries again.
+Result<void> Pool::remove_half_made() {
+  Labels labels;
+  {
+    MutexLock lock(mutex_);
+    labels = labels_;
+  }
+  for (const auto& [record, live] : labels.namespaces) {
+    if (!live) (void)erase_namespace(record);
+  }
+  for (const auto& [region, live] : labels.regions) {
+    if (!live) PMEMD_TRY(drop_region(region));
+  }
+  return {};
+}
+
+std::vector<RegionRecord> Pool::regions() const {
+  MutexLock lock(mutex_);
+  std::vector<RegionRecord> records;
+  for (const auto& [record, live] : labels_.regions) {
+    if (live) records.push_back(record);
+  }
+  return records;
+}
+
+std::vector<NamespaceRecord> Pool::namespaces() const {
+  MutexLock lock(mutex_);
+  std::vector<NamespaceRecord> records;
+  for (const auto& [record, live] : labels_.namespaces) {
+    if (live) records.push_back(record);
+  }
+  return records;
+}
+
+Result<RegionRecord> Pool::region(uint32_t id) const {
+  return find_region(RegionRecord{.id = id}.name());
+}
+
+Result<RegionRecord> Pool::find_region(std::string_view name) const {
+  for (RegionRecord& record : regions()) {
+    if (record.name() == name) return std::move(record);
+  }
+  return fail(ENOENT, fmt::format("{}: there is no such region", name), "list -R shows them");
+}
+
+Result<NamespaceRecord> Pool::find_namespace(std::string_view name) const {
+  for (NamespaceRecord& record : namespaces()) {
+    if (record.name() == name) return std::move(record);
+  }
+  return fail(ENOENT, fmt::format("{}: there is no such namespace", name), "list -N shows them");
+}
+
+Pool::Available Pool::available(uint32_t region) const {
+  MutexLock lock(mutex_);
+  Available available;
+  const RegionLabel* const label = labels_.find_region(region);
+  if (label == nullptr) return available;
+  for (const RegionRange extent : labels_.free_extents(label->record)) {
+    available.total_bytes += extent.length();
+    available.max_extent_bytes = std::max(available.max_extent_bytes, extent.length());
+  }
+  return available;
+}
+
+Result<std::unique_ptr<MappedImage>> Pool::map(uint32_t region, RegionRange range) const {
+  const ImageFile* image = nullptr;
+  {
+    MutexLock lock(mutex_);
+    if (const auto found = images_.find(region); found != images_.end()) image = &found->second;
+  }
+  if (image == nullptr)
+    return fail(ENOENT, fmt::format("region{}: there is no such region", region));
+  return image->map(range);
+}
+
+Result<int64_t> Pool::change(std::string_view sql, std::initializer_list<uint64_t> parameters) {
+  Transaction transaction(*database_);
+  PMEMD_TRY(transaction.begin());
+  PMEMD_ASSIGN(Statement statement, database_->prepare(sql));
+  int index = 0;
+  for (const uint64_t value : parameters) statement.bind(index++, static_cast<int64_t>(value));
+  PMEMD_TRY(statement.run());
+  const int64_t changes = database_->changes();
+  PMEMD_TRY(transaction.commit());
+  return changes;
+}
+
+Result<bool> Pool::is_clean(uint64_t serial) const {
+  MutexLock lock(database_->mutex());
+  PMEMD_ASSIGN(Statement select,
+               database_->prepare("SELECT clean FROM namespaces WHERE serial = ?"));
+  PMEMD_ASSIGN(const bool row, select.bind(0, static_cast<int64_t>(serial)).step());
+  if (!row) return fail(ENOENT, fmt::format("there is no namespace of serial {}", serial));
+  return select.column_int(0) != 0;
+}
+
+Result<void> Pool::set_clean(uint64_t serial, bool clean) {
+  PMEMD_ASSIGN(const int64_t changes, change("UPDATE namespaces SET clean = ? WHERE serial = ?",
+                                             {clean ? uint64_t{1} : uint64_t{0}, serial}));
+  if (changes == 0) return fail(ENOENT, fmt::format("there is no namespace of serial {}", serial));
+  return database_->sync();
+}
+
+}  // namespace pmemd

@@ -1,0 +1,153 @@
+// A pool: a directory with metadata (pool.db) and one image a region (region<N>.img).
+//
+// Regions have an emulated base address, so that pfns mean something. Namespaces are 2 MiB-aligned
+// parts of a region; each begins with 2 MiB of metadata (an info block: core/region/info_block.h)
+// and never overlaps another. docs/pool-format.md says what lies where.
+//
+// Invariants:
+//  1. At most one process has a pool open for writing (a lock on <pool>/lock).
+//  2. Each change is there or not, after a kill or a power loss at any point: a label is not live
+//     while its region or namespace is being made or destroyed, and the next open cleans up. A
+//     change that failed leaves the pool as it was, files included, but for destroy_namespace().
+//  3. A pool whose version is unknown is refused and not touched.
+//  4. What no namespace covers reads as zeros: a range is free only when it has been zeroed.
+//
+// Thread contract: all functions from any thread.
+#pragma once
+
+#include <cstdint>
+#include <initializer_list>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/base/error.h"
+#include "core/base/mutex.h"
+#include "core/base/unique_fd.h"
+#include "core/image/image.h"
+#include "core/range/range.h"
+#include "core/region/database.h"
+#include "core/region/labels.h"
+#include "core/region/records.h"
+
+namespace pmemd {
+
+struct CreateNamespace {
+  std::optional<uint32_t> region;  // any with room, if none is named
+  NamespaceMode mode = NamespaceMode::kFsDax;
+  std::optional<uint64_t> size_bytes;  // metadata included; the largest free extent, if not given
+  uint64_t align = kNamespaceMetadataSize;  // of its begin in the region
+};
+
+class Pool {
+ public:
+  // Makes the directory (parents exist), pool.db, region0 of `region_size` and, on it, an fsdax
+  // namespace0.0 of the whole region. A directory that is there must be empty, or hold what an
+  // interrupted creation has left. EEXIST: a pool is there. ENOTEMPTY: something else is. ENOSPC;
+  // EINVAL: size too small or not a multiple of 2 MiB. Leaves nothing behind on failure.
+  static Result<std::unique_ptr<Pool>> create(const std::string& path, uint64_t region_size,
+                                              Reservation reservation);
+
+  enum class Mode { kReadWrite, kReadOnly };
+  // Read-write finishes what a kill has interrupted: half-made regions and namespaces go, as do
+  // half-destroyed ones. Read-only leaves that, and changes nothing that is in the pool.
+  // ENOENT: no pool there. EBUSY: another daemon has it (its pid in the message). ENOTSUP: its
+  // version is newer than ours. EIO: pool.db corrupt, an image missing or short.
+  static Result<std::unique_ptr<Pool>> open(const std::string& path, Mode mode);
+  static bool exists(const std::string& path);  // a pool.db is there
+  ~Pool();
+
+  const std::string& path() const { return path_; }  // absolute
+  Database& database() { return *database_; }
+
+  std::vector<RegionRecord> regions() const PMEMD_EXCLUDES(mutex_);
+  // By region, then id.
+  std::vector<NamespaceRecord> namespaces() const PMEMD_EXCLUDES(mutex_);
+  Result<RegionRecord> region(uint32_t id) const PMEMD_EXCLUDES(mutex_);  // ENOENT
+  // "namespace0.1"; ENOENT.
+  Result<NamespaceRecord> find_namespace(std::string_view name) const PMEMD_EXCLUDES(mutex_);
+  // "region0"; ENOENT.
+  Result<RegionRecord> find_region(std::string_view name) const PMEMD_EXCLUDES(mutex_);
+
+  // Free bytes of a region: all, and the largest contiguous extent.
+  struct Available {
+    uint64_t total_bytes = 0;
+    uint64_t max_extent_bytes = 0;
+  };
+  Available available(uint32_t region) const PMEMD_EXCLUDES(mutex_);
+
+  // Durable when it returns. ENOSPC: the host disk is full. EINVAL: size. EEXIST: a file that is no
+  // region's has the new image's name.
+  Result<RegionRecord> create_region(uint64_t size, Reservation reservation) PMEMD_EXCLUDES(mutex_);
+
+  // Durable when it returns, info block included. The first free extent that is large enough, or
+  // the largest; the id is the lowest free one of the region. ENOENT: no such region. ENOSPC: no
+  // free extent of that size (the message tells the largest), or the host disk is full. EINVAL:
+  // size no multiple of 2 MiB or below kNamespaceSizeMin; align no power of two or below 2 MiB.
+  Result<NamespaceRecord> create_namespace(const CreateNamespace& want) PMEMD_EXCLUDES(mutex_);
+
+  // Deletes its metadata (inodes, extents, …) and zeroes its bytes, durably. The caller has seen to
+  // it that it is not enabled. ENOENT. Any other error: if the namespace is still listed, nothing
+  // has happened; if not, it is gone for good and its space comes back with the next open.
+  Result<void> destroy_namespace(const NamespaceRecord& record) PMEMD_EXCLUDES(mutex_);
+
+  // Maps a namespace's range and verifies its info block. EIO: it doesn't hold together (message).
+  Result<std::unique_ptr<MappedImage>> map_namespace(const NamespaceRecord& record)
+      PMEMD_EXCLUDES(mutex_);
+
+  // False from enable to clean disable: after a crash, free space may hold bytes that no extent
+  // knows of, and must be discarded before use. ENOENT.
+  Result<bool> is_clean(uint64_t serial) const;
+  Result<void> set_clean(uint64_t serial, bool clean);  // durable when it returns; ENOENT
+
+ private:
+  Pool(std::string path, UniqueFd lock, Mode mode);
+
+  static Result<std::unique_ptr<Pool>> open_locked(std::string path, UniqueFd lock, Mode mode);
+  Result<void> load();
+  Result<void> open_images() PMEMD_EXCLUDES(mutex_);
+  Result<void> remove_half_made() PMEMD_EXCLUDES(mutex_);
+
+  // Choose where it goes, and take that place with a label that is not live.
+  Result<NamespaceRecord> reserve_namespace(const CreateNamespace& want) PMEMD_EXCLUDES(mutex_);
+  Result<RegionRecord> reserve_region(uint64_t size, Reservation reservation)
+      PMEMD_EXCLUDES(mutex_);
+  // The rest of creation.
+  Result<void> make_region(const RegionRecord& region) PMEMD_EXCLUDES(mutex_);
+  Result<void> write_info_block(const NamespaceRecord& record) PMEMD_EXCLUDES(mutex_);
+  Result<void> set_live(uint64_t serial, bool live);  // in the database; durable
+  // For what is not live: zeroes the bytes, deletes the rows, gives the place back.
+  Result<void> erase_namespace(const NamespaceRecord& record) PMEMD_EXCLUDES(mutex_);
+  Result<void> delete_inodes(uint64_t serial);
+  Result<void> drop_region(const RegionRecord& region) PMEMD_EXCLUDES(mutex_);
+
+  Result<std::unique_ptr<MappedImage>> map(uint32_t region, RegionRange range) const
+      PMEMD_EXCLUDES(mutex_);
+  // Null, if there is none.
+  NamespaceLabel* find_label(uint64_t serial) PMEMD_REQUIRES(mutex_);
+
+  // One statement with integer parameters as a transaction of its own; how many rows it changed.
+  Result<int64_t> change(std::string_view sql, std::initializer_list<uint64_t> parameters);
+
+  const std::string path_;
+  const UniqueFd lock_;
+  const Mode mode_;
+  // Constant after load().
+  std::unique_ptr<Database> database_;
+  std::string uuid_;
+
+  mutable Mutex mutex_;  // before the database's
+  Labels labels_ PMEMD_GUARDED_BY(mutex_);
+  // Of live regions. None is removed, so that one that was found can be used without the lock.
+  std::map<uint32_t, ImageFile> images_ PMEMD_GUARDED_BY(mutex_);
+};
+
+// What is wrong with labels and images: overlaps, alignment, bounds, info blocks, image sizes,
+// files and rows that belong to nothing, SQLite integrity. Empty when the pool holds together. What
+// is being made or destroyed meanwhile may show up.
+Result<std::vector<Finding>> check_regions(Pool& pool);
+
+}  // namespace pmemd

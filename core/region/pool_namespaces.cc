@@ -1,0 +1,221 @@
+// Namespaces of a pool: made, destroyed, mapped.
+//
+// The order of each change is what makes a kill or a power loss at any point harmless:
+//   create:  label, not live, durable → info block, durable → label live, durable
+//   destroy: label not live, durable → bytes zeroed, durable → rows and label deleted
+// A label that is not live keeps its range from everybody, and the next open goes on from the
+// second step of destroy. So a range is free only when it is zero, and no label is live without its
+// info block. The last deletion need not be durable: whoever gets the range next makes it so with
+// its own label, which lies behind it in the WAL.
+#include <fmt/format.h>
+#include <uuid/uuid.h>
+
+#include <algorithm>
+#include <array>
+#include <set>
+#include <utility>
+
+#include "core/base/units.h"
+#include "core/region/info_block.h"
+#include "core/region/placement.h"
+#include "core/region/pool.h"
+#include "core/region/schema.h"
+
+namespace pmemd {
+namespace {
+
+uint32_t lowest_free_id(const Labels& labels, uint32_t region) {
+  uint32_t id = 0;
+  for (const auto& [record, live] : labels.namespaces) {  // by id
+    if (record.region == region && record.id == id) ++id;
+  }
+  return id;
+}
+
+Result<uint64_t> take_serial(Database& database) {
+  PMEMD_ASSIGN(Statement take, database.prepare("UPDATE meta SET next_serial = next_serial + 1"
+                                                " RETURNING next_serial - 1"));
+  PMEMD_ASSIGN(const bool row, take.step());
+  const auto serial = row ? static_cast<uint64_t>(take.column_int(0)) : 0;
+  if (serial == 0) return fail(EIO, "pool.db: meta: next_serial is missing");
+  if (serial >= kSerialEnd) {
+    return fail(ENOSPC, fmt::format("the pool has had {} namespaces, and can have no more", serial),
+                "make another pool");
+  }
+  return serial;
+}
+
+std::unexpected<Error> no_room(const CreateNamespace& want, uint64_t largest) {
+  const std::string where =
+      want.region ? RegionRecord{.id = *want.region}.name() : std::string("all regions");
+  return fail(ENOSPC,
+              fmt::format("{}: no free extent of {} (the largest has {})", where,
+                          format_size(want.size_bytes.value_or(kNamespaceSizeMin)),
+                          largest == 0 ? "0 B" : format_size(largest)),
+              "ask for less, destroy a namespace, or create a region");
+}
+
+}  // namespace
+
+Result<NamespaceRecord> Pool::reserve_namespace(const CreateNamespace& want) {
+  MutexLock lock(mutex_);
+  NamespaceRecord record;
+  uint64_t largest = 0;
+  bool found_region = false;
+  for (const auto& [region, live] : labels_.regions) {
+    if (!live || (want.region && *want.region != region.id)) continue;
+    found_region = true;
+    const auto free = labels_.free_extents(region);
+    if (const auto most = place(free, {}, want.align)) largest = std::max(largest, most->length());
+    const auto range = place(free, want.size_bytes, want.align);
+    if (!range || range->length() <= record.range.length()) continue;
+    record.region = region.id;
+    record.range = *range;
+    if (want.size_bytes) break;
+  }
+  if (want.region && !found_region) {
+    return fail(ENOENT, fmt::format("region{}: there is no such region", *want.region),
+                "list -R shows them");
+  }
+  if (record.range.empty()) return no_room(want, largest);
+
+  record.id = lowest_free_id(labels_, record.region);
+  record.mode = want.mode;
+  record.align = want.align;
+  record.uuid = make_uuid();
+  NamespaceLabel label{std::move(record), false};
+  Transaction transaction(*database_);
+  PMEMD_TRY(transaction.begin());
+  PMEMD_ASSIGN(label.record.serial, take_serial(*database_));
+  PMEMD_TRY(insert_namespace(*database_, label));
+  PMEMD_TRY(transaction.commit());
+  const auto behind = std::ranges::find_if(labels_.namespaces, [&](const NamespaceLabel& other) {
+    return std::pair(other.record.region, other.record.id) >
+           std::pair(label.record.region, label.record.id);
+  });
+  labels_.namespaces.insert(behind, label);
+  return label.record;
+}
+
+Result<void> Pool::set_live(uint64_t serial, bool live) {
+  PMEMD_TRY(change("UPDATE namespaces SET live = ? WHERE serial = ?",
+                   {live ? uint64_t{1} : uint64_t{0}, serial}));
+  return database_->sync();
+}
+
+Result<void> Pool::write_info_block(const NamespaceRecord& record) {
+  const RegionRange metadata = RegionRange::sized(record.range.begin, kNamespaceMetadataSize);
+  PMEMD_ASSIGN(const auto image, map(record.region, metadata));
+  PMEMD_TRY(image->allocate(kInfoBlockOffset, kInfoBlockSize));
+  PMEMD_TRY(image->write(kInfoBlockOffset, encode_info_block(make_info_block(uuid_, record))));
+  return image->persist(kInfoBlockOffset, kInfoBlockSize);
+}
+
+Result<NamespaceRecord> Pool::create_namespace(const CreateNamespace& want) {
+  if (want.size_bytes) PMEMD_TRY(check_size("namespace", *want.size_bytes));
+  PMEMD_TRY(check_align(want.align));
+  PMEMD_ASSIGN(NamespaceRecord record, reserve_namespace(want));
+
+  Result<void> made = database_->sync();
+  if (made) made = write_info_block(record);
+  if (made) made = set_live(record.serial, true);
+  if (!made) {
+    // If this fails too, the next open does it.
+    if (set_live(record.serial, false)) (void)erase_namespace(record);
+    return std::unexpected(std::move(made).error());
+  }
+  MutexLock lock(mutex_);
+  find_label(record.serial)->live = true;
+  return record;
+}
+
+Result<void> Pool::destroy_namespace(const NamespaceRecord& record) {
+  NamespaceRecord known;
+  {
+    MutexLock lock(mutex_);
+    NamespaceLabel* const label = find_label(record.serial);
+    if (label == nullptr || !label->live) {
+      return fail(ENOENT, record.name() + ": there is no such namespace", "list -N shows them");
+    }
+    label->live = false;
+    known = label->record;
+  }
+  if (auto done = change("UPDATE namespaces SET live = 0 WHERE serial = ?", {record.serial});
+      !done) {
+    MutexLock lock(mutex_);
+    find_label(record.serial)->live = true;
+    return std::unexpected(std::move(done).error());
+  }
+  PMEMD_TRY(database_->sync());
+  return erase_namespace(known);
+}
+
+Result<void> Pool::erase_namespace(const NamespaceRecord& record) {
+  PMEMD_ASSIGN(const auto image, map(record.region, record.range));
+  PMEMD_TRY(image->discard(0, image->size_bytes()));
+  PMEMD_TRY(image->persist(0, image->size_bytes()));
+  PMEMD_TRY(delete_inodes(record.serial));
+  PMEMD_TRY(change("DELETE FROM namespaces WHERE serial = ?", {record.serial}));
+  MutexLock lock(mutex_);
+  std::erase_if(labels_.namespaces,
+                [&](const NamespaceLabel& label) { return label.record.serial == record.serial; });
+  return {};
+}
+
+// In transactions of a bounded size: a million files in one would be a WAL of hundreds of MiB.
+Result<void> Pool::delete_inodes(uint64_t serial) {
+  constexpr uint64_t kRowsAtOnce = 20000;
+  constexpr std::array kDeletions = {
+      "DELETE FROM dirents WHERE cookie IN"
+      " (SELECT cookie FROM dirents WHERE parent >= ?1 AND parent < ?2 LIMIT ?3)",
+      "DELETE FROM extents WHERE (ino, file_offset) IN"
+      " (SELECT ino, file_offset FROM extents WHERE ino >= ?1 AND ino < ?2 LIMIT ?3)",
+      "DELETE FROM xattrs WHERE (ino, name) IN"
+      " (SELECT ino, name FROM xattrs WHERE ino >= ?1 AND ino < ?2 LIMIT ?3)",
+      "DELETE FROM inodes WHERE ino IN"
+      " (SELECT ino FROM inodes WHERE ino >= ?1 AND ino < ?2 LIMIT ?3)",
+  };
+  const uint64_t begin = make_inode_number(serial, 0);
+  const uint64_t end = make_inode_number(serial + 1, 0);
+  for (const char* const sql : kDeletions) {
+    int64_t deleted = 0;
+    do {
+      PMEMD_ASSIGN(deleted, change(sql, {begin, end, kRowsAtOnce}));
+    } while (deleted > 0);
+  }
+  return {};
+}
+
+Result<std::unique_ptr<MappedImage>> Pool::map_namespace(const NamespaceRecord& record) {
+  {
+    MutexLock lock(mutex_);
+    const NamespaceLabel* const label = find_label(record.serial);
+    if (label == nullptr || !label->live) {
+      return fail(ENOENT, record.name() + ": there is no such namespace", "list -N shows them");
+    }
+  }
+  PMEMD_ASSIGN(auto image, map(record.region, record.range));
+  std::array<std::byte, kInfoBlockSize> bytes;
+  if (!image->read(kInfoBlockOffset, bytes)) {
+    return fail(EIO, record.name() + ": its info block can't be read", "check the host's disk");
+  }
+  const auto block = decode_info_block(bytes);
+  if (!block) {
+    return fail(
+        block.err(), record.name() + ": " + block.error().message,
+        block.error().hint.empty() ? "restore the image from a backup" : block.error().hint);
+  }
+  if (*block != make_info_block(uuid_, record)) {
+    return fail(EIO, record.name() + ": its info block is another namespace's",
+                "pool.db and the image don't belong together: restore both from one backup");
+  }
+  return image;
+}
+
+NamespaceLabel* Pool::find_label(uint64_t serial) {
+  const auto found = std::ranges::find(
+      labels_.namespaces, serial, [](const NamespaceLabel& label) { return label.record.serial; });
+  return found == labels_.namespaces.end() ? nullptr : &*found;
+}
+
+}  // namespace pmemd

@@ -1,0 +1,55 @@
+// What a pool is made of: regions and namespaces, and how they are called.
+//
+// Thread contract: values.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "core/base/error.h"
+#include "core/base/units.h"
+#include "core/image/image.h"
+#include "core/range/range.h"
+
+namespace pmemd {
+
+inline constexpr uint64_t kNamespaceMetadataSize = 2 * kMiB;  // before a namespace's data
+inline constexpr uint64_t kNamespaceSizeMin = kNamespaceMetadataSize + kSubsectionSize;
+
+std::string make_uuid();  // a new one, random
+
+enum class NamespaceMode { kFsDax, kDevDax };
+std::string_view to_string(NamespaceMode mode);                     // "fsdax", "devdax"
+Result<NamespaceMode> parse_namespace_mode(std::string_view text);  // EINVAL
+
+struct RegionRecord {
+  uint32_t id = 0;  // region<id>
+  uint64_t size_bytes = 0;
+  uint64_t base_address = 0;  // emulated physical address of its first byte
+  Reservation reservation = Reservation::kReserved;
+
+  std::string name() const;  // "region0"
+};
+
+struct NamespaceRecord {
+  uint32_t region = 0;
+  uint32_t id = 0;      // namespace<region>.<id>; the lowest free one is taken
+  uint64_t serial = 0;  // never reused in this pool, from 1; the upper bits of its inode numbers
+  std::string uuid;
+  NamespaceMode mode = NamespaceMode::kFsDax;
+  RegionRange range;  // in the region, metadata included; 2 MiB-aligned
+  uint64_t align = kNamespaceMetadataSize;
+
+  std::string name() const;         // "namespace0.1"
+  std::string device_name() const;  // what the mount shows: "pmem0" (id 0) or "pmem0.1"; "dax0.1"
+  uint64_t data_bytes() const { return range.length() - kNamespaceMetadataSize; }
+};
+
+// What is wrong with a pool; empty when it holds together. `check` shows it.
+struct Finding {
+  std::string object;   // "namespace0.0", "pool.db", "inode 1099511627777"
+  std::string problem;  // in words
+};
+
+}  // namespace pmemd

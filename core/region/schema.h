@@ -1,0 +1,96 @@
+// The tables of pool.db. docs/pool-format.md explains them; a change here is a new version.
+//
+// Version rule: PRAGMA application_id says that it is ours, PRAGMA user_version which version.
+// A newer one is refused and not touched; an older one is upgraded in one transaction.
+//
+// Inode numbers are pool-wide: (namespace serial << kInodeSerialShift) | index, index from 1 (the
+// root directory of an fsdax, the one file of a devdax). Neither half is ever reused, so that a
+// node id the kernel still holds never means another file. All rows of a namespace's inodes lie in
+// one key range.
+#pragma once
+
+#include <cstdint>
+
+namespace pmemd {
+
+inline constexpr int32_t kPoolApplicationId = 0x706d656d;  // "pmem"
+inline constexpr int32_t kPoolVersion = 1;
+
+inline constexpr unsigned kInodeSerialShift = 40;
+inline constexpr uint64_t kRootIndex = 1;
+inline constexpr uint64_t kSerialEnd = uint64_t{1}
+                                       << (63 - kInodeSerialShift);  // SQLite's integers
+
+constexpr uint64_t make_inode_number(uint64_t serial, uint64_t index) {
+  return (serial << kInodeSerialShift) | index;
+}
+constexpr uint64_t inode_serial(uint64_t ino) { return ino >> kInodeSerialShift; }
+
+inline constexpr const char* kPoolSchema = R"sql(
+CREATE TABLE meta (          -- one row
+  uuid TEXT NOT NULL,
+  next_serial INTEGER NOT NULL,
+  next_event INTEGER NOT NULL
+);
+CREATE TABLE regions (
+  id INTEGER PRIMARY KEY,
+  size INTEGER NOT NULL,     -- bytes
+  base INTEGER NOT NULL,     -- emulated physical address
+  sparse INTEGER NOT NULL,   -- 0, 1
+  live INTEGER NOT NULL      -- 0 while it is made: the next open removes it and its image
+);
+CREATE TABLE namespaces (
+  serial INTEGER PRIMARY KEY,
+  region INTEGER NOT NULL REFERENCES regions(id),
+  id INTEGER NOT NULL,
+  uuid TEXT NOT NULL,
+  mode TEXT NOT NULL,        -- 'fsdax', 'devdax'
+  start INTEGER NOT NULL,    -- bytes in the region
+  size INTEGER NOT NULL,     -- bytes, metadata included
+  align INTEGER NOT NULL,
+  live INTEGER NOT NULL,     -- 0 while it is made or destroyed: the next open destroys it
+  clean INTEGER NOT NULL,    -- 0 while enabled
+  next_index INTEGER NOT NULL, -- inode indices from here on were never used
+  UNIQUE (region, id)
+);
+CREATE TABLE inodes (
+  ino INTEGER PRIMARY KEY,
+  mode INTEGER NOT NULL,     -- S_IF* and permissions
+  uid INTEGER NOT NULL,
+  gid INTEGER NOT NULL,
+  nlink INTEGER NOT NULL,
+  rdev INTEGER NOT NULL,
+  parent INTEGER NOT NULL DEFAULT 0,  -- directories: what ".." is
+  size INTEGER NOT NULL,     -- bytes; directories: number of entries
+  atime INTEGER NOT NULL,    -- nanoseconds since the epoch
+  mtime INTEGER NOT NULL,
+  ctime INTEGER NOT NULL,
+  btime INTEGER NOT NULL,
+  target BLOB                -- symbolic links
+);
+CREATE INDEX orphans ON inodes (ino) WHERE nlink = 0;
+CREATE TABLE dirents (
+  cookie INTEGER PRIMARY KEY,  -- readdir's position; never reused
+  parent INTEGER NOT NULL,
+  name BLOB NOT NULL,
+  ino INTEGER NOT NULL,
+  type INTEGER NOT NULL,       -- mode's S_IFMT bits >> 12, as readdir wants it
+  UNIQUE (parent, name)
+);
+CREATE INDEX dirents_in_order ON dirents (parent, cookie);
+CREATE TABLE extents (
+  ino INTEGER NOT NULL,
+  file_offset INTEGER NOT NULL,  -- bytes, multiples of 4096, as the rest
+  data_offset INTEGER NOT NULL,  -- in the namespace's data area
+  length INTEGER NOT NULL,
+  PRIMARY KEY (ino, file_offset)
+) WITHOUT ROWID;
+CREATE TABLE xattrs (
+  ino INTEGER NOT NULL,
+  name TEXT NOT NULL,
+  value BLOB NOT NULL,
+  PRIMARY KEY (ino, name)
+) WITHOUT ROWID;
+)sql";
+
+}  // namespace pmemd
