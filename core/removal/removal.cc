@@ -1,7 +1,6 @@
 #include "core/removal/removal.h"
 
 #include <fmt/format.h>
-#include <sys/pidfd.h>
 
 #include <algorithm>
 #include <csignal>
@@ -11,6 +10,10 @@
 
 #include "core/base/unique_fd.h"
 #include "core/region/schema.h"
+
+extern "C" {  // glibc 2.36 forgot it
+#include <sys/pidfd.h>
+}
 
 namespace pmemd {
 namespace {
@@ -278,6 +281,13 @@ RemovalOutcome remove_devices(const std::vector<Device*>& devices, const Removal
     return {{}, fail(ENXIO, fmt::format("{}: not enabled", names.empty() ? "nothing" : names))};
   }
   return Removal(std::move(enabled), options, kernel, events).run();
+}
+
+std::vector<RemovalReport> look_at_devices(const std::vector<Device*>& devices,
+                                           KernelPort& kernel) {
+  EventBus nobody;
+  const RemovalOptions options = {.dry_run = true};
+  return Removal(devices, options, kernel, nobody).run().reports;
 }
 
 }  // namespace pmemd
