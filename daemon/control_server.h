@@ -30,6 +30,7 @@
 #include "core/base/error.h"
 #include "core/base/mutex.h"
 #include "core/base/unique_fd.h"
+#include "core/control/socket_path.h"
 #include "core/control/varlink.h"
 #include "daemon/control_connection.h"
 #include "daemon/control_socket.h"

@@ -11,7 +11,6 @@
 #include <algorithm>
 #include <cassert>
 #include <cstdio>
-#include <cstdlib>
 #include <cstring>
 #include <utility>
 
@@ -178,13 +177,6 @@ void ControlSocket::remove() {
   if (::lstat(path_.c_str(), &info) == 0 && info.st_dev == device_ && info.st_ino == inode_) {
     ::unlink(path_.c_str());
   }
-}
-
-std::string default_control_path() {
-  if (::geteuid() == 0) return "/run/pmemd/control";
-  const char* directory = ::getenv("XDG_RUNTIME_DIR");
-  if (directory != nullptr && *directory == '/') return std::string(directory) + "/pmemd/control";
-  return fmt::format("/run/user/{}/pmemd/control", ::geteuid());
 }
 
 }  // namespace pmemd

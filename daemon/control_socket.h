@@ -63,8 +63,4 @@ class ControlSocket {
   bool removed_ = true;
 };
 
-// Where the socket is when nobody says: /run/pmemd/control for root, $XDG_RUNTIME_DIR/pmemd/control
-// for others (/run/user/<uid>, if that is not set).
-std::string default_control_path();
-
 }  // namespace pmemd

@@ -62,9 +62,32 @@ bool Device::has_writer(uint64_t ino) const {
 bool Device::wait_handles_closed(Deadline deadline) {
   MutexLock lock(mutex_);
   while (!handles_.empty()) {
+    if (interrupted_) return false;
     if (!handles_closed_cv_.wait_until(mutex_, deadline)) return handles_.empty();
   }
   return true;
+}
+
+void Device::interrupt_waits() {
+  MutexLock lock(mutex_);
+  interrupted_ = true;
+  handles_closed_cv_.notify_all();
+}
+
+void Device::count_lookup(uint64_t ino) {
+  MutexLock lock(forget_mutex_);
+  lookups_.add(ino);
+}
+
+void Device::forget(uint64_t ino, uint64_t count) {
+  {
+    MutexLock lock(forget_mutex_);
+    if (!lookups_.drop(ino, count)) return;
+    leases_.give_back(ino, kWholeFile);
+  }
+  if (!is_fsdax()) return;
+  // Not live: the inode's row waits for the next enable.
+  if (auto request = begin_request()) request->fs().forget(ino);
 }
 
 Result<void> Device::enable() {

@@ -88,15 +88,22 @@ class Device {
   void remove_handle(uint64_t id) PMEMD_EXCLUDES(mutex_);  // unknown ids are ignored
   uint64_t handle_count() const PMEMD_EXCLUDES(mutex_);
   bool has_writer(uint64_t ino) const PMEMD_EXCLUDES(mutex_);
-  // Waits until no handle is open; false when the deadline passed first.
+  // Waits until no handle is open; false when the deadline passed first, or after
+  // interrupt_waits(): then such waits end at once, for good.
   [[nodiscard]] bool wait_handles_closed(Deadline deadline) PMEMD_EXCLUDES(mutex_);
+  void interrupt_waits() PMEMD_EXCLUDES(mutex_);
 
   // A writeback that the kernel wanted and that failed: what a mapping stored is lost.
   void count_lost_writeback() { lost_writebacks_.fetch_add(1, std::memory_order_relaxed); }
   uint64_t lost_writebacks() const { return lost_writebacks_.load(std::memory_order_relaxed); }
 
   LeaseTable& leases() { return leases_; }
-  LookupCounts& lookups() { return lookups_; }
+  const LookupCounts& lookups() const { return lookups_; }
+  // The kernel is told of an inode: before the reply leaves.
+  void count_lookup(uint64_t ino) PMEMD_EXCLUDES(forget_mutex_);
+  // The kernel forgets `count` lookups. With the last, what the inode was lent has come back, and
+  // an inode without links goes.
+  void forget(uint64_t ino, uint64_t count) PMEMD_EXCLUDES(forget_mutex_);
 
   // --- enable and removal
 
@@ -136,10 +143,15 @@ class Device {
   std::unique_ptr<MappedImage> image_;
   std::unique_ptr<FileSystem> fs_;
 
+  // Makes "the last lookup is gone" and "its leases are given back" one step: a new lookup, and
+  // what it may be lent, comes before or after.
+  Mutex forget_mutex_;
+
   mutable Mutex mutex_;
   CondVar handles_closed_cv_;
   std::map<uint64_t, OpenHandle> handles_ PMEMD_GUARDED_BY(mutex_);
   uint64_t next_handle_ PMEMD_GUARDED_BY(mutex_) = 1;
+  bool interrupted_ PMEMD_GUARDED_BY(mutex_) = false;
 };
 
 }  // namespace pmemd

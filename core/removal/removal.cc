@@ -12,6 +12,10 @@
 #include "core/region/schema.h"
 
 extern "C" {  // glibc 2.36 forgot it
+}
+
+// glibc 2.36's header has no C++ linkage of its own.
+extern "C" {
 #include <sys/pidfd.h>
 }
 

@@ -92,4 +92,7 @@ struct RemovalOutcome {
 RemovalOutcome remove_devices(const std::vector<Device*>& devices, const RemovalOptions& options,
                               KernelPort& kernel, EventBus& events);
 
+// Who holds what of the devices now, in any state; changes nothing. A report a device.
+std::vector<RemovalReport> look_at_devices(const std::vector<Device*>& devices, KernelPort& kernel);
+
 }  // namespace pmemd

@@ -1,0 +1,246 @@
+#include "daemon/daemon.h"
+
+#include <fmt/format.h>
+#include <pthread.h>
+#include <spdlog/spdlog.h>
+#include <systemd/sd-daemon.h>
+#include <systemd/sd-event.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <csignal>
+#include <ctime>
+#include <memory>
+#include <thread>
+
+#include "core/region/pool.h"
+#include "core/removal/removal.h"
+#include "daemon/control_server.h"
+#include "daemon/fuse_server.h"
+#include "daemon/json.h"
+#include "daemon/kernel_notifier.h"
+#include "daemon/mount_point.h"
+#include "daemon/tuning.h"
+#include "daemon/verbs.h"
+
+namespace pmemd {
+namespace {
+
+constexpr std::chrono::seconds kStopTimeout{20};
+constexpr unsigned kMinRequestThreads = 4;  // two may wait for the host's disk, two serve on
+
+struct EventLoopDeleter {
+  void operator()(sd_event* loop) const { sd_event_unref(loop); }
+};
+using EventLoop = std::unique_ptr<sd_event, EventLoopDeleter>;
+
+Result<std::unique_ptr<Pool>> open_pool(const Options& options) {
+  if (Pool::exists(options.pool) || !options.create_size) {
+    return Pool::open(options.pool, Pool::Mode::kReadWrite);
+  }
+  PMEMD_ASSIGN(auto pool,
+               Pool::create(options.pool, *options.create_size,
+                            options.sparse ? Reservation::kSparse : Reservation::kReserved));
+  const Caller owner = {.uid = geteuid(), .gid = getegid()};
+  for (const NamespaceRecord& record : pool->namespaces()) {
+    PMEMD_TRY(FileSystem::format(pool->database(), record.serial, owner));
+  }
+  return pool;
+}
+
+// The loop gets the signals that end us; every thread made after this has them blocked.
+Result<EventLoop> make_event_loop() {
+  sigset_t set;
+  sigemptyset(&set);
+  for (const int signal : {SIGTERM, SIGINT}) sigaddset(&set, signal);
+  pthread_sigmask(SIG_BLOCK, &set, nullptr);
+  std::signal(SIGPIPE, SIG_IGN);
+  std::signal(SIGHUP, SIG_IGN);
+
+  sd_event* raw = nullptr;
+  int result = sd_event_new(&raw);
+  EventLoop loop(raw);
+  for (const int signal : {SIGTERM, SIGINT}) {
+    if (result >= 0) result = sd_event_add_signal(raw, nullptr, signal, nullptr, nullptr);
+  }
+  if (result >= 0) result = sd_event_set_watchdog(raw, 1);
+  if (result < 0) return fail(-result, "the event loop can't be made");
+  return loop;
+}
+
+class Daemon {
+ public:
+  explicit Daemon(const Options& options) : options_(options) {}
+
+  Result<void> start();
+  void run() { sd_event_loop(loop_.get()); }
+  // Everything stored goes to the medium, the mappers lose access, the mount goes. False: something
+  // is left, and was logged.
+  bool stop();
+
+  const std::string& mount_point() const { return mount_point_; }
+
+ private:
+  void enable_all();
+  Result<void> start_control();
+
+  const Options& options_;
+  EventLoop loop_;
+  std::unique_ptr<Pool> pool_;
+  std::string mount_point_;
+  EventBus events_;
+  std::unique_ptr<DeviceTable> devices_;
+  std::unique_ptr<FuseContext> fuse_;
+  std::unique_ptr<FuseServer> server_;
+  std::unique_ptr<KernelNotifier> notifier_;
+  std::unique_ptr<Machine> machine_;
+  std::unique_ptr<ControlServer> control_;
+};
+
+Result<void> Daemon::start() {
+  PMEMD_ASSIGN(loop_, make_event_loop());
+  PMEMD_ASSIGN(mount_point_, prepare_mount_point(options_.mount, options_.pool));
+  PMEMD_ASSIGN(pool_, open_pool(options_));
+  // What happens before there is a socket, nobody can have subscribed to.
+  events_.set_sink([this](const Event& event) {
+    if (control_) control_->publish(to_json(event));
+  });
+  devices_ = std::make_unique<DeviceTable>(*pool_);
+  PMEMD_TRY(devices_->load());
+  fuse_ = std::unique_ptr<FuseContext>(new FuseContext{.devices = *devices_});
+  clock_gettime(CLOCK_REALTIME, &fuse_->started);
+
+  PMEMD_ASSIGN(server_, FuseServer::create(*fuse_, {.mount_point = mount_point_,
+                                                    .source = "pmemd:" + pool_->path(),
+                                                    .allow_other = options_.allow_other}));
+  notifier_ =
+      std::make_unique<KernelNotifier>(server_->session(), mount_point_, server_->device_number());
+  fuse_->is_own_thread = [this](pid_t tid) { return notifier_->is_own_thread(tid); };
+  // Unmounted by hand: nothing is left to serve.
+  server_->on_lost_mount([] { kill(getpid(), SIGTERM); });
+  server_->start(std::max(kMinRequestThreads, std::thread::hardware_concurrency()));
+
+  const auto tuned = tune_mount(server_->device_number());
+  if (!tuned) {
+    spdlog::warn("{}: stores through mappings will be throttled (run as root to raise the limit)",
+                 tuned.error().describe());
+  }
+  machine_ = std::make_unique<Machine>(Machine{.pool = *pool_,
+                                               .devices = *devices_,
+                                               .fuse = *fuse_,
+                                               .kernel = *notifier_,
+                                               .events = events_,
+                                               .mount_point = mount_point_,
+                                               .is_tuned = tuned.has_value(),
+                                               .control_stats = {}});
+  enable_all();
+  return start_control();
+}
+
+// One namespace that doesn't hold together keeps nobody from the others.
+void Daemon::enable_all() {
+  for (const DevicePtr& device : devices_->all()) {
+    if (auto enabled = enable_device(*machine_, *device); !enabled) {
+      spdlog::error("{} stays disabled: {}", device->record().name(), enabled.error().describe());
+    }
+  }
+}
+
+Result<void> Daemon::start_control() {
+  ControlOptions options;
+  if (!options_.socket.empty()) options.path = options_.socket;
+  if (geteuid() == 0) options.group = "pmem";
+  machine_->control_stats = [this] { return control_->stats(); };
+  PMEMD_ASSIGN(control_, ControlServer::start(loop_.get(), options, make_handlers(*machine_)));
+  spdlog::info("pool {} on {}, control socket {}", pool_->path(), mount_point_, control_->path());
+  return {};
+}
+
+bool Daemon::stop() {
+  bool clean = true;
+  const auto note = [&](const Result<void>& result) {
+    if (result) return;
+    spdlog::error("{}", result.error().describe());
+    clean = false;
+  };
+  const Deadline deadline = deadline_after(kStopTimeout);
+  if (devices_ && !devices_->interrupt_operations(deadline)) {
+    spdlog::error("an operation did not end in time");
+    clean = false;
+  }
+  if (control_) note(control_->stop(deadline));
+
+  std::vector<Device*> enabled;
+  if (devices_) {
+    for (const DevicePtr& device : devices_->all()) {
+      if (device->state() != Device::State::kDisabled) enabled.push_back(device.get());
+    }
+  }
+  if (!enabled.empty()) {
+    auto outcome = remove_devices(enabled, {.force = true}, *notifier_, events_);
+    note(outcome.result);
+    for (const auto& report : outcome.reports) {
+      if (report.lost_writebacks == 0) continue;
+      spdlog::error("{}: {} pages could not be written back", report.name_of_namespace,
+                    report.lost_writebacks);
+    }
+  }
+  if (server_) {
+    note(server_->unmount());
+    server_->stop();
+  }
+  // A device that could not be released must not be destroyed under its users.
+  for (const Device* device : enabled) {
+    if (device->state() == Device::State::kDisabled) continue;
+    spdlog::error("{}: not released; its free space is discarded at the next start",
+                  device->record().name());
+    spdlog::shutdown();
+    _exit(1);
+  }
+  return clean;
+}
+
+}  // namespace
+
+int run_daemon(const Options& options, const std::function<void()>& ready) {
+  Daemon daemon(options);
+  const auto started = daemon.start();
+  if (started) {
+    ready();
+    sd_notifyf(0, "READY=1\nSTATUS=serving %s", daemon.mount_point().c_str());
+    daemon.run();
+    sd_notify(0, "STOPPING=1");
+    spdlog::info("stopping");
+  } else {
+    spdlog::error("{}", started.error().describe());
+  }
+  const bool clean = daemon.stop();
+  return started && clean ? 0 : 1;
+}
+
+int run_check(const Options& options) {
+  const auto findings = [&]() -> Result<std::vector<Finding>> {
+    PMEMD_ASSIGN(const auto pool, Pool::open(options.pool, Pool::Mode::kReadOnly));
+    return check_pool(*pool);
+  }();
+  if (!findings) {
+    fmt::print(stderr, "pmemd: {}\n", findings.error().describe());
+    return 1;
+  }
+  if (options.json) {
+    Json list = Json::array();
+    for (const Finding& finding : *findings) {
+      list.push_back({{"object", finding.object}, {"problem", finding.problem}});
+    }
+    fmt::print("{}\n", list.dump(2));
+  } else {
+    for (const Finding& finding : *findings)
+      fmt::print("{}: {}\n", finding.object, finding.problem);
+    if (findings->empty()) fmt::print("pool {}: holds together\n", options.pool);
+  }
+  return findings->empty() ? 0 : 1;
+}
+
+}  // namespace pmemd

@@ -1,0 +1,80 @@
+// The devices of the mount: which namespaces there are, by serial and by name.
+//
+// Requests find a device by the upper bits of the inode number. A destroyed namespace's device
+// stays as long as the kernel knows inodes of it, so that its forgets find their counts.
+//
+// Operations that change a device (enable, remove, destroy) are exclusive per device: Operation is
+// the right to do one; a second one gets EBUSY instead of waiting in silence.
+//
+// Thread contract: any thread. No function blocks but interrupt_operations().
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/base/mutex.h"
+#include "core/device/device.h"
+#include "core/pagemap/dev_pagemap.h"
+#include "core/region/pool.h"
+
+namespace pmemd {
+
+// shared: a request may still use a device that is being destroyed.
+using DevicePtr = std::shared_ptr<Device>;
+
+class DeviceTable {
+ public:
+  explicit DeviceTable(Pool& pool) : pool_(pool) {}
+
+  // Adds a device for each namespace of the pool; disabled.
+  Result<void> load();
+  Result<DevicePtr> add(const NamespaceRecord& record);
+  // Takes a destroyed namespace's device off the list of devices.
+  void remove(const DevicePtr& device) PMEMD_EXCLUDES(mutex_);
+
+  DevicePtr by_ino(uint64_t ino) const PMEMD_EXCLUDES(mutex_);  // nullptr: never was
+  DevicePtr by_shown_name(std::string_view name) const PMEMD_EXCLUDES(mutex_);  // live ones only
+  Result<DevicePtr> find(std::string_view name) const PMEMD_EXCLUDES(mutex_);   // "namespace0.0"
+  std::vector<DevicePtr> all() const PMEMD_EXCLUDES(mutex_);        // by region, then id
+  std::vector<DevicePtr> by_serial() const PMEMD_EXCLUDES(mutex_);  // in order of serials
+  std::vector<DevicePtr> of_region(uint32_t region) const PMEMD_EXCLUDES(mutex_);
+  // Drops destroyed devices that the kernel has forgotten.
+  void forget_destroyed() PMEMD_EXCLUDES(mutex_);
+
+  class Operation {
+   public:
+    Operation(Operation&& other) noexcept
+        : table_(std::exchange(other.table_, nullptr)), serials_(std::move(other.serials_)) {}
+    ~Operation();
+
+   private:
+    friend class DeviceTable;
+    Operation(DeviceTable* table, std::vector<uint64_t> serials)
+        : table_(table), serials_(std::move(serials)) {}
+    DeviceTable* table_;
+    std::vector<uint64_t> serials_;
+  };
+  // EBUSY: another operation on one of the devices is under way; ECANCELED: shutting down.
+  Result<Operation> begin_operation(const std::vector<DevicePtr>& devices) PMEMD_EXCLUDES(mutex_);
+  // Shutdown: no new operations, and those under way wait for nobody's grace any more.
+  // False: some are not done at the deadline.
+  bool interrupt_operations(Deadline deadline) PMEMD_EXCLUDES(mutex_);
+
+ private:
+  Pool& pool_;
+  PagemapRegistry registry_;
+
+  mutable Mutex mutex_;
+  CondVar operation_done_cv_;
+  std::map<uint64_t, DevicePtr> by_serial_ PMEMD_GUARDED_BY(mutex_);
+  std::set<uint64_t> destroyed_ PMEMD_GUARDED_BY(mutex_);
+  std::set<uint64_t> in_operation_ PMEMD_GUARDED_BY(mutex_);
+  bool stopping_ PMEMD_GUARDED_BY(mutex_) = false;
+};
+
+}  // namespace pmemd

@@ -1,0 +1,71 @@
+#include "daemon/fuse_context.h"
+
+#include <unistd.h>
+
+namespace pmemd {
+
+Result<Admitted> admit_fsdax(FuseContext& context, fuse_ino_t ino) {
+  if (ino == FUSE_ROOT_ID) return fail(EPERM);
+  DevicePtr device = context.devices.by_ino(ino);
+  if (!device) return fail(ESTALE);
+  if (!device->is_fsdax()) return fail(EOPNOTSUPP);
+  PMEMD_ASSIGN(auto request, device->begin_request());
+  return Admitted{std::move(device), std::move(request)};
+}
+
+Caller caller_of(fuse_req_t req) {
+  const fuse_ctx* ctx = fuse_req_ctx(req);
+  return {.uid = ctx->uid, .gid = ctx->gid, .umask = ctx->umask};
+}
+
+struct stat to_stat(const Attr& attr) {
+  struct stat st = {};
+  st.st_ino = attr.ino;
+  st.st_mode = attr.mode;
+  st.st_nlink = attr.nlink;
+  st.st_uid = attr.uid;
+  st.st_gid = attr.gid;
+  st.st_rdev = attr.rdev;
+  st.st_size = static_cast<off_t>(attr.size);
+  st.st_blksize = static_cast<blksize_t>(kPageSize);
+  st.st_blocks = static_cast<blkcnt_t>(attr.blocks);
+  st.st_atim = attr.atime;
+  st.st_mtim = attr.mtime;
+  st.st_ctim = attr.ctime;
+  return st;
+}
+
+fuse_entry_param to_entry(const Attr& attr) {
+  fuse_entry_param entry = {};
+  entry.ino = attr.ino;
+  entry.generation = 0;  // inode numbers are never reused
+  entry.attr = to_stat(attr);
+  entry.attr_timeout = kCacheSeconds;
+  entry.entry_timeout = kCacheSeconds;
+  return entry;
+}
+
+void reply_error(fuse_req_t req, int err) { fuse_reply_err(req, err); }
+
+void reply_entry(fuse_req_t req, Device& device, const Result<Attr>& attr) {
+  if (!attr) return reply_error(req, attr.err());
+  device.count_lookup(attr->ino);
+  const fuse_entry_param entry = to_entry(*attr);
+  if (fuse_reply_entry(req, &entry) != 0) device.forget(attr->ino, 1);
+}
+
+void release_handle(fuse_req_t req, fuse_ino_t ino, fuse_file_info* fi) noexcept {
+  if (const DevicePtr device = context_of(req).devices.by_ino(ino)) device->remove_handle(fi->fh);
+  reply_error(req, 0);
+}
+
+Attr root_attr(const FuseContext& context) {
+  Attr attr = {.ino = FUSE_ROOT_ID, .mode = S_IFDIR | 0755, .nlink = 2};
+  attr.uid = geteuid();
+  attr.gid = getegid();
+  attr.size = kPageSize;
+  attr.atime = attr.mtime = attr.ctime = attr.btime = context.started;
+  return attr;
+}
+
+}  // namespace pmemd

@@ -1,0 +1,73 @@
+// What the FUSE operations share, and the few helpers that all of them use.
+//
+// The one place where a Result becomes a reply. An operation finds its device, is admitted
+// (Device::Request, kept until the reply has left), does its work in core and replies; no lock is
+// held across a reply.
+#pragma once
+
+#define FUSE_USE_VERSION 314
+#include <fuse3/fuse_lowlevel.h>
+#include <sys/stat.h>
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <utility>
+
+#include "core/device/device.h"
+#include "daemon/devdax_file.h"
+#include "daemon/device_table.h"
+
+namespace pmemd {
+
+// Everything that changes goes through this mount, so the kernel may keep what it was told; names
+// of namespaces in the root are taken back by a notification.
+inline constexpr double kCacheSeconds = 24 * 3600;
+
+struct FuseContext {
+  DeviceTable& devices;
+  DevdaxFiles devdax = {};
+  timespec started = {};  // the root directory's times
+  std::function<bool(pid_t)> is_own_thread = [](pid_t) { return false; };
+  std::atomic<uint64_t> requests = 0;
+};
+
+inline FuseContext& context_of(fuse_req_t req) {
+  auto& context = *static_cast<FuseContext*>(fuse_req_userdata(req));
+  context.requests.fetch_add(1, std::memory_order_relaxed);
+  return context;
+}
+
+// A device, and a request admitted to it.
+struct Admitted {
+  DevicePtr device;  // outlives the request
+  Device::Request request;
+
+  FileSystem& fs() const { return request.fs(); }
+};
+
+// EPERM: the mount's root, which only pmemctl changes. ESTALE: no such device was ever there.
+// EOPNOTSUPP: a devdax. EIO: removed.
+Result<Admitted> admit_fsdax(FuseContext& context, fuse_ino_t ino);
+Caller caller_of(fuse_req_t req);
+
+struct stat to_stat(const Attr& attr);
+fuse_entry_param to_entry(const Attr& attr);
+
+void reply_error(fuse_req_t req, int err);
+inline void reply(fuse_req_t req, const Result<void>& result) { reply_error(req, result.err()); }
+// Counts the lookup and replies; takes the count back if the kernel didn't take the reply.
+void reply_entry(fuse_req_t req, Device& device, const Result<Attr>& attr);
+
+// RELEASE and RELEASEDIR; always succeed.
+void release_handle(fuse_req_t req, fuse_ino_t ino, fuse_file_info* fi) noexcept;
+// The root directory of the mount.
+Attr root_attr(const FuseContext& context);
+
+// One file for each group of operations: fills in its own.
+void add_name_operations(fuse_lowlevel_ops& ops);  // fuse_names.cc
+void add_file_operations(fuse_lowlevel_ops& ops);  // fuse_files.cc
+void add_attr_operations(fuse_lowlevel_ops& ops);  // fuse_attrs.cc
+
+}  // namespace pmemd

@@ -1,0 +1,188 @@
+// FUSE operations on file data: open, read, write, fallocate, lseek, fsync.
+//
+// What a READ or a buffered write leaves in the page cache is lent, and recorded as lent before the
+// reply leaves (core/pagemap/lease_table.h).
+#include <fcntl.h>
+
+#include <algorithm>
+#include <array>
+#include <span>
+#include <vector>
+
+#include "daemon/fuse_context.h"
+
+namespace pmemd {
+namespace {
+
+bool is_writable(int flags) { return (flags & O_ACCMODE) != O_RDONLY; }
+bool is_direct(const fuse_file_info* fi) { return (fi->flags & O_DIRECT) != 0; }
+
+// The pages that hold these bytes.
+FileRange pages_of(uint64_t offset, uint64_t length) {
+  return {align_down(offset, kPageSize), align_up(offset + length, kPageSize)};
+}
+
+Result<uint64_t> add_handle(fuse_req_t req, Device& device, fuse_ino_t ino, int flags) {
+  return device.add_handle({.ino = ino,
+                            .pid = fuse_req_ctx(req)->pid,
+                            .writable = is_writable(flags),
+                            .since = std::chrono::system_clock::now()});
+}
+
+void op_open(fuse_req_t req, fuse_ino_t ino, fuse_file_info* fi) noexcept {
+  FuseContext& context = context_of(req);
+  fi->keep_cache = 1;  // the page cache is the memory: an open doesn't drop it
+  const DevicePtr device = context.devices.by_ino(ino);
+  if (!device) return reply_error(req, ESTALE);
+  if (context.is_own_thread(fuse_req_ctx(req)->pid)) {  // a flush, perhaps of a dying device
+    fuse_reply_open(req, fi);
+    return;
+  }
+  const auto handle = add_handle(req, *device, ino, fi->flags);
+  if (!handle) return reply_error(req, handle.err());
+  fi->fh = *handle;
+  if (fuse_reply_open(req, fi) != 0) device->remove_handle(fi->fh);
+}
+
+void op_create(fuse_req_t req, fuse_ino_t parent, const char* name, mode_t mode,
+               fuse_file_info* fi) noexcept {
+  const auto admitted = admit_fsdax(context_of(req), parent);
+  if (!admitted) return reply_error(req, admitted.err());
+  const auto attr = admitted->fs().mknod(parent, name, S_IFREG | (mode & 07777), 0, caller_of(req));
+  if (!attr) return reply_error(req, attr.err());
+  Device& device = *admitted->device;
+  // Removed this moment: the file is there, but isn't open.
+  const auto handle = add_handle(req, device, attr->ino, fi->flags);
+  if (!handle) return reply_error(req, handle.err());
+  fi->fh = *handle;
+  fi->keep_cache = 1;
+  device.count_lookup(attr->ino);
+  const fuse_entry_param entry = to_entry(*attr);
+  if (fuse_reply_create(req, &entry, fi) != 0) {
+    device.remove_handle(fi->fh);
+    device.forget(attr->ino, 1);
+  }
+}
+
+// The bytes of a devdax, as much of the range as there is.
+std::vector<iovec> read_devdax(const Device::Request& request, FileRange range) {
+  range = range.intersect({0, request.device().record().data_bytes()});
+  if (range.empty()) return {};
+  return {request.image().view(kNamespaceMetadataSize + range.begin, range.length())};
+}
+
+void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
+             fuse_file_info* fi) noexcept {
+  const DevicePtr device = context_of(req).devices.by_ino(ino);
+  if (!device) return reply_error(req, ESTALE);
+  const auto request = device->begin_request();
+  if (!request) return reply_error(req, request.err());
+
+  const auto range = FileRange::sized(static_cast<uint64_t>(offset), size);
+  auto bytes = device->is_fsdax() ? request->fs().read(ino, range) : read_devdax(*request, range);
+  if (!bytes) return reply_error(req, bytes.err());
+  uint64_t length = 0;
+  for (const iovec& part : *bytes) length += part.iov_len;
+  if (length > 0 && !is_direct(fi) && !device->leases().lend(ino, pages_of(range.begin, length))) {
+    return reply_error(req, device->gone_errno());
+  }
+  // Bytes that the host can't give make the reply's writev fail, and the kernel answers EIO.
+  fuse_reply_iov(req, bytes->data(), static_cast<int>(bytes->size()));
+}
+
+Result<size_t> write_devdax(const Device::Request& request, uint64_t offset,
+                            std::span<const std::byte> data) {
+  const uint64_t size = request.device().record().data_bytes();
+  if (offset >= size) return fail(ENOSPC);
+  data = data.first(std::min<uint64_t>(data.size(), size - offset));
+  PMEMD_TRY(request.image().write(kNamespaceMetadataSize + offset, data));
+  return data.size();
+}
+
+Result<size_t> write_to(const Device::Request& request, uint64_t ino, uint64_t offset,
+                        std::span<const std::byte> data) {
+  if (!request.device().is_fsdax()) return write_devdax(request, offset, data);
+  PMEMD_TRY(request.fs().write(ino, offset, data));
+  return data.size();
+}
+
+// `writepage`: the kernel writes back what a mapping stored, which a dying device still takes.
+void op_write(fuse_req_t req, fuse_ino_t ino, const char* buf, size_t size, off_t offset,
+              fuse_file_info* fi) noexcept {
+  const DevicePtr device = context_of(req).devices.by_ino(ino);
+  if (!device) return reply_error(req, ESTALE);
+  const bool is_writeback = fi->writepage != 0;
+  const auto request = is_writeback ? device->begin_writeback() : device->begin_request();
+  Result<size_t> written = fail(device->gone_errno());
+  if (request) {
+    written =
+        write_to(*request, ino, static_cast<uint64_t>(offset), std::as_bytes(std::span(buf, size)));
+  }
+  if (!written) {
+    if (is_writeback) device->count_lost_writeback();
+    return reply_error(req, written.err());
+  }
+  if (!is_writeback && !is_direct(fi) &&
+      !device->leases().lend(ino, pages_of(static_cast<uint64_t>(offset), *written))) {
+    return reply_error(req, device->gone_errno());
+  }
+  fuse_reply_write(req, *written);
+}
+
+void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset, off_t length,
+                  fuse_file_info* /*fi*/) noexcept {
+  FuseContext& context = context_of(req);
+  const auto admitted = admit_fsdax(context, ino);
+  if (!admitted) return reply_error(req, admitted.err() == EOPNOTSUPP ? ENODEV : admitted.err());
+  // A punched range stays lent (an upper bound): when the kernel drops its pages isn't told.
+  reply(req, admitted->fs().fallocate(ino, mode, static_cast<uint64_t>(offset),
+                                      static_cast<uint64_t>(length)));
+}
+
+void op_lseek(fuse_req_t req, fuse_ino_t ino, off_t offset, int whence,
+              fuse_file_info* /*fi*/) noexcept {
+  FuseContext& context = context_of(req);
+  const DevicePtr device = context.devices.by_ino(ino);
+  if (!device) return reply_error(req, ESTALE);
+  if (!device->is_fsdax()) {  // one extent of data
+    const auto size = static_cast<off_t>(device->record().data_bytes());
+    if (offset >= size) return reply_error(req, ENXIO);
+    fuse_reply_lseek(req, whence == SEEK_HOLE ? size : offset);
+    return;
+  }
+  const auto request = device->begin_request();
+  if (!request) return reply_error(req, request.err());
+  // A mapping may have stored into lent pages that were holes; no request told us of it.
+  std::vector<FileRange> lent;
+  if (device->has_writer(ino)) lent = device->leases().ranges(ino);
+  const auto found = request->fs().lseek(ino, static_cast<uint64_t>(offset), whence, lent);
+  if (!found) return reply_error(req, found.err());
+  fuse_reply_lseek(req, static_cast<off_t>(*found));
+}
+
+void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, fuse_file_info* /*fi*/) noexcept {
+  const DevicePtr device = context_of(req).devices.by_ino(ino);
+  if (!device) return reply_error(req, ESTALE);
+  const auto request = device->begin_request();
+  if (!request) return reply_error(req, request.err());
+  reply(req, device->is_fsdax()
+                 ? request->fs().fsync(ino, datasync != 0)
+                 : request->image().persist(kNamespaceMetadataSize, device->record().data_bytes()));
+}
+
+}  // namespace
+
+void add_file_operations(fuse_lowlevel_ops& ops) {
+  ops.open = op_open;
+  ops.create = op_create;
+  ops.release = release_handle;
+  ops.read = op_read;
+  ops.write = op_write;
+  ops.fallocate = op_fallocate;
+  ops.lseek = op_lseek;
+  ops.fsync = op_fsync;
+  // No flush: the kernel is told once that there is none (ENOSYS) and still writes back on close.
+  // No flock, getlk, setlk: the kernel keeps all locks of a mount whose files only it opens.
+}
+
+}  // namespace pmemd

@@ -1,0 +1,233 @@
+// FUSE operations on names: lookup, create, link, rename, directories.
+#include <cstring>
+#include <string>
+#include <string_view>
+
+#include "core/region/schema.h"
+#include "daemon/fuse_context.h"
+
+namespace pmemd {
+namespace {
+
+// --- the mount's root: one entry a live namespace
+
+Result<Attr> shown_attr(FuseContext& context, Device& device) {
+  if (!device.is_fsdax()) return context.devdax.getattr(device);
+  PMEMD_ASSIGN(auto request, device.begin_request());
+  return request.fs().getattr(request.fs().root());
+}
+
+void reply_root_entry(fuse_req_t req, FuseContext& context) {
+  fuse_entry_param entry = to_entry(root_attr(context));
+  fuse_reply_entry(req, &entry);
+}
+
+void lookup_in_root(fuse_req_t req, FuseContext& context, const char* name) {
+  if (std::strcmp(name, ".") == 0 || std::strcmp(name, "..") == 0) {
+    return reply_root_entry(req, context);
+  }
+  const DevicePtr device = context.devices.by_shown_name(name);
+  // An error and no negative entry: the kernel shall not cache that a namespace isn't there.
+  if (!device) return reply_error(req, ENOENT);
+  const auto attr = shown_attr(context, *device);
+  if (!attr) return reply_error(req, ENOENT);  // removed this moment
+  reply_entry(req, *device, attr);
+}
+
+class DirectoryBuffer {
+ public:
+  DirectoryBuffer(fuse_req_t req, size_t size) : req_(req), buffer_(size, '\0') {}
+
+  bool add(const DirEntry& entry) {
+    struct stat st = {};
+    st.st_ino = entry.ino;
+    st.st_mode = entry.type;
+    const size_t wanted =
+        fuse_add_direntry(req_, buffer_.data() + used_, buffer_.size() - used_, entry.name.c_str(),
+                          &st, static_cast<off_t>(entry.next_cookie));
+    if (wanted > buffer_.size() - used_) return false;
+    used_ += wanted;
+    return true;
+  }
+  void reply() { fuse_reply_buf(req_, buffer_.data(), used_); }
+
+ private:
+  fuse_req_t req_;
+  std::string buffer_;
+  size_t used_ = 0;
+};
+
+// Cookies: 1 and 2 for the dots, then each device's serial + 2.
+void readdir_root(fuse_req_t req, FuseContext& context, size_t size, off_t offset) {
+  DirectoryBuffer buffer(req, size);
+  const auto cookie = static_cast<uint64_t>(offset);
+  bool fits = true;
+  if (cookie < 1) fits = buffer.add({".", FUSE_ROOT_ID, S_IFDIR, 1});
+  if (cookie < 2 && fits) fits = buffer.add({"..", FUSE_ROOT_ID, S_IFDIR, 2});
+  for (const DevicePtr& device : context.devices.by_serial()) {
+    const uint64_t next = device->record().serial + 2;
+    if (!fits || next <= cookie || device->state() != Device::State::kLive) continue;
+    fits = buffer.add({device->record().device_name(), device->root_ino(),
+                       static_cast<mode_t>(device->is_fsdax() ? S_IFDIR : S_IFREG), next});
+  }
+  buffer.reply();
+}
+
+// --- names in an fsdax
+
+void op_lookup(fuse_req_t req, fuse_ino_t parent, const char* name) noexcept {
+  FuseContext& context = context_of(req);
+  if (parent == FUSE_ROOT_ID) return lookup_in_root(req, context, name);
+  const DevicePtr device = context.devices.by_ino(parent);
+  if (device && parent == device->root_ino() && std::strcmp(name, "..") == 0) {
+    return reply_root_entry(req, context);
+  }
+  if (device && !device->is_fsdax()) {
+    // Only "." of an exported handle comes here.
+    return std::strcmp(name, ".") == 0 ? reply_entry(req, *device, context.devdax.getattr(*device))
+                                       : reply_error(req, ENOTDIR);
+  }
+  const auto admitted = admit_fsdax(context, parent);
+  if (!admitted) return reply_error(req, admitted.err());
+  const auto attr = admitted->fs().lookup(parent, name);
+  if (attr.err() == ENOENT && name[0] != '.') {
+    fuse_entry_param negative = {};  // that there is none may be cached
+    negative.entry_timeout = kCacheSeconds;
+    fuse_reply_entry(req, &negative);
+    return;
+  }
+  reply_entry(req, *admitted->device, attr);
+}
+
+void op_mknod(fuse_req_t req, fuse_ino_t parent, const char* name, mode_t mode,
+              dev_t rdev) noexcept {
+  const auto admitted = admit_fsdax(context_of(req), parent);
+  if (!admitted) return reply_error(req, admitted.err());
+  reply_entry(req, *admitted->device,
+              admitted->fs().mknod(parent, name, mode, rdev, caller_of(req)));
+}
+
+void op_mkdir(fuse_req_t req, fuse_ino_t parent, const char* name, mode_t mode) noexcept {
+  const auto admitted = admit_fsdax(context_of(req), parent);
+  if (!admitted) return reply_error(req, admitted.err());
+  reply_entry(req, *admitted->device, admitted->fs().mkdir(parent, name, mode, caller_of(req)));
+}
+
+void op_symlink(fuse_req_t req, const char* target, fuse_ino_t parent, const char* name) noexcept {
+  const auto admitted = admit_fsdax(context_of(req), parent);
+  if (!admitted) return reply_error(req, admitted.err());
+  reply_entry(req, *admitted->device, admitted->fs().symlink(parent, name, target, caller_of(req)));
+}
+
+void op_readlink(fuse_req_t req, fuse_ino_t ino) noexcept {
+  const auto admitted = admit_fsdax(context_of(req), ino);
+  if (!admitted) return reply_error(req, admitted.err());
+  const auto target = admitted->fs().readlink(ino);
+  if (!target) return reply_error(req, target.err());
+  fuse_reply_readlink(req, target->c_str());
+}
+
+void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent, const char* name) noexcept {
+  if (inode_serial(ino) != inode_serial(parent)) return reply_error(req, EXDEV);
+  const auto admitted = admit_fsdax(context_of(req), parent);
+  if (!admitted) return reply_error(req, admitted.err());
+  reply_entry(req, *admitted->device, admitted->fs().link(ino, parent, name));
+}
+
+void op_unlink(fuse_req_t req, fuse_ino_t parent, const char* name) noexcept {
+  const auto admitted = admit_fsdax(context_of(req), parent);
+  if (!admitted) return reply_error(req, admitted.err());
+  reply(req, admitted->fs().unlink(parent, name));
+}
+
+void op_rmdir(fuse_req_t req, fuse_ino_t parent, const char* name) noexcept {
+  const auto admitted = admit_fsdax(context_of(req), parent);
+  if (!admitted) return reply_error(req, admitted.err());
+  reply(req, admitted->fs().rmdir(parent, name));
+}
+
+void op_rename(fuse_req_t req, fuse_ino_t parent, const char* name, fuse_ino_t new_parent,
+               const char* new_name, unsigned flags) noexcept {
+  if (inode_serial(parent) != inode_serial(new_parent)) return reply_error(req, EXDEV);
+  const auto admitted = admit_fsdax(context_of(req), parent);
+  if (!admitted) return reply_error(req, admitted.err());
+  reply(req, admitted->fs().rename(parent, name, new_parent, new_name, flags));
+}
+
+void op_opendir(fuse_req_t req, fuse_ino_t ino, fuse_file_info* fi) noexcept {
+  FuseContext& context = context_of(req);
+  DevicePtr device;
+  if (ino != FUSE_ROOT_ID) {
+    auto admitted = admit_fsdax(context, ino);
+    if (!admitted) return reply_error(req, admitted.err());
+    device = admitted->device;
+    const auto handle = device->add_handle({.ino = ino,
+                                            .pid = fuse_req_ctx(req)->pid,
+                                            .writable = false,
+                                            .since = std::chrono::system_clock::now()});
+    if (!handle) return reply_error(req, handle.err());
+    fi->fh = *handle;
+  }
+  if (fuse_reply_open(req, fi) != 0 && device) device->remove_handle(fi->fh);
+}
+
+void op_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
+                fuse_file_info* /*fi*/) noexcept {
+  FuseContext& context = context_of(req);
+  if (ino == FUSE_ROOT_ID) return readdir_root(req, context, size, offset);
+  const auto admitted = admit_fsdax(context, ino);
+  if (!admitted) return reply_error(req, admitted.err());
+  DirectoryBuffer buffer(req, size);
+  const auto result = admitted->fs().readdir(
+      ino, static_cast<uint64_t>(offset), [&](const DirEntry& entry) { return buffer.add(entry); });
+  if (!result) return reply_error(req, result.err());
+  buffer.reply();
+}
+
+void op_fsyncdir(fuse_req_t req, fuse_ino_t ino, int datasync, fuse_file_info* /*fi*/) noexcept {
+  FuseContext& context = context_of(req);
+  if (ino == FUSE_ROOT_ID) return reply_error(req, 0);
+  const auto admitted = admit_fsdax(context, ino);
+  if (!admitted) return reply_error(req, admitted.err());
+  reply(req, admitted->fs().fsync(ino, datasync != 0));
+}
+
+void op_forget_multi(fuse_req_t req, size_t count, fuse_forget_data* forgets) noexcept {
+  FuseContext& context = context_of(req);
+  bool destroyed = false;
+  for (size_t i = 0; i < count; ++i) {
+    const DevicePtr device = context.devices.by_ino(forgets[i].ino);
+    if (!device) continue;  // the root
+    device->forget(forgets[i].ino, forgets[i].nlookup);
+    destroyed = destroyed || device->lookups().size() == 0;
+  }
+  if (destroyed) context.devices.forget_destroyed();
+  fuse_reply_none(req);
+}
+
+void op_forget(fuse_req_t req, fuse_ino_t ino, uint64_t count) noexcept {
+  fuse_forget_data forget = {.ino = ino, .nlookup = count};
+  op_forget_multi(req, 1, &forget);
+}
+
+}  // namespace
+
+void add_name_operations(fuse_lowlevel_ops& ops) {
+  ops.lookup = op_lookup;
+  ops.forget = op_forget;
+  ops.forget_multi = op_forget_multi;
+  ops.mknod = op_mknod;
+  ops.mkdir = op_mkdir;
+  ops.symlink = op_symlink;
+  ops.readlink = op_readlink;
+  ops.link = op_link;
+  ops.unlink = op_unlink;
+  ops.rmdir = op_rmdir;
+  ops.rename = op_rename;
+  ops.opendir = op_opendir;
+  ops.readdir = op_readdir;
+  ops.releasedir = release_handle;
+  ops.fsyncdir = op_fsyncdir;
+}
+
+}  // namespace pmemd

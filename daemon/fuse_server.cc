@@ -1,0 +1,174 @@
+#include "daemon/fuse_server.h"
+
+#include <fmt/format.h>
+#include <pthread.h>
+#include <spdlog/spdlog.h>
+#include <sys/mount.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <cstdlib>
+#include <fstream>
+#include <new>
+#include <sstream>
+
+#include "daemon/mount_point.h"
+
+namespace pmemd {
+namespace {
+
+constexpr unsigned kMaxWrite = 1U << 20;
+constexpr unsigned kMaxReadahead = 2U << 20;
+constexpr unsigned kMaxBackground = 64;
+constexpr size_t kRequestBufferSize = kMaxWrite + 16 * 4096;  // and the headers before the data
+
+// Interrupts a read(2) of /dev/fuse; does nothing itself.
+constexpr int kWakeSignal = SIGUSR1;
+
+void op_init(void* /*userdata*/, fuse_conn_info* conn) noexcept {
+  // Not: a change of size or time seen must not drop pages (they are the memory); truncation comes
+  // as setattr; the kernel keeps locks, and takes suid bits away itself.
+  conn->want &= ~static_cast<unsigned>(
+      FUSE_CAP_AUTO_INVAL_DATA | FUSE_CAP_ATOMIC_O_TRUNC | FUSE_CAP_HANDLE_KILLPRIV |
+      FUSE_CAP_FLOCK_LOCKS | FUSE_CAP_POSIX_LOCKS | FUSE_CAP_WRITEBACK_CACHE |
+      FUSE_CAP_SPLICE_READ | FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_MOVE);
+  conn->want |=
+      conn->capable & (FUSE_CAP_EXPLICIT_INVAL_DATA | FUSE_CAP_EXPORT_SUPPORT | FUSE_CAP_POSIX_ACL |
+                       FUSE_CAP_DONT_MASK | FUSE_CAP_CACHE_SYMLINKS | FUSE_CAP_PARALLEL_DIROPS |
+                       FUSE_CAP_ASYNC_READ | FUSE_CAP_ASYNC_DIO);
+  conn->max_write = kMaxWrite;
+  conn->max_readahead = kMaxReadahead;
+  conn->max_background = kMaxBackground;
+  conn->time_gran = 1;
+}
+
+fuse_lowlevel_ops make_operations() {
+  fuse_lowlevel_ops ops = {};
+  ops.init = op_init;
+  add_name_operations(ops);
+  add_file_operations(ops);
+  add_attr_operations(ops);
+  return ops;
+}
+
+std::string mount_options(const MountOptions& options) {
+  // A comma would end the option.
+  std::string source;
+  for (const char c : options.source) {
+    if (c == ',' || c == '\\') source += '\\';
+    source += c;
+  }
+  return fmt::format("fsname={},subtype=pmemd,default_permissions{}", source,
+                     options.allow_other ? ",allow_other" : "");
+}
+
+struct AlignedDelete {
+  void operator()(void* memory) const { std::free(memory); }
+};
+
+}  // namespace
+
+FuseServer::FuseServer(FuseContext& context, MountOptions options)
+    : context_(context), options_(std::move(options)) {}
+
+FuseServer::~FuseServer() {
+  if (session_ != nullptr) fuse_session_destroy(session_);
+}
+
+Result<std::unique_ptr<FuseServer>> FuseServer::create(FuseContext& context,
+                                                       const MountOptions& options) {
+  if (access("/dev/fuse", R_OK | W_OK) != 0) {
+    return fail_errno("/dev/fuse", "load the module fuse, or give this user access to the device");
+  }
+  std::unique_ptr<FuseServer> server(new FuseServer(context, options));
+  const std::string text = mount_options(options);
+  const std::array<std::string, 3> words = {"pmemd", "-o", text};
+  fuse_args args = FUSE_ARGS_INIT(0, nullptr);
+  for (const std::string& word : words) fuse_opt_add_arg(&args, word.c_str());
+  const fuse_lowlevel_ops ops = make_operations();
+  server->session_ = fuse_session_new(&args, &ops, sizeof(ops), &context);
+  fuse_opt_free_args(&args);
+  if (server->session_ == nullptr) return fail(EINVAL, "libfuse refused the mount options");
+  if (fuse_session_mount(server->session_, options.mount_point.c_str()) != 0) {
+    return fail(EIO, fmt::format("{}: could not be mounted", options.mount_point),
+                "libfuse's own message is above; as an ordinary user, install fuse3 and see "
+                "/etc/fuse.conf for allow_other");
+  }
+  if (auto found = server->find_device_number(); !found) {
+    (void)server->unmount();
+    return std::unexpected(std::move(found).error());
+  }
+  return server;
+}
+
+Result<void> FuseServer::find_device_number() {
+  const auto mount = find_mount(options_.mount_point);
+  if (!mount) return fail(EIO, fmt::format("{}: not in mountinfo", options_.mount_point));
+  device_number_ = mount->device_number;
+  return {};
+}
+
+void FuseServer::start(unsigned threads) {
+  struct sigaction action = {};
+  action.sa_handler = [](int) {};  // without SA_RESTART: read(2) returns EINTR
+  sigaction(kWakeSignal, &action, nullptr);
+  {
+    MutexLock lock(mutex_);
+    running_ = threads;
+  }
+  for (unsigned i = 0; i < threads; ++i) threads_.emplace_back([this] { serve(); });
+}
+
+void FuseServer::serve() {
+  pthread_setname_np(pthread_self(), "fuse");
+  const int fd = fuse_session_fd(session_);
+  const std::unique_ptr<void, AlignedDelete> buffer(std::aligned_alloc(4096, kRequestBufferSize));
+  if (!buffer) throw std::bad_alloc();
+  bool lost = false;
+  while (!stopping_.load(std::memory_order_acquire)) {
+    const ssize_t size = read(fd, buffer.get(), kRequestBufferSize);
+    if (size < 0) {
+      // ENOENT: the request was interrupted before it could be read.
+      if (errno == EINTR || errno == EAGAIN || errno == ENOENT) continue;
+      lost = errno == ENODEV || errno == ECONNABORTED;  // unmounted, or aborted
+      if (!lost) spdlog::error("reading /dev/fuse: {}", std::strerror(errno));
+      break;
+    }
+    const auto length = static_cast<size_t>(size);
+    if (answer_tmpfile(context_, fd, buffer.get(), length)) continue;
+    fuse_buf request = {};
+    request.mem = buffer.get();
+    request.size = length;
+    fuse_session_process_buf(session_, &request);
+  }
+  bool last = false;
+  {
+    MutexLock lock(mutex_);
+    last = --running_ == 0;
+    thread_ended_cv_.notify_all();
+  }
+  if (last && !stopping_ && lost_mount_) lost_mount_();
+}
+
+Result<void> FuseServer::unmount() {
+  stopping_ = true;  // what ends from now on is no lost mount
+  return unmount_path(options_.mount_point);
+}
+
+// A thread that is between its look at `stopping_` and its read(2) misses a signal, so the signal
+// is sent until all have ended.
+void FuseServer::stop() {
+  stopping_ = true;
+  {
+    MutexLock lock(mutex_);
+    while (running_ > 0) {
+      for (auto& thread : threads_) pthread_kill(thread.native_handle(), kWakeSignal);
+      (void)thread_ended_cv_.wait_until(mutex_, deadline_after(std::chrono::milliseconds(10)));
+    }
+  }
+  for (auto& thread : threads_) thread.join();
+  threads_.clear();
+}
+
+}  // namespace pmemd

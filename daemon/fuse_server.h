@@ -1,0 +1,71 @@
+// The FUSE session: mounts, reads requests in threads of its own, has libfuse dispatch them.
+//
+// The request loop is ours (docs/adr/0004): it uses libfuse's public calls, sees each request first
+// (O_TMPFILE, which libfuse 3.14 doesn't know, is answered here) and ends without cancelling
+// threads.
+//
+// Thread contract: create(), start(), unmount(), stop() from one thread that serves no requests.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "core/base/error.h"
+#include "core/base/mutex.h"
+#include "daemon/fuse_context.h"
+
+namespace pmemd {
+
+struct MountOptions {
+  std::string mount_point;  // absolute
+  std::string source;       // shown in /proc/mounts
+  bool allow_other = false;
+};
+
+class FuseServer {
+ public:
+  // Mounts (as root, or by fusermount3). ENOENT, ENODEV, EACCES: no /dev/fuse for us. EIO: libfuse
+  // could not mount; it has told why on stderr.
+  static Result<std::unique_ptr<FuseServer>> create(FuseContext& context,
+                                                    const MountOptions& options);
+  ~FuseServer();  // unmounted and stopped
+  FuseServer(const FuseServer&) = delete;
+  FuseServer& operator=(const FuseServer&) = delete;
+
+  void start(unsigned threads);
+  // Unmounts; lazily when it is in use. Errors are those of umount2(2).
+  Result<void> unmount();
+  // Ends the threads, and with the session the kernel's connection.
+  void stop() PMEMD_EXCLUDES(mutex_);
+
+  fuse_session* session() { return session_; }
+  dev_t device_number() const { return device_number_; }  // the mount's st_dev
+  // Called once, in no thread in particular, when the mount went away without unmount().
+  void on_lost_mount(std::function<void()> callback) { lost_mount_ = std::move(callback); }
+
+ private:
+  FuseServer(FuseContext& context, MountOptions options);
+
+  void serve();
+  Result<void> find_device_number();
+
+  FuseContext& context_;
+  const MountOptions options_;
+  fuse_session* session_ = nullptr;
+  dev_t device_number_ = 0;
+  std::function<void()> lost_mount_;
+  std::atomic<bool> stopping_ = false;
+
+  Mutex mutex_;
+  CondVar thread_ended_cv_;
+  unsigned running_ PMEMD_GUARDED_BY(mutex_) = 0;
+  std::vector<std::thread> threads_;
+};
+
+// Answers a FUSE_TMPFILE request that was read from `fd`; false if `request` is another one.
+bool answer_tmpfile(FuseContext& context, int fd, const void* request, size_t size);
+
+}  // namespace pmemd

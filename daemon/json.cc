@@ -1,0 +1,127 @@
+#include "daemon/json.h"
+
+#include <fmt/chrono.h>
+#include <fmt/format.h>
+
+namespace pmemd {
+namespace {
+
+constexpr uint64_t kSectorSize = 512;
+
+// The path within the namespace: the mount shows it below its device's name.
+std::string path_in_namespace(const std::string& path) {
+  const size_t slash = path.find('/', 1);
+  return slash == std::string::npos ? "/" : path.substr(slash);
+}
+
+// RFC 3339, UTC, microseconds.
+std::string to_text(std::chrono::system_clock::time_point time) {
+  const auto us = std::chrono::duration_cast<std::chrono::microseconds>(time.time_since_epoch());
+  return fmt::format("{:%Y-%m-%dT%H:%M:%S}.{:06}Z",
+                     fmt::gmtime(std::chrono::system_clock::to_time_t(time)),
+                     us.count() % 1'000'000);
+}
+
+Json holders_to_json(const RemovalReport& report) {
+  Json holders = Json::array();
+  for (const Holder& holder : report.holders) {
+    holders.push_back(to_json(holder, report.name_of_namespace, true));
+  }
+  return holders;
+}
+
+}  // namespace
+
+Json to_json(const RegionRecord& region, const Pool::Available& available) {
+  return {{"dev", region.name()},
+          {"size", region.size_bytes},
+          {"align", kSubsectionSize},
+          {"available_size", available.total_bytes},
+          {"max_available_extent", available.max_extent_bytes},
+          {"type", "pmem"},
+          {"persistence_domain", "unknown"},
+          {"base", region.base_address},
+          {"sparse", region.reservation == Reservation::kSparse}};
+}
+
+Json to_json(const Device& device) {
+  const NamespaceRecord& record = device.record();
+  Json json = {{"dev", record.name()},
+               {"mode", to_string(record.mode)},
+               {"map", "dev"},
+               {"size", record.data_bytes()},
+               {"uuid", record.uuid}};
+  if (device.is_fsdax()) json["sector_size"] = kSectorSize;
+  json["align"] = record.align;
+  json[device.is_fsdax() ? "blockdev" : "chardev"] = record.device_name();
+  if (device.state() != Device::State::kLive) json["state"] = "disabled";
+  json["region"] = fmt::format("region{}", record.region);
+  return json;
+}
+
+Json to_json(const Holder& holder, const std::string& name_of_namespace, bool hit) {
+  Json mappings = Json::array();
+  for (const Mapping& mapping : holder.mappings) {
+    mappings.push_back({{"namespace", name_of_namespace},
+                        {"file", path_in_namespace(mapping.path)},
+                        {"offset", mapping.range.begin},
+                        {"length", mapping.range.length()},
+                        {"address", mapping.addresses.begin},
+                        {"pages_present", mapping.pages_present},
+                        {"private", mapping.is_private}});
+  }
+  Json files = Json::array();
+  for (const OpenFile& file : holder.open_files) {
+    files.push_back({{"namespace", name_of_namespace},
+                     {"file", path_in_namespace(file.path)},
+                     {"fd", file.fd}});
+  }
+  Json json = {{"pid", holder.pid},
+               {"comm", holder.comm},
+               {"uid", holder.uid},
+               {"mappings", std::move(mappings)},
+               {"open_files", std::move(files)}};
+  if (hit && !holder.mappings.empty()) {
+    json["signal"] = "SIGBUS";
+    json["code"] = "BUS_ADRERR";
+  }
+  return json;
+}
+
+Json to_json(const RemovalReport& report) {
+  Json steps = Json::array();
+  for (const RemovalStep& step : report.steps) {
+    steps.push_back({{"name", step.name}, {"us", step.duration.count()}});
+  }
+  return {{"namespace", report.name_of_namespace},
+          {"state", report.disabled ? "disabled" : "enabled"},
+          {"dry_run", report.dry_run},
+          {"surprise", report.surprise},
+          {"holders", holders_to_json(report)},
+          {"killed", report.killed},
+          {"lent_ranges", report.lent_ranges},
+          {"lent_bytes", report.lent_bytes},
+          {"files_flushed", report.files_flushed},
+          {"files_revoked", report.files_revoked},
+          {"pages_left", report.pages_left},
+          {"lost_writebacks", report.lost_writebacks},
+          {"requests_left", report.requests_left},
+          {"steps", std::move(steps)}};
+}
+
+Json to_json(const Event& event) {
+  Json json = {{"seq", event.seq},
+               {"time", to_text(event.time)},
+               {"kind", to_string(event.kind)},
+               {"namespace", event.name_of_namespace},
+               {"offset", event.range.begin},
+               {"length", event.range.length()}};
+  if (event.file) {
+    json["file"] = path_in_namespace(event.file->path);
+    json["file_offset"] = event.file->range.begin;
+    json["file_length"] = event.file->range.length();
+  }
+  return json;
+}
+
+}  // namespace pmemd

@@ -1,0 +1,20 @@
+// What the control socket says of regions, namespaces, holders, reports and events, in the shapes
+// of core/control/org.pmemd.varlink (ndctl's keys where ndctl has them).
+#pragma once
+
+#include "core/control/varlink.h"
+#include "core/device/device.h"
+#include "core/failure/event.h"
+#include "core/region/pool.h"
+#include "core/removal/removal.h"
+
+namespace pmemd {
+
+Json to_json(const RegionRecord& region, const Pool::Available& available);
+Json to_json(const Device& device);
+// `hit`: of a removal; says what its next access gets.
+Json to_json(const Holder& holder, const std::string& name_of_namespace, bool hit);
+Json to_json(const RemovalReport& report);
+Json to_json(const Event& event);
+
+}  // namespace pmemd

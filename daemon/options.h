@@ -1,0 +1,27 @@
+// The daemon's command line.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <variant>
+
+namespace pmemd {
+
+struct Options {
+  std::string pool;
+  std::string mount;
+  std::optional<uint64_t> create_size;  // bytes
+  bool sparse = false;
+  std::string socket;  // empty: the default
+  bool foreground = false;
+  bool allow_other = false;
+  std::string log_level = "info";
+  bool check = false;  // look at the pool and end
+  bool json = false;   // --check's findings as JSON
+};
+
+// The options, or the exit code to end with (0 after --help, 2 after a message on stderr).
+std::variant<Options, int> parse_options(int argc, char** argv);
+
+}  // namespace pmemd

@@ -1,0 +1,20 @@
+// The kernel's limits for our mount's page cache.
+//
+// By default a FUSE mount may hold 1 % of the dirty limit, strictly enforced: a client that stores
+// through a mapping is throttled to a fraction of memory's speed. Root may raise that for the
+// mount.
+//
+// Thread contract: no state; before or after the mount serves.
+#pragma once
+
+#include <sys/types.h>
+
+#include "core/base/error.h"
+
+namespace pmemd {
+
+// Raises writeback limits and readahead of the mount with this st_dev. EACCES, EPERM, EROFS: not
+// ours to do; the mount works, slower. ENOENT: no sysfs.
+Result<void> tune_mount(dev_t device_number);
+
+}  // namespace pmemd

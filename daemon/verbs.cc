@@ -1,0 +1,280 @@
+#include "daemon/verbs.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <ctime>
+#include <utility>
+
+#include "core/filesystem/check.h"
+#include "core/region/pool.h"
+#include "core/removal/removal.h"
+#include "daemon/json.h"
+
+namespace pmemd {
+namespace {
+
+std::vector<Device*> pointers(const std::vector<DevicePtr>& devices) {
+  std::vector<Device*> plain;
+  for (const auto& device : devices) plain.push_back(device.get());
+  return plain;
+}
+
+Json holders_of(const std::vector<RemovalReport>& reports) {
+  Json holders = Json::array();
+  for (const auto& report : reports) {
+    for (const Holder& holder : report.holders) {
+      holders.push_back(to_json(holder, report.name_of_namespace, false));
+    }
+  }
+  return holders;
+}
+
+HandlerResult list(Machine& machine, const Call& call) {
+  Json reply = Json::object();
+  const bool idle = call.flag("idle");
+  if (call.flag("regions")) {
+    reply["regions"] = Json::array();
+    for (const RegionRecord& region : machine.pool.regions()) {
+      reply["regions"].push_back(to_json(region, machine.pool.available(region.id)));
+    }
+  }
+  if (call.flag("namespaces") || !call.flag("regions")) {
+    reply["namespaces"] = Json::array();
+    for (const DevicePtr& device : machine.devices.all()) {
+      if (!idle && device->state() != Device::State::kLive) continue;
+      reply["namespaces"].push_back(to_json(*device));
+    }
+  }
+  return reply;
+}
+
+HandlerResult status(Machine& machine) {
+  uint64_t enabled = 0, handles = 0, ranges = 0, bytes = 0;
+  const auto devices = machine.devices.all();
+  for (const DevicePtr& device : devices) {
+    enabled += device->state() == Device::State::kLive ? 1 : 0;
+    handles += device->handle_count();
+    const auto lent = device->leases().totals();
+    ranges += lent.ranges;
+    bytes += lent.bytes;
+  }
+  const auto control = machine.control_stats();
+  return Json{{"version", PMEMD_VERSION},
+              {"pid", getpid()},
+              {"pool", machine.pool.path()},
+              {"mount", machine.mount_point},
+              {"uptime_s", std::time(nullptr) - machine.fuse.started.tv_sec},
+              {"privileged", geteuid() == 0},
+              {"tuned", machine.is_tuned},
+              {"regions", machine.pool.regions().size()},
+              {"namespaces", devices.size()},
+              {"enabled", enabled},
+              {"requests", machine.fuse.requests.load(std::memory_order_relaxed)},
+              {"open_handles", handles},
+              {"lent_ranges", ranges},
+              {"lent_bytes", bytes},
+              {"subscribers", control.subscribers},
+              {"events", machine.events.published()}};
+}
+
+HandlerResult create_region(Machine& machine, const Call& call) {
+  PMEMD_ASSIGN(const RegionRecord region,
+               machine.pool.create_region(*call.number("size"), call.flag("sparse")
+                                                                    ? Reservation::kSparse
+                                                                    : Reservation::kReserved));
+  return Json{{"region", to_json(region, machine.pool.available(region.id))}};
+}
+
+HandlerResult create_namespace(Machine& machine, const Call& call) {
+  CreateNamespace want;
+  want.size_bytes = call.number("size");
+  if (const auto region = call.text("region")) {
+    PMEMD_ASSIGN(const RegionRecord found, machine.pool.find_region(*region));
+    want.region = found.id;
+  }
+  if (const auto mode = call.text("mode")) {
+    PMEMD_ASSIGN(want.mode, parse_namespace_mode(*mode));
+  }
+  if (const auto align = call.number("align")) want.align = *align;
+
+  PMEMD_ASSIGN(const NamespaceRecord record, machine.pool.create_namespace(want));
+  const auto undo = [&](Error error) -> HandlerResult {
+    (void)machine.pool.destroy_namespace(record);
+    return std::unexpected(std::move(error));
+  };
+  if (record.mode == NamespaceMode::kFsDax) {
+    const Caller owner = {.uid = geteuid(), .gid = getegid()};
+    auto formatted = FileSystem::format(machine.pool.database(), record.serial, owner);
+    if (!formatted) return undo(std::move(formatted).error());
+  }
+  auto device = machine.devices.add(record);
+  if (!device) return undo(std::move(device).error());
+  machine.events.publish(EventKind::kCreated, record.name(), {0, record.data_bytes()});
+  PMEMD_ASSIGN(const auto operation, machine.devices.begin_operation({*device}));
+  PMEMD_TRY(enable_device(machine, **device));
+  return Json{{"namespace", to_json(**device)}};
+}
+
+RemovalOptions removal_options(const Call& call) {
+  RemovalOptions options = {.force = call.flag("force"),
+                            .surprise = call.flag("surprise"),
+                            .dry_run = call.flag("dry_run"),
+                            .kill = call.flag("kill")};
+  // A day is as good as for ever, and can't overflow.
+  constexpr uint64_t kMaxMs = 24 * 3600 * 1000;
+  const auto ms = [&](const char* name) {
+    return std::chrono::milliseconds(std::min(*call.number(name), kMaxMs));
+  };
+  if (call.number("grace_ms")) options.grace = ms("grace_ms");
+  if (call.number("drain_timeout_ms")) options.drain_timeout = ms("drain_timeout_ms");
+  return options;
+}
+
+std::expected<std::vector<RemovalReport>, Refusal> remove_all(Machine& machine,
+                                                              const std::vector<DevicePtr>& devices,
+                                                              const RemovalOptions& options) {
+  PMEMD_ASSIGN(const auto operation, machine.devices.begin_operation(devices));
+  auto outcome = remove_devices(pointers(devices), options, machine.kernel, machine.events);
+  if (outcome.result) return std::move(outcome.reports);
+  Error error = std::move(outcome.result).error();
+  if (error.err() == EBUSY && error.hint.empty()) {
+    error.hint = "end these processes, or take it away from them with --force";
+  }
+  return std::unexpected(Refusal(std::move(error), Json{{"holders", holders_of(outcome.reports)}}));
+}
+
+HandlerResult disable_namespace(Machine& machine, const Call& call) {
+  PMEMD_ASSIGN(const DevicePtr device, machine.devices.find(*call.text("namespace")));
+  PMEMD_ASSIGN(const auto reports, remove_all(machine, {device}, removal_options(call)));
+  return Json{{"report", to_json(reports.at(0))}};
+}
+
+HandlerResult disable_region(Machine& machine, const Call& call) {
+  PMEMD_ASSIGN(const RegionRecord region, machine.pool.find_region(*call.text("region")));
+  const auto devices = machine.devices.of_region(region.id);
+  PMEMD_ASSIGN(const auto reports, remove_all(machine, devices, removal_options(call)));
+  Json list = Json::array();
+  for (const RemovalReport& report : reports) list.push_back(to_json(report));
+  return Json{{"reports", std::move(list)}};
+}
+
+HandlerResult enable_namespace(Machine& machine, const Call& call) {
+  PMEMD_ASSIGN(const DevicePtr device, machine.devices.find(*call.text("namespace")));
+  PMEMD_ASSIGN(const auto operation, machine.devices.begin_operation({device}));
+  PMEMD_TRY(enable_device(machine, *device));
+  return Json::object();
+}
+
+// All that are disabled; one that can't be doesn't keep the others from it.
+HandlerResult enable_region(Machine& machine, const Call& call) {
+  PMEMD_ASSIGN(const RegionRecord region, machine.pool.find_region(*call.text("region")));
+  const auto devices = machine.devices.of_region(region.id);
+  PMEMD_ASSIGN(const auto operation, machine.devices.begin_operation(devices));
+  Result<void> first_error;
+  for (const DevicePtr& device : devices) {
+    if (device->state() != Device::State::kDisabled) continue;
+    auto enabled = enable_device(machine, *device);
+    if (!enabled && first_error) first_error = std::move(enabled);
+  }
+  if (!first_error) return std::unexpected(Refusal(std::move(first_error).error()));
+  return Json::object();
+}
+
+HandlerResult destroy_namespace(Machine& machine, const Call& call) {
+  PMEMD_ASSIGN(const DevicePtr device, machine.devices.find(*call.text("namespace")));
+  const NamespaceRecord& record = device->record();
+  if (device->state() != Device::State::kDisabled) {
+    if (!call.flag("force")) {
+      return std::unexpected(Refusal(
+          Error{{EBUSY, std::generic_category()},
+                fmt::format("{}: enabled", record.name()),
+                fmt::format("pmemctl disable-namespace {}, or use --force", record.name())}));
+    }
+    PMEMD_ASSIGN(const auto reports, remove_all(machine, {device}, {.force = true}));
+  }
+  PMEMD_ASSIGN(const auto operation, machine.devices.begin_operation({device}));
+  PMEMD_TRY(machine.pool.destroy_namespace(record));
+  machine.devices.remove(device);
+  machine.events.publish(EventKind::kDestroyed, record.name(), {0, record.data_bytes()});
+  return Json::object();
+}
+
+HandlerResult mappers(Machine& machine, const Call& call) {
+  std::vector<DevicePtr> devices;
+  if (const auto name = call.text("namespace")) {
+    PMEMD_ASSIGN(DevicePtr device, machine.devices.find(*name));
+    devices.push_back(std::move(device));
+  } else {
+    devices = machine.devices.all();
+  }
+  std::erase_if(devices, [](const DevicePtr& device) {
+    return device->state() == Device::State::kDisabled && device->handle_count() == 0;
+  });
+  Json holders = Json::array();
+  if (devices.empty()) return Json{{"holders", std::move(holders)}};
+  for (RemovalReport& report : look_at_devices(pointers(devices), machine.kernel)) {
+    for (const Holder& holder : report.holders) {
+      holders.push_back(to_json(holder, report.name_of_namespace, false));
+    }
+  }
+  return Json{{"holders", std::move(holders)}};
+}
+
+HandlerResult check(Machine& machine) {
+  PMEMD_ASSIGN(const auto findings, check_pool(machine.pool));
+  Json list = Json::array();
+  for (const Finding& finding : findings) {
+    list.push_back({{"object", finding.object}, {"problem", finding.problem}});
+  }
+  return Json{{"findings", std::move(list)}};
+}
+
+}  // namespace
+
+Result<void> enable_device(Machine& machine, Device& device) {
+  PMEMD_TRY(device.enable());
+  machine.kernel.show(device);
+  machine.events.publish(EventKind::kEnabled, device.record().name(),
+                         {0, device.record().data_bytes()});
+  return {};
+}
+
+Result<std::vector<Finding>> check_pool(Pool& pool) {
+  PMEMD_ASSIGN(auto findings, check_regions(pool));
+  for (const NamespaceRecord& record : pool.namespaces()) {
+    if (record.mode != NamespaceMode::kFsDax) continue;
+    PMEMD_ASSIGN(auto more, check_filesystem(pool, record));
+    findings.insert(findings.end(), more.begin(), more.end());
+  }
+  return findings;
+}
+
+Handlers make_handlers(Machine& machine) {
+  Handlers handlers;
+  const auto add = [&](const char* name, auto verb) {
+    handlers[name] = [&machine, verb](const Call& call, const Peer&) {
+      if constexpr (std::is_invocable_v<decltype(verb), Machine&, const Call&>) {
+        return verb(machine, call);
+      } else {
+        return verb(machine);
+      }
+    };
+  };
+  add("List", list);
+  add("Status", status);
+  add("CreateRegion", create_region);
+  add("CreateNamespace", create_namespace);
+  add("DestroyNamespace", destroy_namespace);
+  add("EnableNamespace", enable_namespace);
+  add("EnableRegion", enable_region);
+  add("DisableNamespace", disable_namespace);
+  add("DisableRegion", disable_region);
+  add("Mappers", mappers);
+  add("Check", check);
+  return handlers;
+}
+
+}  // namespace pmemd

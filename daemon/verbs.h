@@ -1,0 +1,38 @@
+// What the control socket's methods do.
+//
+// Thread contract: the handlers run on the control server's threads, several at a time; what they
+// use has locking of its own, and a change of a device wants a DeviceTable::Operation.
+#pragma once
+
+#include <functional>
+#include <string>
+
+#include "core/failure/event.h"
+#include "core/removal/removal.h"
+#include "daemon/control_server.h"
+#include "daemon/device_table.h"
+#include "daemon/fuse_context.h"
+
+namespace pmemd {
+
+// What the handlers work on; outlives them.
+struct Machine {
+  Pool& pool;
+  DeviceTable& devices;
+  FuseContext& fuse;
+  KernelPort& kernel;
+  EventBus& events;
+  std::string mount_point;
+  bool is_tuned = false;
+  std::function<ControlServer::Stats()> control_stats;
+};
+
+Handlers make_handlers(Machine& machine);
+
+// Enables a device, shows it in the mount's root, and tells so.
+Result<void> enable_device(Machine& machine, Device& device);
+
+// What is wrong with the pool: regions, and the file systems of fsdax namespaces.
+Result<std::vector<Finding>> check_pool(Pool& pool);
+
+}  // namespace pmemd
