@@ -1,4 +1,5 @@
-// Does a file system hold together? Reads the tables alone; changes nothing.
+// Does a file system hold together? Reads the tables, and what free space should be zero; changes
+// nothing.
 #pragma once
 
 #include <vector>
@@ -8,12 +9,20 @@
 
 namespace pmemd {
 
-// Inode numbers in the namespace's range; every dirent leads to an inode of its type and every
-// inode (but the root and orphans) has as many dirents as links; directories: one parent, entry
-// count, link count (2 + subdirectories), no cycles; extents: aligned, in the data area, disjoint,
-// of existing regular files, none behind the end of file's last block unless preallocated;
-// xattrs of existing inodes. With `image`: free space reads as zeros (only ranges that the host has
-// allocated are read).
+// For an fsdax namespace; of another mode there is nothing to find.
+//
+// Every inode has a known type, a number that was handed out, and (but for the root and orphans) as
+// many entries as links; every entry lies in a directory and leads to an inode of its type.
+// Directories: one entry each, in what is their `..`; entry count, link count (2 + subdirectories),
+// no cycles. Extents: whole blocks, of existing regular files, in the data area, disjoint there and
+// in the file. Xattrs: of existing inodes. (An extent behind a file's end may be preallocated, so
+// it tells nothing.)
+// Free space reads as zeros: only of a namespace that was cleanly disabled, since until then space
+// may be on its way; reads only what the host has allocated and written.
+//
+// All tables are looked at under the database's mutex: what it finds was so at one moment, and a
+// file system that is in use waits. Of each kind of problem, the first hundred are told.
+// Errors: the database's, the image's.
 Result<std::vector<Finding>> check_filesystem(Pool& pool, const NamespaceRecord& record);
 
 }  // namespace pmemd

@@ -83,6 +83,7 @@ Result<void> XattrChange::set_acl(std::string_view name, const Acl& acl, bool ki
 
 Result<std::string> FileSystem::getxattr(uint64_t ino, std::string_view name) {
   PMEMD_TRY(check_xattr_name(name));
+  PMEMD_TRY(getattr(ino));
   FsState& fs = *state_;
   MutexLock lock(fs.db.mutex());
   PMEMD_ASSIGN(auto value, fs.rows.xattr(ino, name));
@@ -91,6 +92,7 @@ Result<std::string> FileSystem::getxattr(uint64_t ino, std::string_view name) {
 }
 
 Result<std::vector<std::string>> FileSystem::listxattr(uint64_t ino) {
+  PMEMD_TRY(getattr(ino));
   FsState& fs = *state_;
   MutexLock lock(fs.db.mutex());
   return fs.rows.xattr_names(ino);

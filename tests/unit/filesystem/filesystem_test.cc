@@ -1,0 +1,202 @@
+#include "core/filesystem/filesystem.h"
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include "tests/unit/filesystem/mounted_fs.h"
+
+namespace pmemd {
+namespace {
+
+TEST(FileSystem, ANewOneHasARoot) {
+  MountedFs fs;
+  const Attr root = fs.attr(fs.root());
+  EXPECT_EQ(root.mode, S_IFDIR | 0755u);
+  EXPECT_EQ(root.nlink, 2u);
+  EXPECT_EQ(root.size, 4096u);
+  EXPECT_EQ(value(fs->lookup(fs.root(), "..")).ino, fs.root());
+  EXPECT_EQ(fs.names(fs.root()), (std::vector<std::string>{".", ".."}));
+}
+
+TEST(FileSystem, WhatIsWrittenIsReadAlsoAfterARemountAndACrash) {
+  MountedFs fs;
+  const uint64_t ino = fs.make("file");
+  ASSERT_FALSE(fs.write(ino, 10, "hello").err());
+  EXPECT_EQ(fs.read(ino, 0, 100), std::string(10, '\0') + "hello");
+  fs.remount();
+  EXPECT_EQ(fs.read(ino, 10, 5), "hello");
+  fs.crash();
+  EXPECT_EQ(fs.read(ino, 10, 5), "hello");
+  EXPECT_EQ(value(fs->lookup(fs.root(), "file")).ino, ino);
+}
+
+TEST(FileSystem, AnUnknownInodeIsStale) {
+  MountedFs fs;
+  const uint64_t ino = fs.root() + 1000;
+  EXPECT_EQ(fs->getattr(ino).err(), ESTALE);
+  EXPECT_EQ(fs->lookup(ino, "x").err(), ESTALE);
+  EXPECT_EQ(fs->lookup(ino, ".").err(), ESTALE);
+  EXPECT_EQ(fs->setattr(ino, {}).err(), ESTALE);
+  EXPECT_EQ(fs->read(ino, {0, 1}).err(), ESTALE);
+  EXPECT_EQ(fs.write(ino, 0, "x").err(), ESTALE);
+  EXPECT_EQ(fs->readlink(ino).err(), ESTALE);
+  EXPECT_EQ(fs->mkdir(ino, "x", 0755, {}).err(), ESTALE);
+  EXPECT_EQ(fs->setxattr(ino, "user.x", "", 0, false).err(), ESTALE);
+  EXPECT_EQ(fs->getxattr(ino, "user.x").err(), ESTALE);
+  EXPECT_EQ(fs->listxattr(ino).err(), ESTALE);
+  EXPECT_EQ(fs->fsync(ino, false).err(), ESTALE);
+}
+
+TEST(FileSystem, InodeNumbersAreNeverUsedAgain) {
+  MountedFs fs;
+  const uint64_t first = fs.make("a");
+  value(fs->unlink(fs.root(), "a"));
+  fs.crash();
+  EXPECT_GT(fs.make("a"), first);
+}
+
+TEST(FileSystem, AnUnlinkedInodeLivesAsLongAsTheKernelKnowsIt) {
+  MountedFs fs;
+  const uint64_t ino = fs.make("a");
+  fs.lookups().add(ino);
+  ASSERT_FALSE(fs.write(ino, 0, "still here").err());
+  const uint64_t free_bytes = fs.free_bytes();
+  value(fs->unlink(fs.root(), "a"));
+  EXPECT_EQ(fs.attr(ino).nlink, 0u);
+  fs.remount();
+  EXPECT_EQ(fs.read(ino, 0, 100), "still here");
+  fs.crash();
+  EXPECT_EQ(fs.read(ino, 0, 100), "still here");
+
+  EXPECT_TRUE(fs.lookups().drop(ino, 1));
+  fs->forget(ino);
+  EXPECT_EQ(fs->getattr(ino).err(), ESTALE);
+  EXPECT_EQ(fs.free_bytes(), free_bytes + kPageSize);
+}
+
+TEST(FileSystem, ForgettingAnInodeThatWasNotLoadedRemovesItToo) {
+  MountedFs fs;
+  const uint64_t ino = fs.make("a");
+  fs.lookups().add(ino);
+  value(fs->unlink(fs.root(), "a"));
+  fs.remount();
+  EXPECT_TRUE(fs.lookups().drop(ino, 1));
+  fs->forget(ino);
+  EXPECT_EQ(fs->getattr(ino).err(), ESTALE);
+}
+
+TEST(FileSystem, AMountRemovesOrphansThatNobodyKnows) {
+  MountedFs fs;
+  const uint64_t free_bytes = fs.free_bytes();
+  const uint64_t ino = fs.make("a");
+  fs.lookups().add(ino);
+  ASSERT_FALSE(fs.write(ino, 0, "x").err());
+  value(fs->unlink(fs.root(), "a"));
+  fs.lookups().drop(ino, 1);  // as when the mount goes without a word
+  fs.crash();
+  EXPECT_EQ(fs->getattr(ino).err(), ESTALE);
+  EXPECT_EQ(fs.free_bytes(), free_bytes);
+}
+
+TEST(FileSystem, ForgetKeepsWhatHasALink) {
+  MountedFs fs;
+  const uint64_t ino = fs.make("a");
+  fs->forget(ino);
+  EXPECT_EQ(fs.attr(ino).nlink, 1u);
+}
+
+TEST(FileSystem, ForgetWritesTimes) {
+  MountedFs fs;
+  const uint64_t ino = fs.make("a");
+  ASSERT_FALSE(fs.write(ino, 0, "abc").err());
+  fs.set_time(2'000'000);
+  ASSERT_FALSE(fs.write(ino, 0, "xyz").err());
+  fs->forget(ino);
+  fs.crash();
+  EXPECT_EQ(fs.attr(ino).mtime.tv_sec, 2'000'000);
+}
+
+TEST(FileSystem, FsyncWritesTimesAndFdatasyncNeedNot) {
+  MountedFs fs;
+  const uint64_t ino = fs.make("a");
+  ASSERT_FALSE(fs.write(ino, 0, "abc").err());
+  fs.set_time(2'000'000);
+  ASSERT_FALSE(fs.write(ino, 0, "xyz").err());
+  value(fs->fsync(ino, true));
+  value(fs->fsync(ino, false));
+  fs.crash();
+  EXPECT_EQ(fs.attr(ino).mtime.tv_sec, 2'000'000);
+  EXPECT_EQ(fs.read(ino, 0, 3), "xyz");
+}
+
+TEST(FileSystem, AnUncleanMountZeroesFreeSpace) {
+  MountedFs fs;
+  const std::string junk(kPageSize, 'j');
+  const uint64_t at = MountedFs::kDataOffset + 5 * kMiB;
+  value(fs.image().write(at, std::as_bytes(std::span(junk))));
+  EXPECT_FALSE(value(fs.image().is_zero(at, kPageSize)));
+  fs.crash();
+  EXPECT_TRUE(value(fs.image().is_zero(at, kPageSize)));
+}
+
+TEST(FileSystem, FreedSpaceReadsAsZerosAndOnlyAfterRequestsInFlight) {
+  MountedFs fs;
+  const uint64_t ino = fs.make("a");
+  ASSERT_FALSE(fs.write(ino, 0, std::string(kPageSize, 'x')).err());
+  const uint64_t at = MountedFs::kDataOffset + value(fs->extents(ino)).front().second.begin;
+  const uint64_t free_bytes = fs.free_bytes();
+  auto in_flight = fs.srcu().read_lock();
+  value(fs->unlink(fs.root(), "a"));
+  EXPECT_EQ(fs.free_bytes(), free_bytes);
+  EXPECT_FALSE(value(fs.image().is_zero(at, kPageSize)));
+  in_flight.close();
+  EXPECT_EQ(fs.free_bytes(), free_bytes + kPageSize);
+  EXPECT_TRUE(value(fs.image().is_zero(at, kPageSize)));
+}
+
+TEST(FileSystem, OverlappingExtentsAreNotMounted) {
+  MountedFs fs;
+  const uint64_t ino = fs.make("a");
+  ASSERT_FALSE(fs.write(ino, 0, std::string(kPageSize, 'x')).err());
+  {
+    MutexLock lock(fs.db().mutex());
+    value(
+        fs.db().execute("INSERT INTO extents SELECT ino + 1, file_offset, data_offset, length"
+                        " FROM extents"));
+  }
+  EXPECT_EQ(fs.try_mount(true).err(), EIO);
+}
+
+TEST(FileSystem, StatfsCountsBlocksAndInodes) {
+  MountedFs fs(16 * kMiB);
+  const auto before = value(fs->statfs());
+  EXPECT_EQ(before.f_frsize, kPageSize);
+  EXPECT_EQ(before.f_blocks, 16 * kMiB / kPageSize);
+  EXPECT_EQ(before.f_bfree, before.f_blocks);
+  EXPECT_EQ(before.f_files - before.f_ffree, 1u);
+  EXPECT_EQ(before.f_namemax, 255u);
+  const uint64_t ino = fs.make("a");
+  ASSERT_FALSE(fs.write(ino, 0, "x").err());
+  const auto after = value(fs->statfs());
+  EXPECT_EQ(after.f_bfree, before.f_bfree - 1);
+  EXPECT_EQ(after.f_bavail, after.f_bfree);
+  EXPECT_EQ(after.f_files - after.f_ffree, 2u);
+  value(fs->unlink(fs.root(), "a"));
+  EXPECT_EQ(value(fs->statfs()).f_files - value(fs->statfs()).f_ffree, 1u);
+}
+
+TEST(LookupCounts, TellsWhenTheLastOneGoes) {
+  LookupCounts counts;
+  counts.add(5);
+  counts.add(5, 2);
+  EXPECT_EQ(counts.size(), 1u);
+  EXPECT_EQ(counts.known(), std::vector<uint64_t>{5});
+  EXPECT_FALSE(counts.drop(5, 2));
+  EXPECT_TRUE(counts.is_known(5));
+  EXPECT_TRUE(counts.drop(5, 1));
+  EXPECT_FALSE(counts.is_known(5));
+  EXPECT_FALSE(counts.drop(5, 1));
+}
+
+}  // namespace
+}  // namespace pmemd

@@ -1,0 +1,156 @@
+// A file system of a test's own: a sparse image, the tables, and what a daemon would do around it.
+//
+// Each call gets a read section of its own, as a request has one. Thread contract: FileSystem's;
+// crash() and remount() want nothing in flight.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <cstring>
+#include <memory>
+#include <span>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include "core/base/units.h"
+#include "core/filesystem/filesystem.h"
+#include "core/region/schema.h"
+#include "tests/unit/temporary_directory.h"
+
+namespace pmemd {
+
+// The value; a failure of the test names the errno.
+template <class T>
+T value(Result<T> result) {
+  if (!result) throw std::runtime_error("unexpected: " + result.error().describe());
+  if constexpr (!std::is_void_v<T>) return *std::move(result);
+}
+
+class MountedFs {
+ public:
+  static constexpr uint64_t kSerial = 7;
+  static constexpr uint64_t kDataOffset = 2 * kMiB;
+
+  explicit MountedFs(uint64_t data_size = 64 * kMiB,
+                     Reservation reservation = Reservation::kSparse) {
+    db_ = value(Database::open(directory_.path() + "/pool.db", Database::Mode::kCreate));
+    {
+      MutexLock lock(db_->mutex());
+      value(db_->execute(kPoolSchema));
+      // Durability isn't what these tests are about.
+      value(db_->execute("PRAGMA synchronous = OFF"));
+      value(db_->execute(
+          "INSERT INTO namespaces (serial, region, id, uuid, mode, start, size, align, live, clean,"
+          " next_index) VALUES (7, 0, 0, '', 'fsdax', 0, 0, 0, 1, 1, 1)"));
+    }
+    const ImageFile file = value(
+        ImageFile::create(directory_.path() + "/image", kDataOffset + data_size, reservation));
+    image_ = value(file.map({0, kDataOffset + data_size}));
+    value(FileSystem::format(*db_, kSerial, {0, 0, 0}));
+    mount(true);
+  }
+  ~MountedFs() {
+    if (fs_) (void)fs_->flush_times();
+  }
+
+  // `fs->call(…)` is one request: its read section ends with the statement.
+  class Request {
+   public:
+    FileSystem* operator->() const { return fs_; }
+
+   private:
+    friend class MountedFs;
+    Request(Srcu::ReadSection section, FileSystem* fs) : section_(std::move(section)), fs_(fs) {}
+    Srcu::ReadSection section_;
+    FileSystem* fs_;
+  };
+  Request operator->() { return {srcu_.read_lock(), fs_.get()}; }
+  Srcu& srcu() { return srcu_; }
+  Database& db() { return *db_; }
+  MappedImage& image() { return *image_; }
+  LookupCounts& lookups() { return lookups_; }
+  uint64_t root() const { return make_inode_number(kSerial, kRootIndex); }
+
+  // What the tests' clock says; it stands still.
+  void set_time(int64_t seconds, int64_t nanoseconds = 0) {
+    now_ns_ = seconds * kSecond + nanoseconds;
+  }
+  void advance_ns(int64_t nanoseconds) { now_ns_ += nanoseconds; }
+
+  void remount() {
+    value(fs_->flush_times());
+    fs_.reset();
+    mount(true);
+  }
+  // As after SIGKILL: times that were kept in memory are lost.
+  void crash() {
+    fs_.reset();
+    mount(false);
+  }
+  Result<void> try_mount(bool clean) {
+    fs_.reset();
+    FileSystem::Options options;
+    options.serial = kSerial;
+    options.clean = clean;
+    options.data_offset = kDataOffset;
+    options.clock = [this] { return timespec{now_ns_ / kSecond, now_ns_ % kSecond}; };
+    PMEMD_ASSIGN(fs_, FileSystem::mount(*db_, *image_, srcu_, lookups_, options));
+    return {};
+  }
+
+  std::string read(uint64_t ino, uint64_t offset, uint64_t length) {
+    const auto section = srcu_.read_lock();
+    std::string bytes;
+    for (const iovec& part : value(fs_->read(ino, FileRange::sized(offset, length)))) {
+      bytes.append(static_cast<const char*>(part.iov_base), part.iov_len);
+    }
+    return bytes;
+  }
+  Result<void> write(uint64_t ino, uint64_t offset, std::string_view bytes) {
+    return (*this)->write(ino, offset, std::as_bytes(std::span(bytes)));
+  }
+  uint64_t make(std::string_view name, uint64_t parent = 0, mode_t mode = S_IFREG | 0644) {
+    return value((*this)->mknod(parent == 0 ? root() : parent, name, mode, 0, {})).ino;
+  }
+  uint64_t make_dir(std::string_view name, uint64_t parent = 0) {
+    return value((*this)->mkdir(parent == 0 ? root() : parent, name, 0755, {})).ino;
+  }
+  Attr attr(uint64_t ino) { return value((*this)->getattr(ino)); }
+  Result<Attr> truncate(uint64_t ino, uint64_t size) {
+    SetAttr change;
+    change.size = size;
+    return (*this)->setattr(ino, change);
+  }
+  std::vector<std::string> names(uint64_t dir) {
+    std::vector<std::string> found;
+    value((*this)->readdir(dir, 0, [&](const DirEntry& entry) {
+      found.push_back(entry.name);
+      return true;
+    }));
+    return found;
+  }
+  uint64_t free_bytes() {
+    const auto stat = value((*this)->statfs());
+    return stat.f_bfree * stat.f_frsize;
+  }
+
+ private:
+  static constexpr int64_t kSecond = 1'000'000'000;
+
+  void mount(bool clean) { value(try_mount(clean)); }
+
+  TemporaryDirectory directory_;
+  std::atomic<int64_t> now_ns_ = 1'000'000 * kSecond;
+  Srcu srcu_;
+  LookupCounts lookups_;
+  std::unique_ptr<Database> db_;
+  std::unique_ptr<MappedImage> image_;
+  std::unique_ptr<FileSystem> fs_;
+};
+
+}  // namespace pmemd
