@@ -7,8 +7,11 @@
 namespace pmemd {
 
 Srcu::~Srcu() {
+  MutexLock lock(mutex_);
+  // Who ran the last callback may still be on its way out, in run_ready().
+  while (running_) idle_cv_.wait(mutex_);
   assert(readers_[0] == 0 && readers_[1] == 0);
-  assert(waiting_.empty() && next_.empty() && ready_.empty() && !running_);
+  assert(waiting_.empty() && next_.empty() && ready_.empty());
 }
 
 Srcu::ReadSection& Srcu::ReadSection::operator=(ReadSection&& other) noexcept {
@@ -36,7 +39,7 @@ void Srcu::read_unlock(unsigned slot) {
     assert(readers_[slot] > 0);
     if (--readers_[slot] != 0) return;
     advance();
-    if (ready_.empty()) return;
+    if (!must_run()) return;
   }
   run_ready();
 }
@@ -54,20 +57,28 @@ void Srcu::advance() {
   }
 }
 
+bool Srcu::must_run() {
+  if (running_ || ready_.empty()) return false;
+  running_ = true;
+  return true;
+}
+
+// A callback may end a synchronize() whose caller then destroys us. So `running_` is never given up
+// in between, and nothing is touched after the unlock that gives it up.
 void Srcu::run_ready() {
   while (true) {
     std::function<void()> callback;
     {
       MutexLock lock(mutex_);
-      if (running_ || ready_.empty()) return;
-      running_ = true;
+      if (ready_.empty()) {
+        running_ = false;
+        idle_cv_.notify_all();
+        return;
+      }
       callback = std::move(ready_.front());
       ready_.pop_front();
     }
     callback();
-    callback = nullptr;
-    MutexLock lock(mutex_);
-    running_ = false;
   }
 }
 
@@ -76,6 +87,7 @@ void Srcu::retire(std::function<void()> callback) {
     MutexLock lock(mutex_);
     next_.push_back(std::move(callback));
     advance();
+    if (!must_run()) return;
   }
   run_ready();
 }

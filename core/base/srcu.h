@@ -1,7 +1,8 @@
 // Sleepable read-copy-update in user space: who waits, waits for the readers of before, not of now.
 //
 // Requests run inside a read section. Two things wait for the sections that were open when they
-// asked, and for no later one:
+// asked (and, while others wait already, for those opened until that wait is over; for no later
+// ones):
 //  - synchronize(): the killer of a device, before it counts what the kernel was lent;
 //  - retire(): space that was taken from a file, before it is given to another one.
 //
@@ -34,7 +35,9 @@ class Srcu {
   Srcu() = default;
   Srcu(const Srcu&) = delete;
   Srcu& operator=(const Srcu&) = delete;
-  ~Srcu();  // asserts: no section open, no callback left
+  // May follow at once on a synchronize() that succeeded. Asserts: no section open, no callback
+  // left.
+  ~Srcu();
 
   // RAII read section. Movable; an empty one closes nothing.
   class ReadSection {
@@ -69,7 +72,9 @@ class Srcu {
   void read_unlock(unsigned slot) PMEMD_EXCLUDES(mutex_);
   // Ends grace periods while the older slot is empty; their callbacks become ready.
   void advance() PMEMD_REQUIRES(mutex_);
-  // Runs what is ready, unless another thread is at it already (then that one does).
+  // True: the caller is the one to call run_ready(). False: nothing is ready, or another thread is
+  // at it already and does it.
+  bool must_run() PMEMD_REQUIRES(mutex_);
   void run_ready() PMEMD_EXCLUDES(mutex_);
 
   mutable Mutex mutex_;
@@ -79,6 +84,7 @@ class Srcu {
   Callbacks next_ PMEMD_GUARDED_BY(mutex_);     // on the one after it
   Callbacks ready_ PMEMD_GUARDED_BY(mutex_);    // on nothing
   bool running_ PMEMD_GUARDED_BY(mutex_) = false;
+  CondVar idle_cv_;  // running_ has become false
 };
 
 }  // namespace pmemd
