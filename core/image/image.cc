@@ -33,13 +33,13 @@ int retry_fallocate(int fd, int mode, uint64_t offset, uint64_t length) {
   return result;
 }
 
+// Codes of libpmem2's own begin at PMEM2_E_UNKNOWN; MAP_RANGE: the file has become shorter.
 std::unexpected<Error> pmem2_fail(const std::string& path, int code) {
-  // Codes of libpmem2's own (that we asked for what this file can't do) begin at PMEM2_E_UNKNOWN.
-  const int err = code <= PMEM2_E_UNKNOWN ? EINVAL : -code;
+  const int err = code > PMEM2_E_UNKNOWN ? -code : code == PMEM2_E_MAP_RANGE ? EIO : EINVAL;
   return fail(err, path + ": cannot be mapped: " + pmem2_errormsg());
 }
 
-// Sizes and allocates a new image. errno is set on failure.
+// Sizes and allocates a new image.
 Result<void> fill(int fd, const std::string& path, uint64_t size, Reservation reservation) {
   if (::ftruncate(fd, static_cast<off_t>(size)) != 0) {
     return fail_errno(fmt::format("{}: {}", path, format_size(size)));
@@ -64,7 +64,7 @@ ImageFile::ImageFile(UniqueFd fd, std::string path, uint64_t size_bytes, Reserva
 
 Result<ImageFile> ImageFile::create(const std::string& path, uint64_t size,
                                     Reservation reservation) {
-  UniqueFd fd(::open(path.c_str(), O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC, 0660));
+  UniqueFd fd(::open(path.c_str(), O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC, 0600));
   if (!fd) return fail_errno(path);
   if (auto filled = fill(fd.get(), path, size, reservation); !filled) {
     ::unlink(path.c_str());

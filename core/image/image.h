@@ -40,7 +40,8 @@ class MappedImage;
 
 class ImageFile {
  public:
-  // Makes `path` with `size` bytes, all zero (and for kReserved allocates them). Removes it again
+  // Makes `path` with `size` bytes, all zero (and for kReserved allocates them), for its
+  // owner only. Removes it again
   // on failure. Its bytes and size are durable, its directory entry is the caller's. EEXIST: it is
   // there. ENOSPC: the host disk is full. EFBIG: too large for it. EOPNOTSUPP: the host's file
   // system can't reserve.
@@ -50,7 +51,8 @@ class ImageFile {
   // EACCES.
   static Result<ImageFile> open(const std::string& path, uint64_t size, Reservation reservation);
 
-  // Maps `range` (2 MiB-aligned). The mapping keeps the file open on its own. ENOMEM: the process
+  // Maps `range` (2 MiB-aligned). The mapping keeps the file open on its own. EIO: the image
+  // has become shorter. ENOMEM: the process
   // has no room for it. Changes the working directory for a moment (libpmem2 does, looking for a
   // real device): no relative paths in other threads.
   Result<std::unique_ptr<MappedImage>> map(RegionRange range) const;

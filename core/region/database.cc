@@ -169,7 +169,7 @@ Database::~Database() {
 
 Result<std::unique_ptr<Database>> Database::open(const std::string& path, Mode mode) {
   if (mode == Mode::kCreate) {  // before SQLite holds it, so that closing drops no lock
-    const UniqueFd made(::open(path.c_str(), O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0666));
+    const UniqueFd made(::open(path.c_str(), O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0600));
     if (!made) return fail_errno(path);
   } else if (::access(path.c_str(), F_OK) != 0) {
     return fail_errno(path);

@@ -74,9 +74,9 @@ class Statement {
 
 class Database {
  public:
-  // kCreate: makes the file, EEXIST if it is there. kReadOnly: changes neither database nor WAL
-  // (SQLite may leave its index "<path>-shm" and an empty WAL behind); after a crash it sees what
-  // was committed.
+  // kCreate: makes the file, for its owner only; EEXIST if it is there. kReadOnly: changes neither
+  // database nor WAL (SQLite may leave its index "<path>-shm" and an empty WAL behind); after a
+  // crash it sees what was committed.
   enum class Mode { kReadWrite, kReadOnly, kCreate };
 
   // ENOENT. EIO with the path and SQLite's words where the file is no database or is corrupt

@@ -36,9 +36,10 @@
 namespace pmemd {
 
 struct CreateNamespace {
-  std::optional<uint32_t> region;  // any with room, if none is named
+  std::optional<uint32_t> region = {};  // any with room, if none is named
   NamespaceMode mode = NamespaceMode::kFsDax;
-  std::optional<uint64_t> size_bytes;  // metadata included; the largest free extent, if not given
+  std::optional<uint64_t> size_bytes =
+      {};  // metadata included; the largest free extent, if not given
   uint64_t align = kNamespaceMetadataSize;  // of its begin in the region
 };
 
