@@ -33,10 +33,21 @@ int retry_fallocate(int fd, int mode, uint64_t offset, uint64_t length) {
   return result;
 }
 
-// Codes of libpmem2's own begin at PMEM2_E_UNKNOWN; MAP_RANGE: the file has become shorter.
 std::unexpected<Error> pmem2_fail(const std::string& path, int code) {
-  const int err = code > PMEM2_E_UNKNOWN ? -code : code == PMEM2_E_MAP_RANGE ? EIO : EINVAL;
+  // Codes of libpmem2's own begin at PMEM2_E_UNKNOWN.
+  const int err = code > PMEM2_E_UNKNOWN ? -code : EINVAL;
   return fail(err, path + ": cannot be mapped: " + pmem2_errormsg());
+}
+
+// EIO: the image is shorter than `size`.
+Result<void> check_length(int fd, const std::string& path, uint64_t size) {
+  struct stat status = {};
+  if (::fstat(fd, &status) != 0) return fail_errno(path);
+  if (!S_ISREG(status.st_mode)) return fail(EIO, path + ": not a regular file");
+  if (static_cast<uint64_t>(status.st_size) >= size) return {};
+  return fail(EIO,
+              fmt::format("{}: is {} bytes long, not {} as recorded", path, status.st_size, size),
+              "restore it from a backup");
 }
 
 // Sizes and allocates a new image.
@@ -76,15 +87,8 @@ Result<ImageFile> ImageFile::create(const std::string& path, uint64_t size,
 Result<ImageFile> ImageFile::open(const std::string& path, uint64_t size, Reservation reservation) {
   // NONBLOCK: a FIFO in its place must not block us.
   UniqueFd fd(::open(path.c_str(), O_RDWR | O_CLOEXEC | O_NONBLOCK));
-  struct stat status = {};
-  if (!fd || ::fstat(fd.get(), &status) != 0) return fail_errno(path);
-  if (!S_ISREG(status.st_mode)) return fail(EIO, path + ": not a regular file");
-  if (static_cast<uint64_t>(status.st_size) < size) {
-    return fail(
-        EIO,
-        fmt::format("{}: is {} bytes long, the pool has recorded {}", path, status.st_size, size),
-        "restore it from a backup");
-  }
+  if (!fd) return fail_errno(path);
+  PMEMD_TRY(check_length(fd.get(), path, size));
   return ImageFile(std::move(fd), path, size, reservation);
 }
 
@@ -93,6 +97,7 @@ Result<std::unique_ptr<MappedImage>> ImageFile::map(RegionRange range) const {
   assert(is_aligned(range.begin, kSubsectionSize) && is_aligned(range.end, kSubsectionSize));
   UniqueFd fd(::fcntl(fd_.get(), F_DUPFD_CLOEXEC, 0));
   if (!fd) return fail_errno(path_);
+  PMEMD_TRY(check_length(fd.get(), path_, size_bytes_));
 
   pmem2_config* config = nullptr;
   pmem2_source* source = nullptr;

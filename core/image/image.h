@@ -51,10 +51,9 @@ class ImageFile {
   // EACCES.
   static Result<ImageFile> open(const std::string& path, uint64_t size, Reservation reservation);
 
-  // Maps `range` (2 MiB-aligned). The mapping keeps the file open on its own. EIO: the image
-  // has become shorter. ENOMEM: the process
-  // has no room for it. Changes the working directory for a moment (libpmem2 does, looking for a
-  // real device): no relative paths in other threads.
+  // Maps `range` (2 MiB-aligned). The mapping keeps the file open on its own. EIO: the image has
+  // become shorter. ENOMEM: the process has no room for it. Changes the working directory for a
+  // moment (libpmem2 does, looking for a real device): no relative paths in other threads.
   Result<std::unique_ptr<MappedImage>> map(RegionRange range) const;
 
   const std::string& path() const { return path_; }
