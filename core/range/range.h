@@ -30,7 +30,10 @@ struct Range {
   constexpr bool empty() const { return begin >= end; }
   constexpr bool contains(uint64_t offset) const { return begin <= offset && offset < end; }
   constexpr bool contains(Range other) const { return begin <= other.begin && other.end <= end; }
-  constexpr bool overlaps(Range other) const { return begin < other.end && other.begin < end; }
+  // They have a byte in common; so nothing overlaps an empty range.
+  constexpr bool overlaps(Range other) const {
+    return std::max(begin, other.begin) < std::min(end, other.end);
+  }
   // Empty where they don't overlap; then begin <= end still holds.
   constexpr Range intersect(Range other) const {
     const uint64_t low = std::max(begin, other.begin);
