@@ -197,14 +197,5 @@ TEST(PeerOf, TellsWhoConnected) {
   EXPECT_EQ(peer_of(0).err() == 0, false);
 }
 
-TEST(DefaultControlPath, IsWhereTheUserMayMakeOne) {
-  if (::geteuid() == 0) {
-    EXPECT_EQ(default_control_path(), "/run/pmemd/control");
-  } else {
-    ::setenv("XDG_RUNTIME_DIR", "/somewhere", 1);
-    EXPECT_EQ(default_control_path(), "/somewhere/pmemd/control");
-  }
-}
-
 }  // namespace
 }  // namespace pmemd

@@ -1,0 +1,41 @@
+#include "cli/fields.h"
+
+#include "cli/json_output.h"
+#include "cli/table.h"
+
+namespace pmemd::cli {
+
+namespace {
+
+const Json& find(const Json& object, std::string_view key) {
+  static const Json kNull;
+  if (!object.is_object()) return kNull;
+  const auto found = object.find(key);
+  return found == object.end() ? kNull : *found;
+}
+
+}  // namespace
+
+std::string text_of(const Json& object, std::string_view key) {
+  const Json& value = find(object, key);
+  if (value.is_null()) return "";
+  return printable(value.is_string() ? value.get_ref<const std::string&>() : one_line(value));
+}
+
+uint64_t number_of(const Json& object, std::string_view key) {
+  const Json& value = find(object, key);
+  return value.is_number_integer() ? value.get<uint64_t>() : 0;
+}
+
+bool flag_of(const Json& object, std::string_view key) {
+  const Json& value = find(object, key);
+  return value.is_boolean() && value.get<bool>();
+}
+
+const Json& list_of(const Json& object, std::string_view key) {
+  static const Json kEmpty = Json::array();
+  const Json& value = find(object, key);
+  return value.is_array() ? value : kEmpty;
+}
+
+}  // namespace pmemd::cli

@@ -1,0 +1,207 @@
+#include "cli/render.h"
+
+#include <fmt/format.h>
+
+#include <set>
+#include <vector>
+
+#include "cli/duration.h"
+#include "cli/fields.h"
+#include "cli/table.h"
+#include "core/base/units.h"
+
+namespace pmemd::cli {
+
+namespace {
+
+using Align = Table::Align;
+
+std::string size(const Json& object, std::string_view key) {
+  return format_size(number_of(object, key));
+}
+
+std::string count_of(uint64_t count, std::string_view one, std::string_view many) {
+  return fmt::format("{} {}", count, count == 1 ? one : many);
+}
+std::string processes(uint64_t count) { return count_of(count, "process", "processes"); }
+
+std::string range(uint64_t begin, uint64_t length) {
+  return fmt::format("{:#x}-{:#x}", begin, begin + length);
+}
+
+std::string seconds(uint64_t s) {
+  if (s < 60) return fmt::format("{} s", s);
+  if (s < 3600) return fmt::format("{} min {} s", s / 60, s % 60);
+  if (s < 24 * 3600) return fmt::format("{} h {} min", s / 3600, s / 60 % 60);
+  return fmt::format("{} d {} h", s / 3600 / 24, s / 3600 % 24);
+}
+
+std::string file_of(const Json& use) {
+  return text_of(use, "namespace") + ":" + text_of(use, "file");
+}
+
+void add_holder(Table& table, const Json& holder) {
+  const std::string gets = text_of(holder, "signal").empty()
+                               ? ""
+                               : text_of(holder, "signal") + " " + text_of(holder, "code");
+  const auto add = [&](const Json& use, std::string where, std::string present, std::string get) {
+    table.add({text_of(holder, "pid"), text_of(holder, "comm"), text_of(holder, "uid"),
+               file_of(use), std::move(where), std::move(present), std::move(get)});
+  };
+  std::set<std::string> mapped;
+  for (const Json& mapping : list_of(holder, "mappings")) {
+    mapped.insert(file_of(mapping));
+    add(mapping,
+        range(number_of(mapping, "offset"), number_of(mapping, "length")) +
+            (flag_of(mapping, "private") ? " private" : ""),
+        count_of(number_of(mapping, "pages_present"), "page", "pages"), gets);
+  }
+  for (const Json& open : list_of(holder, "open_files")) {
+    if (!mapped.contains(file_of(open))) add(open, "fd " + text_of(open, "fd"), "open", "");
+  }
+}
+
+void render_steps(std::ostream& out, const Json& report) {
+  std::string line;
+  for (const Json& step : list_of(report, "steps")) {
+    if (!line.empty()) line += ", ";
+    line += text_of(step, "name") + " " + format_us(number_of(step, "us"));
+  }
+  if (!line.empty()) out << "  " << line << '\n';
+}
+
+}  // namespace
+
+void render_regions(std::ostream& out, const Json& regions) {
+  if (regions.empty()) {
+    out << "no regions\n";
+    return;
+  }
+  Table table({{"REGION"},
+               {"SIZE", Align::kRight},
+               {"AVAILABLE", Align::kRight},
+               {"LARGEST", Align::kRight},
+               {"BASE", Align::kRight},
+               {"SPACE"}});
+  for (const Json& region : regions) {
+    table.add({text_of(region, "dev"), size(region, "size"), size(region, "available_size"),
+               size(region, "max_available_extent"),
+               fmt::format("{:#x}", number_of(region, "base")),
+               flag_of(region, "sparse") ? "sparse" : "reserved"});
+  }
+  table.print(out);
+}
+
+void render_namespaces(std::ostream& out, const Json& namespaces) {
+  if (namespaces.empty()) {
+    out << "no namespaces (--idle lists the disabled ones too)\n";
+    return;
+  }
+  Table table({{"NAMESPACE"},
+               {"MODE"},
+               {"SIZE", Align::kRight},
+               {"ALIGN", Align::kRight},
+               {"STATE"},
+               {"DEVICE"},
+               {"UUID"}});
+  for (const Json& space : namespaces) {
+    const std::string state = text_of(space, "state");
+    table.add({text_of(space, "dev"), text_of(space, "mode"), size(space, "size"),
+               size(space, "align"), state.empty() ? "enabled" : state,
+               text_of(space, "blockdev") + text_of(space, "chardev"), text_of(space, "uuid")});
+  }
+  table.print(out);
+}
+
+void render_status(std::ostream& out, const Json& status) {
+  const auto line = [&](std::string_view name, std::string_view value) {
+    out << fmt::format("{:<12}{}\n", name, value);
+  };
+  line("daemon", fmt::format("pmemd {}, pid {}, up {}{}", text_of(status, "version"),
+                             text_of(status, "pid"), seconds(number_of(status, "uptime_s")),
+                             flag_of(status, "privileged") ? "" : ", without privileges"));
+  line("pool", text_of(status, "pool"));
+  line("mount", text_of(status, "mount"));
+  line("writeback", flag_of(status, "tuned")
+                        ? "limits raised: stores at memory speed"
+                        : "default limits: stores are throttled (run as root)");
+  line("regions", text_of(status, "regions"));
+  line("namespaces",
+       fmt::format("{}, {} enabled", text_of(status, "namespaces"), text_of(status, "enabled")));
+  line("requests", text_of(status, "requests"));
+  line("handles", fmt::format("{} open", text_of(status, "open_handles")));
+  line("lent", fmt::format("{} in {}", size(status, "lent_bytes"),
+                           count_of(number_of(status, "lent_ranges"), "range", "ranges")));
+  line("events",
+       fmt::format("{}, {}", text_of(status, "events"),
+                   count_of(number_of(status, "subscribers"), "subscriber", "subscribers")));
+}
+
+void render_holders(std::ostream& out, const Json& holders) {
+  Table table({{"PID", Align::kRight},
+               {"COMMAND"},
+               {"UID", Align::kRight},
+               {"FILE", Align::kLeft, /*elastic=*/true},
+               {"RANGE"},
+               {"PRESENT", Align::kRight},
+               {"GETS"}});
+  for (const Json& holder : holders) add_holder(table, holder);
+  if (!table.empty()) table.print(out);
+}
+
+void render_report(std::ostream& out, const Json& report) {
+  uint64_t us = 0;
+  for (const Json& step : list_of(report, "steps")) us += number_of(step, "us");
+  const Json& holders = list_of(report, "holders");
+  const bool dry_run = flag_of(report, "dry_run");
+  if (dry_run) {
+    out << fmt::format("{}: would be disabled; {} would lose it\n", text_of(report, "namespace"),
+                       processes(holders.size()));
+  } else {
+    out << fmt::format("{}: {} in {}{}; {} lost it\n", text_of(report, "namespace"),
+                       text_of(report, "state"), format_us(us),
+                       flag_of(report, "surprise") ? " by surprise (nothing was flushed)" : "",
+                       processes(holders.size()));
+    render_steps(out, report);
+  }
+  out << fmt::format("  {}: {} in {} lent", dry_run ? "to take back" : "taken back",
+                     size(report, "lent_bytes"),
+                     count_of(number_of(report, "lent_ranges"), "range", "ranges"));
+  if (!dry_run) {
+    out << fmt::format("; {} flushed, {} revoked",
+                       count_of(number_of(report, "files_flushed"), "file", "files"),
+                       number_of(report, "files_revoked"));
+  }
+  out << '\n';
+  for (const Json& pid : list_of(report, "killed")) out << "  killed: " << pid << '\n';
+  if (const uint64_t left = number_of(report, "pages_left")) {
+    out << fmt::format("  still mapped: {}\n", count_of(left, "page", "pages"));
+  }
+  if (const uint64_t left = number_of(report, "requests_left")) {
+    out << fmt::format("  still under way: {}\n", count_of(left, "request", "requests"));
+  }
+  render_holders(out, holders);
+}
+
+void render_findings(std::ostream& out, const Json& findings) {
+  if (findings.empty()) {
+    out << "no problems found\n";
+    return;
+  }
+  for (const Json& finding : findings) {
+    out << text_of(finding, "object") << ": " << text_of(finding, "problem") << '\n';
+  }
+}
+
+std::string event_line(const Json& event) {
+  std::string line = fmt::format("{}  {:<10}  {}  {}", text_of(event, "time"),
+                                 text_of(event, "kind"), text_of(event, "namespace"),
+                                 range(number_of(event, "offset"), number_of(event, "length")));
+  if (event.contains("file")) {
+    line += fmt::format("  {}  {}", text_of(event, "file"),
+                        range(number_of(event, "file_offset"), number_of(event, "file_length")));
+  }
+  return line;
+}
+
+}  // namespace pmemd::cli

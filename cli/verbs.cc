@@ -1,0 +1,319 @@
+#include "cli/verbs.h"
+
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <memory>
+#include <string>
+
+#include "cli/check_pool.h"
+#include "cli/duration.h"
+#include "cli/fields.h"
+#include "cli/json_output.h"
+#include "cli/monitor.h"
+#include "cli/render.h"
+#include "core/base/units.h"
+
+namespace pmemd::cli {
+
+namespace {
+
+// A verb's parameters collect in a Json, which its call then sends; shared, since CLI11 copies the
+// functions that fill it.
+using Parameters = std::shared_ptr<Json>;
+Parameters no_parameters() { return std::make_shared<Json>(Json::object()); }
+
+struct Verbs {
+  CLI::App& app;
+  Session& session;
+  Action& action;
+
+  CLI::App* add(const std::string& name, const std::string& purpose, const std::string& examples,
+                Action run) const {
+    CLI::App* verb = app.add_subcommand(name, purpose);
+    verb->footer("Example:\n  " + examples);
+    verb->callback([&chosen = action, run = std::move(run)] { chosen = run; });
+    return verb;
+  }
+};
+
+// ---- Options
+
+template <class Parse>
+CLI::Option* add_parsed(CLI::App* verb, const std::string& flags, const Parameters& parameters,
+                        const std::string& key, const std::string& help, Parse parse) {
+  return verb->add_option_function<std::string>(
+      flags,
+      [=](const std::string& text) {
+        const auto value = parse(text);
+        if (!value) {
+          throw CLI::ValidationError(flags.substr(flags.find(',') + 1), value.error().describe());
+        }
+        (*parameters)[key] = *value;
+      },
+      help);
+}
+
+CLI::Option* add_size(CLI::App* verb, const std::string& flags, const Parameters& parameters,
+                      const std::string& key, const std::string& help) {
+  return add_parsed(verb, flags, parameters, key, help + " (bytes, or 64M, 1G, 1T)", parse_size)
+      ->type_name("SIZE");
+}
+
+CLI::Option* add_time(CLI::App* verb, const std::string& flags, const Parameters& parameters,
+                      const std::string& key, const std::string& help) {
+  return add_parsed(verb, flags, parameters, key, help + " (500ms, 5s, 2m)", parse_duration_ms)
+      ->type_name("TIME");
+}
+
+CLI::Option* add_flag(CLI::App* verb, const std::string& flags, const Parameters& parameters,
+                      const std::string& key, const std::string& help) {
+  return verb->add_flag_callback(
+                 flags, [=] { (*parameters)[key] = true; }, help)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
+}
+
+// "0" means "region0" and "0.1" "namespace0.1", as with ndctl.
+Result<std::string> full_name(const std::string& kind, const std::string& name) {
+  const bool is_id = !name.empty() && name.find_first_not_of("0123456789.") == std::string::npos;
+  return is_id ? kind + name : name;
+}
+
+CLI::Option* add_name(CLI::App* verb, const std::string& flags, const Parameters& parameters,
+                      const std::string& kind, const std::string& help) {
+  return add_parsed(verb, flags, parameters, kind, help,
+                    [=](const std::string& name) { return full_name(kind, name); })
+      ->type_name("NAME");
+}
+
+void add_removal_options(CLI::App* verb, const Parameters& parameters) {
+  add_flag(verb, "-f,--force", parameters, "force", "Take it away from those who use it");
+  add_flag(verb, "--surprise", parameters, "surprise",
+           "Don't flush first: what was stored and not synced is lost, as with hardware");
+  add_flag(verb, "--dry-run", parameters, "dry_run", "Only tell who would be hit, change nothing");
+  add_time(verb, "--grace", parameters, "grace_ms", "How long users may let go by themselves");
+  add_flag(verb, "--kill", parameters, "kill", "End the users that remain (SIGKILL)");
+  add_time(verb, "--drain-timeout", parameters, "drain_timeout_ms",
+           "How long to wait for requests under way");
+}
+
+void check_removal_options(const Json& parameters) {
+  if (parameters.contains("force") || parameters.contains("dry_run")) return;
+  for (const auto& [key, flag] :
+       {std::pair("surprise", "--surprise"), {"grace_ms", "--grace"}, {"kill", "--kill"}}) {
+    if (parameters.contains(key))
+      throw CLI::ValidationError(flag, "only with --force or --dry-run");
+  }
+}
+
+// ---- What verbs do
+
+// Moves each namespace into its region, as ndctl nests them.
+Json nested(Json regions, const Json& namespaces) {
+  for (Json& region : regions) {
+    for (Json space : namespaces) {
+      if (!region.is_object() || !space.is_object()) continue;
+      if (text_of(space, "region") != text_of(region, "dev")) continue;
+      space.erase("region");
+      region["namespaces"].push_back(std::move(space));
+    }
+  }
+  return regions;
+}
+
+int list(Session& session, Json parameters, bool human) {
+  if (!parameters.contains("regions")) parameters["namespaces"] = true;
+  const auto reply = session.call("List", parameters);
+  if (!reply) return session.fail(reply.error());
+  const bool regions = parameters.contains("regions");
+  const bool namespaces = parameters.contains("namespaces");
+  if (session.json) {
+    Json objects = regions ? nested(list_of(*reply, "regions"), list_of(*reply, "namespaces"))
+                           : list_of(*reply, "namespaces");
+    if (human) humanize(objects);
+    print_objects(session.out(), objects);
+    return kDone;
+  }
+  if (regions) render_regions(session.out(), list_of(*reply, "regions"));
+  if (regions && namespaces) session.out() << '\n';
+  if (namespaces) render_namespaces(session.out(), list_of(*reply, "namespaces"));
+  return kDone;
+}
+
+// A call whose reply has one member worth showing: an object or an array of them.
+int call_and_show(Session& session, const std::string& method, const Json& parameters,
+                  const char* key, void (*render)(std::ostream&, const Json&)) {
+  const auto reply = session.call(method, parameters);
+  if (!reply) return session.fail(reply.error());
+  const Json shown = reply->contains(key) ? (*reply)[key] : Json::array();
+  const Json array = shown.is_array() ? shown : Json::array({shown});
+  if (session.json) {
+    print_objects(session.out(), array);
+  } else {
+    render(session.out(), array);
+  }
+  return kDone;
+}
+
+// A call that tells nothing but that it is done.
+int call_and_tell(Session& session, const std::string& method, const Json& parameters,
+                  std::string_view done, const char* object) {
+  const auto reply = session.call(method, parameters);
+  if (!reply) return session.fail(reply.error());
+  if (!session.json) {
+    session.out() << fmt::format("{}: {}\n", parameters[object].get<std::string>(), done);
+  }
+  return kDone;
+}
+
+void render_reports(std::ostream& out, const Json& reports) {
+  for (const Json& report : reports) {
+    if (&report != &reports[0]) out << '\n';
+    render_report(out, report);
+  }
+  if (reports.empty()) out << "nothing was enabled\n";
+}
+
+int status(Session& session) {
+  const auto reply = session.call("Status", Json::object());
+  if (!reply) return session.fail(reply.error());
+  if (session.json) {
+    print_objects(session.out(), Json::array({*reply}));
+  } else {
+    render_status(session.out(), *reply);
+  }
+  return kDone;
+}
+
+int mappers(Session& session, const Json& parameters) {
+  return call_and_show(session, "Mappers", parameters, "holders",
+                       [](std::ostream& out, const Json& holders) {
+                         if (holders.empty()) out << "nobody maps or holds open anything\n";
+                         render_holders(out, holders);
+                       });
+}
+
+int check(Session& session, const std::string& pool) {
+  if (!pool.empty()) return check_pool(session, pool);
+  const auto reply = session.call("Check", Json::object());
+  if (!reply) return session.fail(reply.error());
+  if (session.json) {
+    session.out() << pretty(*reply) << '\n';
+  } else {
+    render_findings(session.out(), list_of(*reply, "findings"));
+  }
+  return list_of(*reply, "findings").empty() ? kDone : kFailed;
+}
+
+// ---- The verbs
+
+void add_telling_verbs(const Verbs& verbs) {
+  Session& session = verbs.session;
+  auto parameters = no_parameters();
+  auto human = std::make_shared<bool>(false);
+  CLI::App* verb = verbs.add(
+      "list", "List regions and namespaces (namespaces, if neither is asked for)",
+      "pmemctl list -RN --idle", [=, &session] { return list(session, *parameters, *human); });
+  add_flag(verb, "-R,--regions", parameters, "regions", "List regions");
+  add_flag(verb, "-N,--namespaces", parameters, "namespaces", "List namespaces");
+  add_flag(verb, "-i,--idle", parameters, "idle", "Include those that are not enabled");
+  verb->add_flag("-u,--human", *human, "With --json: sizes as people read them");
+
+  verbs.add("status", "Show what the daemon serves and how it does", "pmemctl status --json",
+            [&session] { return status(session); });
+
+  parameters = no_parameters();
+  verb = verbs.add("mappers", "Show which processes map or hold open files of a namespace",
+                   "pmemctl mappers namespace0.0",
+                   [=, &session] { return mappers(session, *parameters); });
+  add_name(verb, "namespace", parameters, "namespace", "Only this one's");
+
+  verbs.add("monitor", "Print events as they come, until interrupted", "pmemctl --json monitor",
+            [&session] { return monitor(session); });
+
+  auto pool = std::make_shared<std::string>();
+  verb = verbs.add("check", "Check that the pool holds together; exits with 1 if it doesn't",
+                   "pmemctl check\n  pmemctl check --pool /var/lib/pmemd/default",
+                   [=, &session] { return check(session, *pool); });
+  verb->add_option("--pool", *pool, "Check this pool, which no daemon serves")->type_name("DIR");
+}
+
+void add_creating_verbs(const Verbs& verbs) {
+  Session& session = verbs.session;
+  auto parameters = no_parameters();
+  CLI::App* verb = verbs.add("create-region", "Add a region of emulated memory to the pool",
+                             "pmemctl create-region --size 1G", [=, &session] {
+                               return call_and_show(session, "CreateRegion", *parameters, "region",
+                                                    render_regions);
+                             });
+  add_size(verb, "-s,--size", parameters, "size", "Its size, a multiple of 2 MiB")->required();
+  add_flag(verb, "--sparse", parameters, "sparse", "Don't reserve disk space for it");
+
+  parameters = no_parameters();
+  verb = verbs.add("create-namespace", "Create a namespace in a region, and enable it",
+                   "pmemctl create-namespace --mode devdax --size 64M", [=, &session] {
+                     return call_and_show(session, "CreateNamespace", *parameters, "namespace",
+                                          render_namespaces);
+                   });
+  add_parsed(verb, "-m,--mode", parameters, "mode", "fsdax (a file system, the default) or devdax",
+             [](const std::string& mode) -> Result<std::string> {
+               if (mode == "fsdax" || mode == "devdax") return mode;
+               return fail(EINVAL, fmt::format("mode '{}': neither fsdax nor devdax", mode));
+             })
+      ->type_name("MODE");
+  add_size(verb, "-s,--size", parameters, "size",
+           "Its size, 2 MiB of metadata included; all there is, if not given");
+  add_name(verb, "-r,--region", parameters, "region",
+           "In this region; any with room, if not given");
+  add_size(verb, "-a,--align", parameters, "align", "Its alignment, a multiple of 2 MiB");
+
+  parameters = no_parameters();
+  verb = verbs.add("destroy-namespace", "Delete a namespace and all that is in it",
+                   "pmemctl destroy-namespace namespace0.1 --force", [=, &session] {
+                     return call_and_tell(session, "DestroyNamespace", *parameters, "destroyed",
+                                          "namespace");
+                   });
+  add_name(verb, "namespace", parameters, "namespace", "Which one")->required();
+  add_flag(verb, "-f,--force", parameters, "force",
+           "Also if it is enabled: it is taken away from its users first");
+}
+
+// enable- and disable-<kind>, for "namespace" and "region".
+void add_enabling_verbs(const Verbs& verbs, const std::string& kind, const std::string& method_end,
+                        const std::string& example, const char* reply_key) {
+  Session& session = verbs.session;
+  auto parameters = no_parameters();
+  CLI::App* verb = verbs.add(
+      "enable-" + kind, fmt::format("Enable a {}; mappings of before work again", kind),
+      fmt::format("pmemctl enable-{} {}", kind, example), [=, &session] {
+        return call_and_tell(session, "Enable" + method_end, *parameters, "enabled", kind.c_str());
+      });
+  add_name(verb, kind, parameters, kind, "Which one")->required();
+
+  parameters = no_parameters();
+  verb = verbs.add("disable-" + kind,
+                   fmt::format("Take a {} away: from its users too, with --force", kind),
+                   fmt::format("pmemctl disable-{0} {1} --force --grace=5s\n"
+                               "  pmemctl disable-{0} {1} --dry-run",
+                               kind, example),
+                   [=, &session] {
+                     return call_and_show(session, "Disable" + method_end, *parameters, reply_key,
+                                          render_reports);
+                   });
+  add_name(verb, kind, parameters, kind, "Which one")->required();
+  add_removal_options(verb, parameters);
+  verb->parse_complete_callback([parameters] { check_removal_options(*parameters); });
+}
+
+}  // namespace
+
+void add_verbs(CLI::App& app, Session& session, Action& action) {
+  const Verbs verbs{app, session, action};
+  add_telling_verbs(verbs);
+  add_creating_verbs(verbs);
+  add_enabling_verbs(verbs, "namespace", "Namespace", "namespace0.0", "report");
+  add_enabling_verbs(verbs, "region", "Region", "region0", "reports");
+}
+
+}  // namespace pmemd::cli
