@@ -38,11 +38,13 @@ Result<void> PagemapRegistry::memunmap_pages(DevPagemap& pagemap, Deadline deadl
                                        pagemap.ref().count()));
   }
   MutexLock lock(mutex_);
-  by_begin_.erase(pagemap.range().begin);
+  const auto it = by_begin_.find(pagemap.range().begin);
+  if (it != by_begin_.end() && it->second == &pagemap) by_begin_.erase(it);
   return {};
 }
 
 std::pair<DevPagemap*, PercpuRef::Ref> PagemapRegistry::get_dev_pagemap(Pfn pfn) {
+  if (pfn.value > UINT64_MAX / kPageSize) return {nullptr, PercpuRef::Ref()};
   const uint64_t address = pfn.value * kPageSize;
   MutexLock lock(mutex_);
   auto it = by_begin_.upper_bound(address);

@@ -70,7 +70,8 @@ class PagemapRegistry {
   Result<void> memremap_pages(DevPagemap& pagemap) PMEMD_EXCLUDES(mutex_);
 
   // Kills the reference unless that has been done, waits for the last one, leaves the registry.
-  // ETIMEDOUT: references left at the deadline; still registered and dying: call again.
+  // ETIMEDOUT: references left at the deadline; still registered and dying: call again. One that
+  // isn't registered (its memremap_pages() failed) is no error.
   Result<void> memunmap_pages(DevPagemap& pagemap, Deadline deadline) PMEMD_EXCLUDES(mutex_);
 
   // A live reference to the pagemap that `pfn` belongs to; {nullptr, {}} if there is none, or if
