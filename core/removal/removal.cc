@@ -80,6 +80,7 @@ class Removal {
   Result<void> drain();
   Result<void> release();
 
+  Result<void> busy(const Device* device) const;
   void find_holders_and_lent();
   uint64_t pages_present(RemovalReport& report, Device& device, bool keep);
   Result<void> wait_requests();
@@ -116,12 +117,24 @@ Result<void> Removal::kill() {
     if (!result) {
       for (Device* other : killed) other->resurrect();
       find_holders_and_lent();
-      return result;
+      return result.err() == EBUSY ? busy(device) : result;
     }
     killed.push_back(device);
   }
   // What was lent by requests of before is known when they have ended.
   return wait_requests();
+}
+
+Result<void> Removal::busy(const Device* device) const {
+  for (size_t i = 0; i < devices_.size(); ++i) {
+    const size_t holders = reports_[i].holders.size();
+    // None that we may look at: another user's, and we are not root.
+    if (devices_[i] != device || holders == 0) continue;
+    return fail(EBUSY, fmt::format("{}: in use by {} process{}", device->record().name(), holders,
+                                   holders == 1 ? "" : "es"));
+  }
+  return fail(EBUSY,
+              fmt::format("{}: {} open files", device->record().name(), device->handle_count()));
 }
 
 Result<void> Removal::notify() {
