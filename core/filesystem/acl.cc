@@ -16,15 +16,15 @@ constexpr size_t kEntrySize = 8;
 
 bool names_an_id(uint16_t tag) { return tag == kAclUser || tag == kAclGroup; }
 
-uint16_t get_u16(const char* from) {
+uint16_t get_u16(std::string_view from) {
   uint16_t value = 0;
-  std::memcpy(&value, from, sizeof value);
+  std::memcpy(&value, from.data(), sizeof value);
   return le16toh(value);
 }
 
-uint32_t get_u32(const char* from) {
+uint32_t get_u32(std::string_view from) {
   uint32_t value = 0;
-  std::memcpy(&value, from, sizeof value);
+  std::memcpy(&value, from.data(), sizeof value);
   return le32toh(value);
 }
 
@@ -94,12 +94,11 @@ Result<Acl> parse_acl(std::string_view value) {
   Acl acl;
   if (value.empty()) return acl;
   if (value.size() < kHeaderSize) return fail(EINVAL);
-  if (get_u32(value.data()) != kVersion) return fail(EOPNOTSUPP);
+  if (get_u32(value) != kVersion) return fail(EOPNOTSUPP);
   value.remove_prefix(kHeaderSize);
   if (value.size() % kEntrySize != 0) return fail(EINVAL);
   for (; !value.empty(); value.remove_prefix(kEntrySize)) {
-    const char* at = value.data();
-    AclEntry entry{get_u16(at), get_u16(at + 2), get_u32(at + 4)};
+    AclEntry entry{get_u16(value), get_u16(value.substr(2)), get_u32(value.substr(4))};
     if (!names_an_id(entry.tag)) entry.id = kNoId;
     acl.push_back(entry);
   }

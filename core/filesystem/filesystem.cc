@@ -164,31 +164,49 @@ Result<void> FsState::write_times(std::optional<uint64_t> only) {
 
 Result<void> FileSystem::flush_times() { return state_->write_times(std::nullopt); }
 
+namespace {
+
+// What an fsync has to persist of the inode, whatever others do of it at the same time.
+std::vector<DataRange> begin_fsync(Inode& inode) {
+  inode.unsynced.for_each([&](FileRange range) { inode.syncing.insert(range); });
+  inode.unsynced.clear();
+  ++inode.fsyncs;
+  std::vector<DataRange> ranges;
+  inode.syncing.for_each([&](FileRange range) {
+    for (const Extent& extent : inode.extents.find(range)) {
+      const DataRange data = extent.data();
+      ranges.push_back({align_down(data.begin, kPageSize), align_up(data.end, kPageSize)});
+    }
+  });
+  return merged(std::move(ranges));
+}
+
+void end_fsync(Inode& inode, bool durable) {
+  if (!durable) inode.syncing.for_each([&](FileRange range) { inode.unsynced.insert(range); });
+  if (--inode.fsyncs == 0) inode.syncing.clear();
+}
+
+}  // namespace
+
 // Bytes first, then the metadata. After a power loss in between, what the table doesn't know of is
 // free space, and discarded by the mount that finds the namespace unclean.
 Result<void> FileSystem::fsync(uint64_t ino, bool datasync) {
   FsState& fs = *state_;
-  RangeSet<FileSpace> unsynced;
   std::vector<DataRange> ranges;
   PMEMD_TRY(fs.with_inode(ino, [&](Inode& inode) -> Result<void> {
-    std::swap(unsynced, inode.unsynced);
-    unsynced.for_each([&](FileRange range) {
-      for (const Extent& extent : inode.extents.find(range)) {
-        const DataRange data = extent.data();
-        ranges.push_back({align_down(data.begin, kPageSize), align_up(data.end, kPageSize)});
-      }
-    });
+    ranges = begin_fsync(inode);
     return {};
   }));
-  for (const DataRange& range : merged(std::move(ranges))) {
-    if (auto durable = fs.image.persist(fs.image_offset(range.begin), range.length()); !durable) {
-      (void)fs.with_inode(ino, [&](Inode& inode) -> Result<void> {
-        unsynced.for_each([&](FileRange lost) { inode.unsynced.insert(lost); });
-        return {};
-      });
-      return durable;
-    }
+  Result<void> durable;
+  for (const DataRange& range : ranges) {
+    durable = fs.image.persist(fs.image_offset(range.begin), range.length());
+    if (!durable) break;
   }
+  PMEMD_TRY(fs.with_inode(ino, [&](Inode& inode) -> Result<void> {
+    end_fsync(inode, durable.has_value());
+    return {};
+  }));
+  PMEMD_TRY(std::move(durable));
   if (!datasync) PMEMD_TRY(fs.write_times(ino));
   return fs.db.sync();
 }

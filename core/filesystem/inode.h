@@ -51,7 +51,9 @@ struct Inode {
   bool times_dirty = false;  // `row`'s times are newer than the table's
   // Regular files.
   ExtentMap extents;
-  RangeSet<FileSpace> unsynced;  // written since the last fsync
+  RangeSet<FileSpace> unsynced;  // written since the last fsync began
+  RangeSet<FileSpace> syncing;   // what fsyncs under way persist; a second one does so again
+  uint32_t fsyncs = 0;           // so many are under way
   // Directories: the default ACL's value, empty without one; absent: not read yet.
   std::optional<std::string> default_acl;
 

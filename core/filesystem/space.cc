@@ -23,6 +23,7 @@ class NewSpace {
   explicit NewSpace(FsState& fs) : fs_(fs) {}
   ~NewSpace() {
     std::vector<DataRange> ranges;
+    ranges.reserve(extents_.size());
     for (const Extent& extent : extents_) ranges.push_back(extent.data());
     fs_.give_back(ranges);
   }

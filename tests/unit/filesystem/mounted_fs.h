@@ -19,6 +19,7 @@
 
 #include "core/base/units.h"
 #include "core/filesystem/filesystem.h"
+#include "core/region/pool.h"
 #include "core/region/schema.h"
 #include "tests/unit/temporary_directory.h"
 
@@ -33,26 +34,31 @@ T value(Result<T> result) {
 
 class MountedFs {
  public:
-  static constexpr uint64_t kSerial = 7;
   static constexpr uint64_t kDataOffset = 2 * kMiB;
 
-  explicit MountedFs(uint64_t data_size = 64 * kMiB,
-                     Reservation reservation = Reservation::kSparse) {
-    db_ = value(Database::open(directory_.path() + "/pool.db", Database::Mode::kCreate));
+  // Without a pool: quick to make.
+  explicit MountedFs(uint64_t data_size = 64 * kMiB) {
+    own_db_ = value(Database::open(directory_.path() + "/pool.db", Database::Mode::kCreate));
+    db_ = own_db_.get();
     {
       MutexLock lock(db_->mutex());
       value(db_->execute(kPoolSchema));
-      // Durability isn't what these tests are about.
-      value(db_->execute("PRAGMA synchronous = OFF"));
       value(db_->execute(
           "INSERT INTO namespaces (serial, region, id, uuid, mode, start, size, align, live, clean,"
           " next_index) VALUES (7, 0, 0, '', 'fsdax', 0, 0, 0, 1, 1, 1)"));
     }
-    const ImageFile file = value(
-        ImageFile::create(directory_.path() + "/image", kDataOffset + data_size, reservation));
+    serial_ = 7;
+    const ImageFile file = value(ImageFile::create(directory_.path() + "/image",
+                                                   kDataOffset + data_size, Reservation::kSparse));
     image_ = value(file.map({0, kDataOffset + data_size}));
-    value(FileSystem::format(*db_, kSerial, {0, 0, 0}));
-    mount(true);
+    format();
+  }
+  // In the first namespace of a pool, for what needs one.
+  explicit MountedFs(Pool& pool) : db_(&pool.database()) {
+    const NamespaceRecord record = pool.namespaces().front();
+    serial_ = record.serial;
+    image_ = value(pool.map_namespace(record));
+    format();
   }
   ~MountedFs() {
     if (fs_) (void)fs_->flush_times();
@@ -74,7 +80,7 @@ class MountedFs {
   Database& db() { return *db_; }
   MappedImage& image() { return *image_; }
   LookupCounts& lookups() { return lookups_; }
-  uint64_t root() const { return make_inode_number(kSerial, kRootIndex); }
+  uint64_t root() const { return make_inode_number(serial_, kRootIndex); }
 
   // What the tests' clock says; it stands still.
   void set_time(int64_t seconds, int64_t nanoseconds = 0) {
@@ -95,7 +101,7 @@ class MountedFs {
   Result<void> try_mount(bool clean) {
     fs_.reset();
     FileSystem::Options options;
-    options.serial = kSerial;
+    options.serial = serial_;
     options.clean = clean;
     options.data_offset = kDataOffset;
     options.clock = [this] { return timespec{now_ns_ / kSecond, now_ns_ % kSecond}; };
@@ -142,13 +148,23 @@ class MountedFs {
  private:
   static constexpr int64_t kSecond = 1'000'000'000;
 
+  void format() {
+    {
+      MutexLock lock(db_->mutex());  // durability isn't what these tests are about
+      value(db_->execute("PRAGMA synchronous = OFF"));
+    }
+    value(FileSystem::format(*db_, serial_, {0, 0, 0}));
+    mount(true);
+  }
   void mount(bool clean) { value(try_mount(clean)); }
 
   TemporaryDirectory directory_;
   std::atomic<int64_t> now_ns_ = 1'000'000 * kSecond;
   Srcu srcu_;
   LookupCounts lookups_;
-  std::unique_ptr<Database> db_;
+  std::unique_ptr<Database> own_db_;
+  Database* db_ = nullptr;
+  uint64_t serial_ = 0;
   std::unique_ptr<MappedImage> image_;
   std::unique_ptr<FileSystem> fs_;
 };
