@@ -2,6 +2,7 @@
 
 #include <setjmp.h>
 #include <signal.h>
+#include <ucontext.h>
 
 #include <atomic>
 #include <cassert>
@@ -39,6 +40,9 @@ void on_sigbus(int signo, siginfo_t* info, void* context) {
   // si_code > 0: the kernel reports a fault; otherwise a process sent it, and si_addr means
   // nothing.
   if (guard != nullptr && info->si_code > 0 && address >= guard->begin && address < guard->end) {
+    // The handler is left by a jump, so it must give back itself what was blocked before it ran;
+    // to have sigsetjmp save that would cost each access a system call, not only each fault.
+    ::pthread_sigmask(SIG_SETMASK, &static_cast<const ucontext_t*>(context)->uc_sigmask, nullptr);
     siglongjmp(guard->fault, 1);
   }
   chain(signo, info, context);
@@ -48,9 +52,7 @@ bool install() {
   struct sigaction action = {};
   action.sa_sigaction = on_sigbus;
   sigemptyset(&action.sa_mask);
-  // NODEFER: SIGBUS is not blocked in the handler, so that leaving it by a jump needs no change of
-  // the mask, and sigsetjmp no system call to save it. ONSTACK: as a chained handler may want it.
-  action.sa_flags = SA_SIGINFO | SA_NODEFER | SA_ONSTACK;
+  action.sa_flags = SA_SIGINFO | SA_ONSTACK;  // a handler that is chained to may want its stack
   const int error = ::sigaction(SIGBUS, &action, &previous_action);
   assert(error == 0);
   return error == 0;

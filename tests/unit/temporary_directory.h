@@ -7,8 +7,9 @@
 
 #include <filesystem>
 #include <fstream>
-#include <iterator>
+#include <sstream>
 #include <string>
+#include <utility>
 
 namespace pmemd {
 
@@ -32,8 +33,9 @@ class TemporaryDirectory {
   const std::string& path() const { return path_; }
 
   std::string read(const std::string& name) const {
-    std::ifstream file(path_ + "/" + name, std::ios::binary);
-    return {std::istreambuf_iterator<char>(file), {}};
+    std::ostringstream content;
+    content << std::ifstream(path_ + "/" + name, std::ios::binary).rdbuf();
+    return std::move(content).str();
   }
 
   // As they are now, whoever has them open: what a kill would leave.

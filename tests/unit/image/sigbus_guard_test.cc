@@ -24,7 +24,8 @@ class SigbusGuard : public ::testing::Test {
   }
   void TearDown() override { ::munmap(pages_, 8192); }
 
-  static void touch(char* address) { *static_cast<volatile char*>(address) = 1; }
+  // A load, so that threads may do it at once.
+  static void touch(const char* address) { (void)*static_cast<const volatile char*>(address); }
 
   char* pages_ = nullptr;
 };

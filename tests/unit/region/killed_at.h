@@ -1,16 +1,18 @@
 // Runs a function in a child process that is killed just before its n-th system call that changes
-// files: every point at which a kill can leave something different behind.
+// files: at every point at which a kill can leave something different behind.
 #pragma once
 
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/ptrace.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <functional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace pmemd {
@@ -19,7 +21,7 @@ struct Traced {
   bool possible = true;  // false: this process may not trace
   bool killed = false;   // else it has run to its end
   int exit_code = -1;
-  std::vector<std::string> calls;  // that change files, up to the kill
+  std::vector<std::string> calls;  // of `run`, up to the kill
 };
 
 // Null: changes nothing.
@@ -54,14 +56,21 @@ inline const char* changing_call(const __ptrace_syscall_info& info) {
   }
 }
 
-// kill_at counts from 0; a number too large: never. The child's exit code is what `run` returns.
-inline Traced run_killed_at(size_t kill_at, const std::function<int()>& run) {
+// A call that fails: between `prepare` and `run`.
+inline void mark() { ::mkdir("", 0); }
+
+// kill_at counts the calls of `run` from 0; a number too large: never. The exit code is that of
+// what fails first. What they leave in memory is in the child only.
+inline Traced run_killed_at(size_t kill_at, const std::function<int()>& prepare,
+                            const std::function<int()>& run) {
   Traced traced;
   const pid_t child = ::fork();
   if (child == 0) {
     if (::ptrace(PTRACE_TRACEME, 0, nullptr, nullptr) != 0) ::_exit(255);
     ::raise(SIGSTOP);
-    ::_exit(run());
+    const int prepared = prepare();
+    mark();
+    ::_exit(prepared != 0 ? prepared : run());
   }
   int status = 0;
   ::waitpid(child, &status, 0);
@@ -71,6 +80,7 @@ inline Traced run_killed_at(size_t kill_at, const std::function<int()>& run) {
   }
   ::ptrace(PTRACE_SETOPTIONS, child, nullptr, PTRACE_O_TRACESYSGOOD | PTRACE_O_EXITKILL);
   int signo = 0;
+  bool marked = false;
   for (;;) {
     ::ptrace(PTRACE_SYSCALL, child, nullptr, signo);
     ::waitpid(child, &status, 0);
@@ -83,11 +93,13 @@ inline Traced run_killed_at(size_t kill_at, const std::function<int()>& run) {
     if (info.op != PTRACE_SYSCALL_INFO_ENTRY) continue;
     const char* const call = changing_call(info);
     if (call == nullptr) continue;
-    if (traced.calls.size() == kill_at) {
+    if (!marked) {
+      marked = std::string_view(call) == "mkdir";
+    } else if (traced.calls.size() == kill_at) {
       ::kill(child, SIGKILL);
-      continue;
+    } else {
+      traced.calls.emplace_back(call);
     }
-    traced.calls.emplace_back(call);
   }
   traced.killed = WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
   if (WIFEXITED(status)) traced.exit_code = WEXITSTATUS(status);
