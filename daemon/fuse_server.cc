@@ -125,14 +125,14 @@ void FuseServer::serve() {
   const int fd = fuse_session_fd(session_);
   const std::unique_ptr<void, AlignedDelete> buffer(std::aligned_alloc(4096, kRequestBufferSize));
   if (!buffer) throw std::bad_alloc();
-  bool lost = false;
   while (!stopping_.load(std::memory_order_acquire)) {
     const ssize_t size = read(fd, buffer.get(), kRequestBufferSize);
     if (size < 0) {
       // ENOENT: the request was interrupted before it could be read.
       if (errno == EINTR || errno == EAGAIN || errno == ENOENT) continue;
-      lost = errno == ENODEV || errno == ECONNABORTED;  // unmounted, or aborted
-      if (!lost) spdlog::error("reading /dev/fuse: {}", std::strerror(errno));
+      if (errno != ENODEV && errno != ECONNABORTED) {  // unmounted, aborted
+        spdlog::error("reading /dev/fuse: {}", std::strerror(errno));
+      }
       break;
     }
     const auto length = static_cast<size_t>(size);
@@ -153,6 +153,8 @@ void FuseServer::serve() {
 
 Result<void> FuseServer::unmount() {
   stopping_ = true;  // what ends from now on is no lost mount
+  const auto mount = find_mount(options_.mount_point);
+  if (!mount || mount->device_number != device_number_) return {};  // somebody else has done it
   return unmount_path(options_.mount_point);
 }
 
