@@ -56,7 +56,12 @@ void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat* st, int to_set,
   }
   const auto admitted = admit_fsdax(context, ino);
   if (!admitted) return reply_error(req, admitted.err());
-  reply_attr(req, admitted->fs().setattr(ino, change));
+  const auto attr = admitted->fs().setattr(ino, change);
+  // What lies behind the end isn't lent again, and the kernel drops it when it has the reply.
+  if (attr && change.size) {
+    admitted->device->leases().give_back(ino, {align_up(*change.size, kPageSize), kWholeFile.end});
+  }
+  reply_attr(req, attr);
 }
 
 // A change of the access ACL by somebody outside of the owning group takes S_ISGID away, as
