@@ -25,9 +25,9 @@ void op_getattr(fuse_req_t req, fuse_ino_t ino, fuse_file_info* /*fi*/) noexcept
   if (!device) return reply_error(req, ESTALE);
   // fstat of a removed device's file goes on working, as a device node's does.
   if (!device->is_fsdax()) return reply_attr(req, context.devdax.getattr(*device));
-  const auto request = device->begin_request();
-  if (!request) return reply_error(req, request.err());
-  reply_attr(req, request->fs().getattr(ino));
+  const auto admitted = admit_fsdax_open(context, req, ino);
+  if (!admitted) return reply_error(req, admitted.err());
+  reply_attr(req, admitted->fs().getattr(ino));
 }
 
 SetAttr to_change(const struct stat& st, int to_set) {
@@ -99,7 +99,7 @@ void reply_value(fuse_req_t req, std::string_view value, size_t size) {
 }
 
 void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char* name, size_t size) noexcept {
-  const auto admitted = admit_fsdax(context_of(req), ino);
+  const auto admitted = admit_fsdax_open(context_of(req), req, ino);
   if (!admitted) {  // the root and devdax have none
     const int err = admitted.err();
     return reply_error(req, err == EPERM || err == EOPNOTSUPP ? ENODATA : err);

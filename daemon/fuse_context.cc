@@ -4,13 +4,25 @@
 
 namespace pmemd {
 
-Result<Admitted> admit_fsdax(FuseContext& context, fuse_ino_t ino) {
+namespace {
+
+Result<Admitted> admit(FuseContext& context, fuse_ino_t ino, bool while_dying) {
   if (ino == FUSE_ROOT_ID) return fail(EPERM);
   DevicePtr device = context.devices.by_ino(ino);
   if (!device) return fail(ESTALE);
   if (!device->is_fsdax()) return fail(EOPNOTSUPP);
-  PMEMD_ASSIGN(auto request, device->begin_request());
+  PMEMD_ASSIGN(auto request, while_dying ? device->begin_writeback() : device->begin_request());
   return Admitted{std::move(device), std::move(request)};
+}
+
+}  // namespace
+
+Result<Admitted> admit_fsdax(FuseContext& context, fuse_ino_t ino) {
+  return admit(context, ino, false);
+}
+
+Result<Admitted> admit_fsdax_open(FuseContext& context, fuse_req_t req, fuse_ino_t ino) {
+  return admit(context, ino, context.is_own_thread(fuse_req_ctx(req)->pid));
 }
 
 Caller caller_of(fuse_req_t req) {

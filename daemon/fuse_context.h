@@ -50,6 +50,9 @@ struct Admitted {
 // EPERM: the mount's root, which only pmemctl changes. ESTALE: no such device was ever there.
 // EOPNOTSUPP: a devdax. EIO: removed.
 Result<Admitted> admit_fsdax(FuseContext& context, fuse_ino_t ino);
+// The same for attributes that the kernel reads when a file is opened, which our own thread may,
+// for a flush, while the device is dying.
+Result<Admitted> admit_fsdax_open(FuseContext& context, fuse_req_t req, fuse_ino_t ino);
 Caller caller_of(fuse_req_t req);
 
 struct stat to_stat(const Attr& attr);
