@@ -225,7 +225,9 @@ Result<bool> MappedImage::is_zero(uint64_t offset, uint64_t length) const {
     while (offset < data_end) {
       const std::span part(buffer.data(), std::min(data_end - offset, kReadChunk));
       PMEMD_TRY(read(offset, part));
-      if (std::ranges::any_of(part, [](std::byte byte) { return byte != std::byte{0}; })) {
+      // Zero, if the first byte is and each is as the one before it.
+      if (part[0] != std::byte{0} ||
+          std::memcmp(part.data(), part.data() + 1, part.size() - 1) != 0) {
         return false;
       }
       offset += part.size();

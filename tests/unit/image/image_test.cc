@@ -5,6 +5,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <chrono>
@@ -13,6 +14,7 @@
 #include <vector>
 
 #include "core/base/units.h"
+#include "tests/unit/failing_call.h"
 #include "tests/unit/temporary_directory.h"
 #include "tests/unit/temporary_tmpfs.h"
 
@@ -210,6 +212,15 @@ TEST_F(ImageTest, AnImageTruncatedBehindOurBackIsEioAndTheRestWorks) {
   const UniqueFd out(::open(dir_.path().c_str(), O_TMPFILE | O_RDWR, 0600));
   EXPECT_EQ(::writev(out.get(), &view, 1), -1);
   EXPECT_EQ(errno, EFAULT);
+}
+
+// libpmem2 would abort the process.
+TEST_F(ImageTest, AHostThatCannotWriteIsEioWhenPersisted) {
+  const auto image = create(4 * kMiB, kSparse);
+  const bool possible = run_with_failing_call(
+      SYS_msync, EIO, [&] { EXPECT_EQ(image->persist(4096, 4096).err(), EIO); });
+  if (!possible) GTEST_SKIP() << "system calls can't be made to fail here";
+  EXPECT_EQ(image->persist(4096, 4096).err(), 0);
 }
 
 TEST_F(ImageTest, AFullHostDiskIsEnospcBeforeAndEioInTheMiddleOfAStore) {

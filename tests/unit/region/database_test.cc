@@ -4,13 +4,14 @@
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <sys/mman.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <array>
 #include <fstream>
 #include <thread>
 
+#include "tests/unit/failing_call.h"
 #include "tests/unit/temporary_directory.h"
 
 namespace pmemd {
@@ -50,7 +51,7 @@ class DatabaseTest : public ::testing::Test {
     return db.execute(sql);
   }
 
-  TemporaryDirectory dir_;
+  const TemporaryDirectory dir_{TemporaryDirectory::Place::kInMemory};
   const std::string path_ = dir_.path() + "/pool.db";
 };
 
@@ -263,6 +264,35 @@ TEST_F(DatabaseTest, ThreadsThatCommitAndSyncLoseNothing) {
   }
   for (auto& thread : threads) thread.join();
   EXPECT_EQ(count(*db), 400);
+}
+
+// The host has told once that it lost something; its next fsync would be good again.
+TEST_F(DatabaseTest, ASyncThatFailedMakesAllLaterOnesFail) {
+  const auto db = create();
+  ASSERT_TRUE(insert(*db, 1));
+  const bool possible = run_with_failing_call(SYS_fdatasync, ENOSPC, [&] {
+    const auto synced = db->sync();
+    EXPECT_EQ(synced.err(), ENOSPC);
+    EXPECT_THAT(synced.error().message, HasSubstr(path_));
+  });
+  if (!possible) GTEST_SKIP() << "system calls can't be made to fail here";
+  EXPECT_EQ(db->sync().err(), ENOSPC);
+  EXPECT_EQ(insert(*db, 2).err(), 0);
+  EXPECT_EQ(db->sync().err(), ENOSPC);
+  EXPECT_EQ(count(*db), 2);
+}
+
+TEST_F(DatabaseTest, ACheckpointThatFailedMakesLaterSyncsFailAndKeepsTheWal) {
+  auto db = create();
+  const bool possible = run_with_failing_call(SYS_pwrite64, EIO, [] {});
+  if (!possible) GTEST_SKIP() << "system calls can't be made to fail here";
+  ASSERT_TRUE(insert(*db, 1, std::string(4096 * 1100, 'x')));
+  // The WAL's fsync is good, the copy into the database is not.
+  run_with_failing_call(SYS_pwrite64, EIO, [&] { EXPECT_EQ(db->sync().err(), 0); });
+  EXPECT_EQ(db->sync().err(), EIO);
+  db.reset();
+  EXPECT_TRUE(std::filesystem::exists(path_ + "-wal"));
+  EXPECT_EQ(count(*open(Database::Mode::kReadWrite)), 1);
 }
 
 }  // namespace
