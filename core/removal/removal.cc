@@ -138,7 +138,6 @@ Result<void> Removal::busy(const Device* device) const {
 }
 
 Result<void> Removal::notify() {
-  for (const Device* device : devices_) kernel_.hide(*device);
   find_holders_and_lent();
   for (size_t i = 0; i < devices_.size(); ++i) {
     const auto& record = devices_[i]->record();
@@ -178,6 +177,8 @@ Result<void> Removal::flush() {
 }
 
 Result<void> Removal::revoke() {
+  // Behind the flush, which without privilege opens files by their paths.
+  for (const Device* device : devices_) kernel_.hide(*device);
   find_holders_and_lent();
   for (size_t i = 0; i < devices_.size(); ++i) {
     Device& device = *devices_[i];
