@@ -18,8 +18,8 @@ inline constexpr int32_t kPoolVersion = 1;
 
 inline constexpr unsigned kInodeSerialShift = 40;
 inline constexpr uint64_t kRootIndex = 1;
-inline constexpr uint64_t kSerialEnd = uint64_t{1}
-                                       << (63 - kInodeSerialShift);  // SQLite's integers
+// Serials lie below, since SQLite's integers are signed.
+inline constexpr uint64_t kSerialEnd = uint64_t{1} << (63 - kInodeSerialShift);
 
 constexpr uint64_t make_inode_number(uint64_t serial, uint64_t index) {
   return (serial << kInodeSerialShift) | index;
