@@ -177,6 +177,10 @@ void render_report(std::ostream& out, const Json& report) {
   if (const uint64_t left = number_of(report, "pages_left")) {
     out << fmt::format("  still mapped: {}\n", count_of(left, "page", "pages"));
   }
+  if (const uint64_t lost = number_of(report, "lost_writebacks")) {
+    out << fmt::format("  lost: {} not written back\n",
+                       count_of(lost, "dirty page", "dirty pages"));
+  }
   if (const uint64_t left = number_of(report, "requests_left")) {
     out << fmt::format("  still under way: {}\n", count_of(left, "request", "requests"));
   }

@@ -20,6 +20,7 @@ namespace {
 using State = ControlConnection::State;
 
 constexpr int kAcceptsAtOnce = 32;  // then other sources get their turn
+constexpr int kCallsAtOnce = 32;    // as well: those answered on the loop, of one client
 constexpr uint64_t kAcceptRetryUs = 100'000;
 
 bool has_handler(const Method& method) { return method.interface == kInterface && !method.streams; }
@@ -218,7 +219,8 @@ void ControlServer::on_ready(Client& client, uint32_t events) {
 void ControlServer::serve(Client& client) {
   ControlConnection& connection = client.connection;
   if (!connection.flush()) return remove_client(client.id);
-  while (connection.state() == State::kIdle && !connection.has_output()) {
+  int turns = kCallsAtOnce;
+  for (; turns > 0 && connection.state() == State::kIdle && !connection.has_output(); --turns) {
     auto message = connection.next_message();
     if (!message) {
       connection.send(encode(failed(message.error())));
@@ -231,14 +233,15 @@ void ControlServer::serve(Client& client) {
     }
     if (!connection.flush()) return remove_client(client.id);
   }
-  update(client);
+  update(client, /*again=*/turns == 0);
 }
 
 // Waits for what the client's state can do something with; errors and hang-ups always come.
-void ControlServer::update(Client& client) {
+// `again`: there may be more calls in what was read, and the socket takes output.
+void ControlServer::update(Client& client, bool again) {
   const ControlConnection& connection = client.connection;
   uint32_t events = 0;
-  if (connection.has_output()) {
+  if (connection.has_output() || (again && connection.state() == State::kIdle)) {
     events = EPOLLOUT;
   } else if (connection.state() == State::kClosing) {
     return remove_client(client.id);

@@ -133,7 +133,7 @@ class ControlServer {
   // Serving. Each may remove the client.
   void on_ready(Client& client, uint32_t events);
   void serve(Client& client);
-  void update(Client& client);
+  void update(Client& client, bool again);
   void handle(Client& client, std::string_view message);
   void dispatch(Client& client, const Method& method, Call call);
   void subscribe(Client& client);

@@ -5,6 +5,7 @@
 #include <cassert>
 #include <cstring>
 #include <set>
+#include <utility>
 #include <vector>
 
 namespace pmemd {
@@ -180,20 +181,22 @@ VarlinkError failed(const Error& error, const Json& details) {
   return {"org.pmemd.Failed", std::move(parameters)};
 }
 
-void MessageSplitter::append(std::string_view bytes) { bytes_ += bytes; }
+void MessageSplitter::append(std::string_view bytes) {
+  // Only now, so that many small messages don't move the rest each.
+  bytes_.erase(0, begin_);
+  searched_ -= std::exchange(begin_, 0);
+  bytes_ += bytes;
+}
 
 Result<std::optional<std::string>> MessageSplitter::next() {
-  const size_t end = bytes_.find('\0', searched_);
-  if (std::min(end, bytes_.size()) > max_message_bytes_) {
+  const size_t end = std::min(bytes_.find('\0', searched_), bytes_.size());
+  if (end - begin_ > max_message_bytes_) {
     return fail(EMSGSIZE, fmt::format("message: longer than {} bytes", max_message_bytes_));
   }
-  if (end == std::string::npos) {
-    searched_ = bytes_.size();
-    return std::nullopt;
-  }
-  std::string message = bytes_.substr(0, end);
-  bytes_.erase(0, end + 1);
-  searched_ = 0;
+  searched_ = end;
+  if (end == bytes_.size()) return std::nullopt;
+  std::string message = bytes_.substr(begin_, end - begin_);
+  begin_ = searched_ = end + 1;
   return message;
 }
 

@@ -14,6 +14,7 @@
 // Thread contract: values; no shared state. MessageSplitter: one thread at a time.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <expected>
 #include <nlohmann/json.hpp>
@@ -85,13 +86,14 @@ class MessageSplitter {
 
   // How many bytes append() may add before next() must have been asked.
   size_t room() const {
-    return max_message_bytes_ + 1 - std::min(bytes_.size(), max_message_bytes_ + 1);
+    return max_message_bytes_ + 1 - std::min(bytes_.size() - begin_, max_message_bytes_ + 1);
   }
 
  private:
   const size_t max_message_bytes_;
   std::string bytes_;
-  size_t searched_ = 0;  // bytes_ has no NUL before this
+  size_t begin_ = 0;     // of the next message
+  size_t searched_ = 0;  // no NUL from begin_ to here
 };
 
 }  // namespace pmemd

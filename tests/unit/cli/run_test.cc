@@ -208,10 +208,13 @@ TEST_F(CliTest, DryRunsSayWhatWouldBe) {
 TEST_F(CliTest, ShowsWhatIsLeftAfterARemoval) {
   Json report = kReport;
   report["pages_left"] = 1;
+  report["lost_writebacks"] = 3;
   report["requests_left"] = 2;
   daemon_.answer("DisableNamespace", {{"report", report}});
   EXPECT_THAT(run({"disable-namespace", "namespace0.0", "-f"}).out,
-              HasSubstr("  still mapped: 1 page\n  still under way: 2 requests\n"));
+              HasSubstr("  still mapped: 1 page\n"
+                        "  lost: 3 dirty pages not written back\n"
+                        "  still under way: 2 requests\n"));
 }
 
 TEST_F(CliTest, ShowsStatusMappersAndFindings) {

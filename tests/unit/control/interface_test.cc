@@ -113,7 +113,8 @@ TEST(Interface, IntrospectionServesTheFiles) {
     const auto text =
         answer_service_call({"org.varlink.service.GetInterfaceDescription", {{"interface", name}}});
     ASSERT_TRUE(text);
-    EXPECT_EQ(test::Idl::parse((*text)["description"].get<std::string>()).interface, name);
+    EXPECT_EQ(test::Idl::parse((*text)["description"].get<std::string>()).interface,
+              name.get<std::string>());
   }
   const auto unknown = answer_service_call(
       {"org.varlink.service.GetInterfaceDescription", {{"interface", "org.example"}}});
@@ -147,6 +148,7 @@ TEST(Interface, ExamplesOfEachReplyFit) {
                            {"files_flushed", 2},
                            {"files_revoked", 3},
                            {"pages_left", 0},
+                           {"lost_writebacks", 0},
                            {"requests_left", 0},
                            {"steps", {{{"name", "kill"}, {"us", 3}}}}};
   const Json event = Json::parse(R"({"seq":1,"time":"2026-01-01T00:00:00.000000Z",

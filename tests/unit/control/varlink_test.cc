@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <random>
 #include <string>
 #include <vector>
 
@@ -133,6 +135,36 @@ TEST(MessageSplitter, CutsAtEachNul) {
   EXPECT_EQ(splitter.next().value(), "d");
   EXPECT_EQ(splitter.next().value(), std::nullopt);
   EXPECT_EQ(splitter.room(), 8u);
+}
+
+// Against the plain way to do it, in pieces of all sizes.
+TEST(MessageSplitter, CutsAnyStreamInAnyPieces) {
+  std::mt19937 random(1);
+  const auto below = [&](size_t limit) { return random() % limit; };
+  for (int round = 0; round < 300; ++round) {
+    std::string stream;
+    std::vector<std::string> expected;
+    for (size_t count = below(20); count > 0; --count) {
+      expected.emplace_back(below(9), 'x');
+      stream += expected.back() + '\0';
+    }
+    MessageSplitter splitter(8);
+    std::vector<std::string> got;
+    while (!stream.empty()) {
+      const size_t piece = std::min({1 + below(9), splitter.room(), stream.size()});
+      ASSERT_GT(piece, 0u);
+      splitter.append(stream.substr(0, piece));
+      stream.erase(0, piece);
+      for (auto message = splitter.next(); *message; message = splitter.next()) {
+        got.push_back(**message);
+        if (below(3) == 0) break;  // the rest after the next piece
+      }
+    }
+    for (auto message = splitter.next(); *message; message = splitter.next()) {
+      got.push_back(**message);
+    }
+    EXPECT_EQ(got, expected);
+  }
 }
 
 TEST(MessageSplitter, RefusesMessagesBeyondTheLimitAndStaysSo) {
