@@ -91,8 +91,12 @@ void Device::forget(uint64_t ino, uint64_t count) {
 }
 
 Result<void> Device::enable() {
-  if (state() != State::kDisabled) {
+  if (state() == State::kLive) {
     return fail(EBUSY, fmt::format("{}: already enabled", record_.name()));
+  }
+  if (state() != State::kDisabled) {
+    return fail(EBUSY, fmt::format("{}: its removal has not ended", record_.name()),
+                "disable it again: the removal goes on where it stopped");
   }
   PMEMD_ASSIGN(auto image, pool_.map_namespace(record_));
   PMEMD_ASSIGN(const bool clean, pool_.is_clean(record_.serial));
@@ -143,9 +147,10 @@ Result<void> Device::release(Deadline deadline) {
   PMEMD_TRY(wait_requests(deadline));
   PMEMD_TRY(registry_.memunmap_pages(pagemap_, deadline));
 
-  Result<void> durable;
-  if (fs_) durable = fs_->flush_times();
-  if (durable) durable = image_->persist(0, image_->size_bytes());
+  Result<void> durable = image_->persist(0, image_->size_bytes());
+  if (auto times = fs_ ? fs_->flush_times() : Result<void>(); !times && durable) {
+    durable = std::move(times);
+  }
   fs_.reset();
   image_.reset();
   if (durable) durable = pool_.set_clean(record_.serial, true);

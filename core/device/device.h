@@ -45,7 +45,7 @@ struct OpenHandle {
   uint64_t ino = 0;
   pid_t pid = 0;  // who opened it; it may have been passed on since
   bool writable = false;
-  std::chrono::system_clock::time_point since;
+  std::chrono::system_clock::time_point since = {};
 };
 
 class Device {
@@ -108,7 +108,8 @@ class Device {
   // --- enable and removal
 
   // EBUSY: not disabled. EIO: the namespace doesn't hold together. ENOMEM: its range belongs to
-  // another pagemap. After a failure everything is as before.
+  // another pagemap. After a failure everything is as before, save that the namespace may not be
+  // marked clean any more.
   Result<void> enable() PMEMD_EXCLUDES(mutex_);
 
   // live → dying. EBUSY: `only_if_idle`, and a handle is open. ENXIO: not live.

@@ -1,0 +1,261 @@
+// Enabling: what it leads to, and what is left when one of its steps fails.
+#include <gtest/gtest.h>
+
+#include <array>
+#include <cstring>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "core/device/device.h"
+#include "tests/unit/device/device_pool.h"
+
+namespace pmemd {
+namespace {
+
+using State = Device::State;
+
+class DeviceEnableTest : public testing::Test {
+ protected:
+  Pfn first_pfn(const Device& device) {
+    const auto region = must(pool_.pool().region(device.record().region));
+    return {(region.base_address + device.record().range.begin) / kPageSize};
+  }
+  bool is_clean(const Device& device) {
+    return must(pool_.pool().is_clean(device.record().serial));
+  }
+
+  // After a failure everything is as before, and nothing stands in the way of the next attempt.
+  void expect_untouched(Device& device) {
+    EXPECT_EQ(device.state(), State::kDisabled);
+    EXPECT_EQ(device.begin_request().err(), device.gone_errno());
+    EXPECT_EQ(device.begin_writeback().err(), device.gone_errno());
+    EXPECT_EQ(pool_.registry().get_dev_pagemap(first_pfn(device)).first, nullptr);
+    EXPECT_EQ(device.kill(false).err(), ENXIO);
+  }
+
+  DevicePool pool_;
+  Device& fsdax_ = pool_.fsdax();
+  Device& devdax_ = pool_.devdax();
+};
+
+TEST_F(DeviceEnableTest, RegistersTheWholeNamespaceUnderItsPhysicalAddresses) {
+  for (Device* device : {&fsdax_, &devdax_}) {
+    ASSERT_TRUE(device->enable());
+    const uint64_t pages = device->record().range.length() / kPageSize;
+    const uint64_t first = first_pfn(*device).value;
+    for (const uint64_t pfn : {first, first + pages - 1}) {
+      const auto [map, ref] = pool_.registry().get_dev_pagemap({pfn});
+      ASSERT_NE(map, nullptr);
+      EXPECT_EQ(map->name(), device->record().name());
+      EXPECT_EQ(map->type(), device->is_fsdax() ? MemoryType::kFsDax : MemoryType::kGeneric);
+    }
+    EXPECT_EQ(pool_.registry().get_dev_pagemap({first - 1}).first, nullptr);
+    EXPECT_EQ(pool_.registry().get_dev_pagemap({first + pages}).first, nullptr);
+  }
+}
+
+TEST_F(DeviceEnableTest, IsBusyUnlessDisabled) {
+  ASSERT_TRUE(fsdax_.enable());
+  EXPECT_EQ(fsdax_.enable().err(), EBUSY);
+  EXPECT_EQ(fsdax_.state(), State::kLive);
+  ASSERT_TRUE(fsdax_.kill(false));
+  EXPECT_EQ(fsdax_.enable().err(), EBUSY);
+  EXPECT_EQ(fsdax_.state(), State::kDying);
+  fsdax_.stop_writeback();
+  const auto dead = fsdax_.enable();
+  EXPECT_EQ(dead.err(), EBUSY);
+  EXPECT_EQ(dead.error().message.find("already enabled"), std::string::npos)
+      << "a removal that has not ended is not 'enabled': " << dead.error().message;
+  ASSERT_TRUE(fsdax_.release(Clock::now()));
+  EXPECT_TRUE(fsdax_.enable());
+}
+
+TEST_F(DeviceEnableTest, BytesAndFilesAreThereAgain) {
+  ASSERT_TRUE(devdax_.enable());
+  ASSERT_TRUE(fsdax_.enable());
+  const std::array data = {std::byte{1}, std::byte{2}, std::byte{3}};
+  must(must(devdax_.begin_request()).image().write(3 * kMiB, data));
+  const auto attr =
+      must(must(fsdax_.begin_request()).fs().mknod(fsdax_.root_ino(), "a", S_IFREG | 0644, 0, {}));
+  must(must(fsdax_.begin_request()).fs().write(attr.ino, 5, data));
+  take_down(devdax_);
+  take_down(fsdax_);
+  ASSERT_TRUE(devdax_.enable());
+  ASSERT_TRUE(fsdax_.enable());
+
+  std::array<std::byte, 3> read{};
+  must(must(devdax_.begin_request()).image().read(3 * kMiB, read));
+  EXPECT_EQ(read, data);
+  const auto request = must(fsdax_.begin_request());
+  EXPECT_EQ(must(request.fs().lookup(fsdax_.root_ino(), "a")).ino, attr.ino);
+  EXPECT_EQ(must(request.fs().getattr(attr.ino)).size, 8u);
+}
+
+TEST_F(DeviceEnableTest, MarksItUncleanUntilTheRelease) {
+  for (Device* device : {&fsdax_, &devdax_}) {
+    EXPECT_TRUE(is_clean(*device));
+    ASSERT_TRUE(device->enable());
+    EXPECT_FALSE(is_clean(*device));
+    ASSERT_TRUE(device->kill(false));
+    device->resurrect();
+    ASSERT_TRUE(device->kill(false));
+    EXPECT_FALSE(is_clean(*device));
+    device->stop_writeback();
+    EXPECT_FALSE(is_clean(*device));
+    ASSERT_TRUE(device->release(Clock::now()));
+    EXPECT_TRUE(is_clean(*device));
+  }
+}
+
+TEST_F(DeviceEnableTest, LostWritebacksAreCountedSinceTheLastEnable) {
+  ASSERT_TRUE(fsdax_.enable());
+  fsdax_.count_lost_writeback();
+  fsdax_.count_lost_writeback();
+  take_down(fsdax_);
+  EXPECT_EQ(fsdax_.lost_writebacks(), 2u);
+  ASSERT_TRUE(fsdax_.enable());
+  EXPECT_EQ(fsdax_.lost_writebacks(), 0u);
+}
+
+// Free space of a namespace that wasn't released cleanly may hold bytes of whatever was under way.
+TEST_F(DeviceEnableTest, DiscardsFreeSpaceOfAnUncleanOne) {
+  ASSERT_TRUE(fsdax_.enable());
+  const std::array data = {std::byte{7}};
+  const uint64_t offset = kNamespaceMetadataSize + 4 * kMiB;
+  must(must(fsdax_.begin_request()).image().write(offset, data));
+  take_down(fsdax_);
+  const auto read_byte = [&] {
+    std::array<std::byte, 1> byte{};
+    must(must(fsdax_.begin_request()).image().read(offset, byte));
+    return byte[0];
+  };
+  ASSERT_TRUE(fsdax_.enable());
+  EXPECT_EQ(read_byte(), std::byte{7}) << "clean: not looked at";
+  take_down(fsdax_);
+  must(pool_.pool().set_clean(fsdax_.record().serial, false));
+  ASSERT_TRUE(fsdax_.enable());
+  EXPECT_EQ(read_byte(), std::byte{0});
+}
+
+TEST_F(DeviceEnableTest, UnlinkedFileLivesOnWhileTheKernelKnowsIt) {
+  ASSERT_TRUE(fsdax_.enable());
+  const auto attr = must(must(fsdax_.begin_request()).fs().tmpfile(fsdax_.root_ino(), 0600, {}));
+  fsdax_.count_lookup(attr.ino);
+  take_down(fsdax_);
+  ASSERT_TRUE(fsdax_.enable());
+  EXPECT_TRUE(must(fsdax_.begin_request()).fs().getattr(attr.ino));
+  fsdax_.forget(attr.ino, 1);
+  EXPECT_EQ(must(fsdax_.begin_request()).fs().getattr(attr.ino).err(), ESTALE);
+}
+
+TEST_F(DeviceEnableTest, UnlinkedFileThatWasForgottenMeanwhileGoesWithTheNextEnable) {
+  ASSERT_TRUE(fsdax_.enable());
+  const auto attr = must(must(fsdax_.begin_request()).fs().tmpfile(fsdax_.root_ino(), 0600, {}));
+  fsdax_.count_lookup(attr.ino);
+  take_down(fsdax_);
+  fsdax_.forget(attr.ino, 1);
+  ASSERT_TRUE(fsdax_.enable());
+  EXPECT_EQ(must(fsdax_.begin_request()).fs().getattr(attr.ino).err(), ESTALE);
+}
+
+// --- each step fails
+
+TEST_F(DeviceEnableTest, InfoBlockThatDoesNotHoldTogetherIsEio) {
+  for (Device* device : {&fsdax_, &devdax_}) {
+    pool_.swap_info_block(*device);
+    EXPECT_EQ(device->enable().err(), EIO);
+    expect_untouched(*device);
+    EXPECT_TRUE(is_clean(*device)) << "not even marked";
+    pool_.swap_info_block(*device);
+    EXPECT_TRUE(device->enable());
+  }
+}
+
+TEST_F(DeviceEnableTest, FailureToReadTheCleanMarkLeavesNothingBehind) {
+  pool_.sql("ALTER TABLE namespaces RENAME COLUMN clean TO gone");
+  EXPECT_FALSE(fsdax_.enable());
+  expect_untouched(fsdax_);
+  pool_.sql("ALTER TABLE namespaces RENAME COLUMN gone TO clean");
+  EXPECT_TRUE(fsdax_.enable());
+}
+
+TEST_F(DeviceEnableTest, FailureToWriteTheCleanMarkLeavesNothingBehind) {
+  pool_.sql(
+      "CREATE TRIGGER broken BEFORE UPDATE OF clean ON namespaces"
+      " BEGIN SELECT RAISE(FAIL, 'no'); END");
+  EXPECT_FALSE(fsdax_.enable());
+  EXPECT_FALSE(devdax_.enable());
+  expect_untouched(fsdax_);
+  expect_untouched(devdax_);
+  pool_.sql("DROP TRIGGER broken");
+  EXPECT_TRUE(is_clean(fsdax_));
+  EXPECT_TRUE(fsdax_.enable());
+  EXPECT_TRUE(devdax_.enable());
+}
+
+TEST_F(DeviceEnableTest, FileSystemThatDoesNotHoldTogetherIsEio) {
+  const auto extent = [&](uint64_t index) {
+    return "INSERT INTO extents (ino, file_offset, data_offset, length) VALUES (" +
+           std::to_string(make_inode_number(fsdax_.record().serial, index)) + ", 0, 4096, 8192);";
+  };
+  pool_.sql(extent(100) + extent(101));  // two files, the same bytes
+  const auto result = fsdax_.enable();
+  EXPECT_EQ(result.err(), EIO);
+  EXPECT_FALSE(result.error().message.empty());
+  expect_untouched(fsdax_);
+  pool_.sql("DELETE FROM extents");
+  EXPECT_TRUE(fsdax_.enable());
+}
+
+TEST_F(DeviceEnableTest, RangeOfAnotherPagemapIsEnomem) {
+  for (Device* device : {&fsdax_, &devdax_}) {
+    const uint64_t address = first_pfn(*device).value * kPageSize;
+    DevPagemap squatter("squatter", MemoryType::kGeneric,
+                        PhysRange::sized(address + kSubsectionSize, kSubsectionSize));
+    ASSERT_TRUE(pool_.registry().memremap_pages(squatter));
+    EXPECT_EQ(device->enable().err(), ENOMEM);
+    expect_untouched(*device);
+    ASSERT_TRUE(pool_.registry().memunmap_pages(squatter, Clock::now()));
+    EXPECT_TRUE(device->enable()) << "a failed enable must not poison the range";
+  }
+}
+
+// --- what can't be made durable at the end
+
+TEST_F(DeviceEnableTest, ReleaseThatCannotMarkItCleanTellsAndStillReleases) {
+  ASSERT_TRUE(devdax_.enable());
+  ASSERT_TRUE(devdax_.kill(false));
+  devdax_.stop_writeback();
+  pool_.sql(
+      "CREATE TRIGGER broken BEFORE UPDATE OF clean ON namespaces"
+      " BEGIN SELECT RAISE(FAIL, 'no'); END");
+  const auto result = devdax_.release(Clock::now());
+  EXPECT_FALSE(result);
+  EXPECT_NE(result.err(), ETIMEDOUT);
+  EXPECT_NE(result.error().message.find(devdax_.record().name()), std::string::npos);
+  expect_untouched(devdax_);
+  pool_.sql("DROP TRIGGER broken");
+  EXPECT_FALSE(is_clean(devdax_));
+  EXPECT_TRUE(devdax_.enable());
+}
+
+TEST_F(DeviceEnableTest, ReleaseThatCannotWriteTimesTellsAndLeavesItUnclean) {
+  ASSERT_TRUE(fsdax_.enable());
+  const auto attr =
+      must(must(fsdax_.begin_request()).fs().mknod(fsdax_.root_ino(), "a", S_IFREG | 0644, 0, {}));
+  const std::array data = {std::byte{1}};
+  must(must(fsdax_.begin_request()).fs().write(attr.ino, 0, data));
+  must(must(fsdax_.begin_request()).fs().write(attr.ino, 0, data));  // an overwrite: times only
+  ASSERT_TRUE(fsdax_.kill(false));
+  fsdax_.stop_writeback();
+  pool_.sql("CREATE TRIGGER broken BEFORE UPDATE ON inodes BEGIN SELECT RAISE(FAIL, 'no'); END");
+  EXPECT_FALSE(fsdax_.release(Clock::now()));
+  expect_untouched(fsdax_);
+  EXPECT_FALSE(is_clean(fsdax_));
+  pool_.sql("DROP TRIGGER broken");
+  EXPECT_TRUE(fsdax_.enable());
+}
+
+}  // namespace
+}  // namespace pmemd
