@@ -116,8 +116,8 @@ Result<RegionRecord> Pool::region(uint32_t id) const {
 }
 
 Result<RegionRecord> Pool::find_region(std::string_view name) const {
-  for (RegionRecord& record : regions()) {
-    if (record.name() == name) return std::move(record);
+  for (const RegionRecord& record : regions()) {
+    if (record.name() == name) return record;
   }
   return fail(ENOENT, fmt::format("{}: there is no such region", name), "list -R shows them");
 }

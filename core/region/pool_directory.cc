@@ -140,7 +140,7 @@ Result<void> remove_leftovers(const std::string& pool) {
   }
   // The unborn database last, so that it can be seen that all this is left over.
   names.erase("pool.db.new");
-  for (const std::string& name : names) fs::remove(pool + "/" + name, error);
+  for (const std::string& name : names) fs::remove(fs::path(pool) / name, error);
   if (interrupted) fs::remove(unborn_database_path(pool), error);
   return {};
 }
