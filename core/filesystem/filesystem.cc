@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cassert>
+#include <span>
 #include <utility>
 
 #include "core/filesystem/change.h"
@@ -11,6 +12,8 @@
 
 namespace pmemd {
 namespace {
+
+constexpr size_t kTimesBatch = 64;
 
 // Removes the inodes without links that the kernel doesn't know. Nothing is in use yet.
 Result<void> remove_orphans(Database& db, Rows& rows, uint64_t serial,
@@ -31,20 +34,6 @@ Result<Allocator> read_free_space(Database& db, Rows& rows, uint64_t serial, uin
     PMEMD_ASSIGN(used, rows.used(serial));
   }
   return Allocator::with_used(size, std::move(used));
-}
-
-// `ranges` merged where one goes on behind another: fewer system calls.
-std::vector<DataRange> merged(std::vector<DataRange> ranges) {
-  std::sort(ranges.begin(), ranges.end());
-  std::vector<DataRange> runs;
-  for (const DataRange& range : ranges) {
-    if (!runs.empty() && runs.back().end >= range.begin) {
-      runs.back().end = std::max(runs.back().end, range.end);
-    } else {
-      runs.push_back(range);
-    }
-  }
-  return runs;
 }
 
 }  // namespace
@@ -132,37 +121,29 @@ void FileSystem::forget(uint64_t ino) {
   FsState& fs = *state_;
   // What fails here is tried again by the next mount, except times, which are the least of it.
   (void)fs.remove_if_unused(ino);
-  (void)fs.write_times(ino);
+  (void)fs.write_times({&ino, 1});
   MutexLock change(fs.change_mutex);
   MutexLock lock(fs.mutex);
   fs.inodes.erase(ino);
   fs.allocator.drop_reservations(ino);
 }
 
-Result<void> FsState::write_times(std::optional<uint64_t> only) {
-  FreedSpace freed(*this);
-  MutexLock change_lock(change_mutex);
+Result<void> FileSystem::flush_times() {
   std::vector<uint64_t> dirty;
   {
-    MutexLock lock(mutex);
-    if (only) {
-      const auto it = inodes.find(*only);
-      if (it != inodes.end() && it->second.times_dirty) dirty.push_back(*only);
-    } else {
-      for (const auto& [ino, inode] : inodes) {
-        if (inode.times_dirty) dirty.push_back(ino);
-      }
+    MutexLock lock(state_->mutex);
+    for (const auto& [ino, inode] : state_->inodes) {
+      if (inode.times_dirty) dirty.push_back(ino);
     }
   }
-  if (dirty.empty()) return {};
-  Transaction transaction(db);
-  PMEMD_TRY(transaction.begin());
-  Change change(*this, freed);
-  for (const uint64_t ino : dirty) PMEMD_TRY(change.open(ino));
-  return change.commit(transaction);
+  // Some at a time, so that others get their turn.
+  for (std::span<const uint64_t> rest = dirty; !rest.empty();) {
+    const auto batch = rest.first(std::min(rest.size(), kTimesBatch));
+    PMEMD_TRY(state_->write_times(batch));
+    rest = rest.subspan(batch.size());
+  }
+  return {};
 }
-
-Result<void> FileSystem::flush_times() { return state_->write_times(std::nullopt); }
 
 namespace {
 
@@ -207,7 +188,7 @@ Result<void> FileSystem::fsync(uint64_t ino, bool datasync) {
     return {};
   }));
   PMEMD_TRY(std::move(durable));
-  if (!datasync) PMEMD_TRY(fs.write_times(ino));
+  if (!datasync) PMEMD_TRY(fs.write_times({&ino, 1}));
   return fs.db.sync();
 }
 

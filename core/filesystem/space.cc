@@ -25,7 +25,7 @@ class NewSpace {
     std::vector<DataRange> ranges;
     ranges.reserve(extents_.size());
     for (const Extent& extent : extents_) ranges.push_back(extent.data());
-    fs_.give_back(ranges);
+    fs_.give_back(std::move(ranges));
   }
   NewSpace(const NewSpace&) = delete;
   NewSpace& operator=(const NewSpace&) = delete;

@@ -1,5 +1,6 @@
 #include "core/filesystem/state.h"
 
+#include <algorithm>
 #include <cassert>
 #include <chrono>
 #include <memory>
@@ -15,6 +16,19 @@ namespace {
 constexpr std::chrono::milliseconds kSpaceTimeout{1000};
 
 }  // namespace
+
+std::vector<DataRange> merged(std::vector<DataRange> ranges) {
+  std::sort(ranges.begin(), ranges.end());
+  std::vector<DataRange> runs;
+  for (const DataRange& range : ranges) {
+    if (!runs.empty() && runs.back().end >= range.begin) {
+      runs.back().end = std::max(runs.back().end, range.end);
+    } else {
+      runs.push_back(range);
+    }
+  }
+  return runs;
+}
 
 FsState::~FsState() {
   MutexLock lock(mutex);
@@ -67,8 +81,27 @@ Result<void> FsState::remove_if_unused(uint64_t ino) {
   return change.commit(transaction);
 }
 
-void FsState::give_back(const std::vector<DataRange>& ranges) {
-  for (const DataRange& range : ranges) {
+Result<void> FsState::write_times(std::span<const uint64_t> inos) {
+  FreedSpace freed(*this);
+  MutexLock change_lock(change_mutex);
+  std::vector<uint64_t> dirty;
+  {
+    MutexLock lock(mutex);
+    for (const uint64_t ino : inos) {
+      const auto it = inodes.find(ino);
+      if (it != inodes.end() && it->second.times_dirty) dirty.push_back(ino);
+    }
+  }
+  if (dirty.empty()) return {};
+  Transaction transaction(db);
+  PMEMD_TRY(transaction.begin());
+  Change change(*this, freed);
+  for (const uint64_t ino : dirty) PMEMD_TRY(change.open(ino));
+  return change.commit(transaction);
+}
+
+void FsState::give_back(std::vector<DataRange> ranges) {
+  for (const DataRange& range : merged(std::move(ranges))) {
     // What can't be zeroed is given to nobody: it stays out until the next mount tries again.
     const bool zero = image.discard(image_offset(range.begin), range.length()).has_value();
     MutexLock lock(mutex);
@@ -83,8 +116,8 @@ void FsState::retire(std::vector<DataRange> ranges) {
     MutexLock lock(mutex);
     retiring_bytes += bytes;
   }
-  srcu.retire([this, bytes, ranges = std::move(ranges)] {
-    give_back(ranges);
+  srcu.retire([this, bytes, ranges = std::move(ranges)]() mutable {
+    give_back(std::move(ranges));
     MutexLock lock(mutex);
     retiring_bytes -= bytes;
     space_came_back.notify_all();

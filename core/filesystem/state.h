@@ -83,11 +83,11 @@ class FsState {
   // Removes an inode that has no links and that the kernel doesn't know.
   Result<void> remove_if_unused(uint64_t ino) PMEMD_EXCLUDES(change_mutex, mutex);
 
-  // Writes times that are kept in memory: one inode's, or all.
-  Result<void> write_times(std::optional<uint64_t> only) PMEMD_EXCLUDES(change_mutex, mutex);
+  // Writes the times of these inodes that are kept in memory.
+  Result<void> write_times(std::span<const uint64_t> inos) PMEMD_EXCLUDES(change_mutex, mutex);
 
   // Gives space back: at once what nobody has seen, else when all requests of now have ended.
-  void give_back(const std::vector<DataRange>& ranges) PMEMD_EXCLUDES(mutex);
+  void give_back(std::vector<DataRange> ranges) PMEMD_EXCLUDES(mutex);
   void retire(std::vector<DataRange> ranges) PMEMD_EXCLUDES(change_mutex, mutex);
   // Waits, for a limited time, until space that was retired before has come back. False: there
   // is none to wait for, or it took too long.
@@ -111,6 +111,9 @@ class FsState {
   uint64_t retiring_bytes PMEMD_GUARDED_BY(mutex) = 0;
   std::optional<uint64_t> inode_count PMEMD_GUARDED_BY(mutex);  // counted when first asked for
 };
+
+// Sorted, and merged where one goes on behind another: fewer system calls.
+std::vector<DataRange> merged(std::vector<DataRange> ranges);
 
 // Space that a change frees. Retires it when it goes out of scope: declared before the locks, so
 // that they are released by then.
