@@ -59,7 +59,9 @@ std::string mount_options(const MountOptions& options) {
     if (c == ',' || c == '\\') source += '\\';
     source += c;
   }
-  return fmt::format("fsname={},subtype=pmemd,default_permissions{}", source,
+  // Root's mount honours suid bits and device nodes, as one of a disk does.
+  return fmt::format("fsname={},subtype=pmemd,default_permissions{}{}", source,
+                     geteuid() == 0 ? ",suid,dev" : "",
                      options.allow_other ? ",allow_other" : "");
 }
 
