@@ -81,7 +81,7 @@ TEST_F(CrashTest, WhatWasSyncedSurvivesAKill) {
     ASSERT_EQ(b.ask("fill 0 14"), "ok");
     ASSERT_EQ(b.ask("fsync 0"), "ok");
     pool_.kill9();
-    EXPECT_EQ(a.ask("pread 0 0"), "error ENOTCONN");
+    EXPECT_EQ(a.ask("pwrite 0 0 1"), "error ENOTCONN");
   }
   pool_.start();  // takes the dead mount over
   pool_.expect_check_passes();
@@ -158,7 +158,7 @@ void crash_again_and_again(uint64_t seed) {
   SCOPED_TRACE(fmt::format("seed {}", seed));
   constexpr int kRounds = 4;
   std::mt19937_64 random(seed);
-  TestPool pool;
+  TestPool pool(Storage::kMemory);
   pool.start({.create = "64M", .sparse = seed % 2 == 0});
   FileModel model(pool.path("pmem0"), seed);
   for (int round = 0; round < kRounds; ++round) {
@@ -174,7 +174,8 @@ void crash_again_and_again(uint64_t seed) {
   }
   pool.stop();
   pool.expect_check_passes();
-  std::cout << fmt::format("seed {}: {} operations, {} kills\n", seed, model.operations(), kRounds);
+  std::cout << fmt::format("seed {}: {} operations, {} kills\n", seed, model.operations(), kRounds)
+            << std::flush;
 }
 
 TEST_F(RandomCrashTest, AcknowledgedChangesSurviveAKillAtAnyPoint) {
@@ -189,7 +190,7 @@ TEST_F(RandomCrashTest, AKillInTheMiddleOfARemovalLeavesASoundPool) {
   for (uint64_t seed = first_seed(); seed < first_seed() + seeds(8); ++seed) {
     SCOPED_TRACE(fmt::format("seed {}", seed));
     std::mt19937_64 random(seed);
-    TestPool pool;
+    TestPool pool(Storage::kMemory);
     pool.start({.create = "64M"});
     const std::string synced = pattern(seed, 2 * kMiB);
     write_file(pool.path("pmem0/synced"), synced);
@@ -216,7 +217,7 @@ TEST_F(RandomCrashTest, AKillInTheMiddleOfARemovalLeavesASoundPool) {
 
 // The same operations without any crash, across clean restarts and removals.
 TEST_F(RandomCrashTest, ChangesSurviveRestartsAndRemovals) {
-  TestPool pool;
+  TestPool pool(Storage::kMemory);
   pool.start({.create = "64M"});
   const uint64_t seed = first_seed();
   std::cout << "seed " << seed << '\n';

@@ -122,10 +122,13 @@ void MountTest::SetUp() {
   signal(SIGPIPE, SIG_IGN);  // a child that is gone shows as an error of write()
 }
 
-TestDirectory::TestDirectory() {
+TestDirectory::TestDirectory(Storage storage) {
   remove_left_over_directories();
   path_ = fmt::format("{}/{}{}.XXXXXX", temporary_root(), kDirectoryPrefix, getpid());
   if (mkdtemp(path_.data()) == nullptr) throw_errno(path_);
+  if (storage == Storage::kMemory && ::mount("tmpfs", path_.c_str(), "tmpfs", 0, nullptr) != 0) {
+    throw_errno(path_);
+  }
   chmod(path_.c_str(), 0755);
 }
 
@@ -144,21 +147,31 @@ std::string program(const std::string& name) {
   return std::string(directory != nullptr ? directory : PMEMD_BIN_DIR) + "/" + name;
 }
 
-TestPool::TestPool() {
+TestPool::TestPool(Storage storage) : directory_(storage) {
   if (mkdir(mount().c_str(), 0755) != 0) throw_errno(mount());
 }
 
 TestPool::~TestPool() {
+  // A connection that hangs is aborted, so that its daemon can be ended.
+  if (daemon_) {
+    daemon_->signal(SIGKILL);
+    umount2(mount().c_str(), MNT_FORCE);
+  }
   if (::testing::Test::HasFailure()) std::cerr << "the daemon said:\n" << log() << '\n';
 }
 
 std::vector<std::string> TestPool::daemon_args(const DaemonOptions& options) const {
-  std::vector<std::string> args{program("pmemd"), "--pool", pool(),         "--mount",     mount(),
-                                "--socket",       socket(), "--foreground", "--log-level", "warn"};
-  if (!options.create.empty()) args.insert(args.end(), {"--create", options.create});
-  if (!options.create.empty() && options.sparse) args.emplace_back("--sparse");
+  std::vector<std::string> args{program("pmemd"),
+                                "--pool=" + options.pool.value_or(pool()),
+                                "--mount=" + options.mount.value_or(mount()),
+                                "--socket=" + options.socket.value_or(socket()),
+                                "--foreground",
+                                "--log-level=warn"};
+  if (!options.create.empty()) {
+    args.push_back("--create=" + options.create);
+    if (options.sparse) args.emplace_back("--sparse");
+  }
   if (options.allow_other) args.emplace_back("--allow-other");
-  args.insert(args.end(), options.extra.begin(), options.extra.end());
   return args;
 }
 

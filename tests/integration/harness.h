@@ -28,10 +28,14 @@ class MountTest : public ::testing::Test {
   void SetUp() override;
 };
 
-// A temporary directory (below TMPDIR or /tmp), removed with all mounts below it.
+// A temporary directory (below TMPDIR or /tmp), removed with all mounts below it. In memory (a
+// tmpfs of its own) it is for tests that sync a lot: a killed daemon loses nothing that a disk
+// would keep.
+enum class Storage { kDisk, kMemory };
+
 class TestDirectory {
  public:
-  TestDirectory();
+  explicit TestDirectory(Storage storage);
   ~TestDirectory();
   TestDirectory(const TestDirectory&) = delete;
   TestDirectory& operator=(const TestDirectory&) = delete;
@@ -50,14 +54,15 @@ struct DaemonOptions {
   std::string create = "256M";  // --create; "": none
   bool sparse = true;
   bool allow_other = false;
-  std::vector<std::string> extra = {};
+  // Other than the test's own.
+  std::optional<std::string> pool = {}, mount = {}, socket = {};
   std::vector<std::string> env = {};
   std::function<void()> before_exec = {};
 };
 
 class TestPool {
  public:
-  TestPool();
+  explicit TestPool(Storage storage = Storage::kDisk);
   ~TestPool();
   TestPool(const TestPool&) = delete;
   TestPool& operator=(const TestPool&) = delete;

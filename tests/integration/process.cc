@@ -37,8 +37,6 @@ std::vector<char*> pointers_to(std::vector<std::string>& strings) {
 }
 
 [[noreturn]] void exec_in_child(const Spawn& spawn, char* const* args, char** env, pid_t parent) {
-  prctl(PR_SET_PDEATHSIG, SIGKILL);
-  if (getppid() != parent) _exit(127);  // it died before we said so
   const int null = open("/dev/null", O_RDWR | O_CLOEXEC);
   int target = 0;
   for (const int fd : {spawn.in, spawn.out, spawn.err}) {
@@ -46,6 +44,8 @@ std::vector<char*> pointers_to(std::vector<std::string>& strings) {
   }
   signal(SIGPIPE, SIG_DFL);
   if (spawn.before_exec) spawn.before_exec();
+  prctl(PR_SET_PDEATHSIG, SIGKILL);     // after before_exec: another user id clears it
+  if (getppid() != parent) _exit(127);  // it died before we said so
   environ = env;
   execvp(args[0], args);
   dprintf(2, "%s: %s\n", args[0], strerror(errno));

@@ -55,14 +55,10 @@ TEST_F(ProgramsTest, PmempoolCreatesAndChecks) {
   });
 }
 
-TEST_F(ProgramsTest, PmempoolOnADevdaxNamespace) {
-  SKIP_WITHOUT("pmempool");
+TEST_F(ProgramsTest, Libpmem2OnADevdaxNamespace) {
   pool_.ctl_json({"destroy-namespace", "namespace0.0", "--force"});
   pool_.ctl_json({"create-namespace", "--mode", "devdax", "--size", "64M"});
-  const std::string device = pool_.path("dax0.0");
-  run_ok({program("pmemd_test_pmemobj"), "create", device, "0"});
-  run_ok({program("pmemd_test_pmemobj"), "append", device, "100"});
-  EXPECT_EQ(run_ok({program("pmemd_test_pmemobj"), "check", device}), "100\n");
+  EXPECT_EQ(run_ok({program("pmemd_test_pmem2"), pool_.path("dax0.0")}), "page\n");
 }
 
 TEST_F(ProgramsTest, LibpmemobjListGrowsByTransactions) {
