@@ -7,6 +7,7 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 #include <cstdio>
@@ -44,7 +45,9 @@ bool take_number(std::string_view& text, T& value, int base, char behind) {
 }
 
 std::string cut_mount_point(std::string_view path, const std::string& mount_point) {
-  if (path.starts_with(mount_point)) path.remove_prefix(mount_point.size());
+  const bool inside = path.starts_with(mount_point) &&
+                      (path.size() == mount_point.size() || path[mount_point.size()] == '/');
+  if (inside) path.remove_prefix(mount_point.size());
   return std::string(path);
 }
 
@@ -134,10 +137,13 @@ Result<uint64_t> count_present_pages(pid_t pid, const Mapping& mapping,
     return fail_errno(path);
   }
   uint64_t present = 0;
+  uint64_t counted_until = 0;  // two parts may lie in one page
   std::array<uint64_t, 4096> entries{};
   for (const FileRange& part : parts) {
     FileRange range = part.intersect(mapping.range);
-    range.begin = align_down(range.begin, kPageSize);
+    if (range.empty()) continue;
+    range.begin = std::max(align_down(range.begin, kPageSize), counted_until);
+    counted_until = align_up(range.end, kPageSize);
     for (uint64_t offset = range.begin; offset < range.end;) {
       const uint64_t address = mapping.addresses.begin + (offset - mapping.range.begin);
       const uint64_t pages =

@@ -22,7 +22,8 @@ namespace pmemd {
 
 struct Mapping {
   uint64_t ino = 0;
-  std::string path;            // as the process sees it, from the mount's root: "/pmem0/a"
+  std::string path;            // from the mount's root: "/pmem0/a"; as /proc/PID/maps shows it:
+                               // with " (deleted)", and a newline as \012
   FileRange range;             // what of the file is mapped
   AddressRange addresses;      // where
   bool is_private = false;     // MAP_PRIVATE
@@ -48,9 +49,9 @@ struct Holder {
 std::vector<Holder> find_holders(dev_t device, const std::string& mount_point,
                                  const std::function<bool(uint64_t ino)>& wanted);
 
-// How many pages of the mapping are present and belong to the file, looking only at the parts that
-// lie in `parts` (the file ranges which can be resident: what the kernel was lent). 0 when the
-// process is gone. EACCES, EPERM: not ours to look at.
+// How many pages of the mapping are present and belong to the file, looking only at the pages that
+// `parts` touch (in order; the file ranges which can be resident: what the kernel was lent). 0 when
+// the process is gone. EACCES, EPERM: not ours to look at.
 Result<uint64_t> count_present_pages(pid_t pid, const Mapping& mapping,
                                      const std::vector<FileRange>& parts);
 
