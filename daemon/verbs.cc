@@ -101,17 +101,11 @@ HandlerResult create_namespace(Machine& machine, const Call& call) {
   if (const auto align = call.number("align")) want.align = *align;
 
   PMEMD_ASSIGN(const NamespaceRecord record, machine.pool.create_namespace(want));
-  const auto undo = [&](Error error) -> HandlerResult {
-    (void)machine.pool.destroy_namespace(record);
-    return std::unexpected(std::move(error));
-  };
-  if (record.mode == NamespaceMode::kFsDax) {
-    const Caller owner = {.uid = geteuid(), .gid = getegid()};
-    auto formatted = FileSystem::format(machine.pool.database(), record.serial, owner);
-    if (!formatted) return undo(std::move(formatted).error());
-  }
   auto device = machine.devices.add(record);
-  if (!device) return undo(std::move(device).error());
+  if (!device) {
+    (void)machine.pool.destroy_namespace(record);
+    return std::unexpected(Refusal(std::move(device).error()));
+  }
   machine.events.publish(EventKind::kCreated, record.name(), {0, record.data_bytes()});
   PMEMD_ASSIGN(const auto operation, machine.devices.begin_operation({*device}));
   PMEMD_TRY(enable_device(machine, **device));

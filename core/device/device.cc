@@ -1,6 +1,7 @@
 #include "core/device/device.h"
 
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <cassert>
 #include <utility>
@@ -104,6 +105,9 @@ Result<void> Device::enable() {
 
   std::unique_ptr<FileSystem> fs;
   if (is_fsdax()) {
+    // At the first enable; a kill since the namespace was made comes to nothing.
+    PMEMD_TRY(
+        FileSystem::format(pool_.database(), record_.serial, {.uid = geteuid(), .gid = getegid()}));
     const FileSystem::Options options = {
         .serial = record_.serial, .clean = clean, .data_offset = kNamespaceMetadataSize};
     PMEMD_ASSIGN(fs, FileSystem::mount(pool_.database(), *image, srcu_, lookups_, options));

@@ -27,7 +27,9 @@ constexpr std::string_view kParameters = "WITH parameters AS (VALUES (?1, ?2, ?3
 constexpr std::array kRules = {
     "SELECT ?1 + 1, 'there is no root directory' WHERE NOT EXISTS"
     " (SELECT * FROM inodes WHERE ino = ?1 + 1 AND mode >> 12 = 4 AND nlink > 0"
-    "  AND parent = ?1 + 1)",
+    "  AND parent = ?1 + 1)"
+    // None at all: it was never enabled, which is when the root is made.
+    " AND EXISTS (SELECT * FROM inodes WHERE ino >= ?1 AND ino < ?2)",
 
     "SELECT ino, 'unknown type, mode ' || mode FROM inodes WHERE ino >= ?1 AND ino < ?2"
     " AND mode >> 12 NOT IN (1, 2, 4, 6, 8, 10, 12)",

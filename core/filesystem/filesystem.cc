@@ -48,6 +48,8 @@ Result<void> FileSystem::format(Database& db, uint64_t serial, const Caller& own
   Transaction transaction(db);
   PMEMD_TRY(transaction.begin());
   PMEMD_ASSIGN(Rows rows, Rows::prepare(db));
+  PMEMD_ASSIGN(const auto found, rows.inode(make_inode_number(serial, kRootIndex)));
+  if (found) return {};
   InodeRow root;
   root.ino = root.parent = make_inode_number(serial, kRootIndex);
   root.mode = S_IFDIR | 0755;

@@ -109,7 +109,7 @@ class FileSystem {
     std::function<timespec()> clock = current_time;
   };
 
-  // Makes the root directory (0755, owner given) in a new namespace.
+  // Makes the root directory (0755, owner given), unless it is there.
   static Result<void> format(Database& db, uint64_t serial, const Caller& owner);
 
   // Reads the free space from the extents, removes orphans that `lookups` doesn't know.

@@ -70,7 +70,7 @@ CREATE TABLE inodes (
 );
 CREATE INDEX orphans ON inodes (ino) WHERE nlink = 0;
 CREATE TABLE dirents (
-  cookie INTEGER PRIMARY KEY,  -- readdir's position; never reused
+  cookie INTEGER PRIMARY KEY,  -- readdir's position
   parent INTEGER NOT NULL,
   name BLOB NOT NULL,
   ino INTEGER NOT NULL,
