@@ -7,8 +7,10 @@ namespace pmemd::cli {
 
 namespace {
 
+const Json kNull;
+const Json kEmpty = Json::array();
+
 const Json& find(const Json& object, std::string_view key) {
-  static const Json kNull;
   if (!object.is_object()) return kNull;
   const auto found = object.find(key);
   return found == object.end() ? kNull : *found;
@@ -33,7 +35,6 @@ bool flag_of(const Json& object, std::string_view key) {
 }
 
 const Json& list_of(const Json& object, std::string_view key) {
-  static const Json kEmpty = Json::array();
   const Json& value = find(object, key);
   return value.is_array() ? value : kEmpty;
 }

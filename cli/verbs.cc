@@ -43,14 +43,15 @@ struct Verbs {
 template <class Parse>
 CLI::Option* add_parsed(CLI::App* verb, const std::string& flags, const Parameters& parameters,
                         const std::string& key, const std::string& help, Parse parse) {
-  return verb->add_option_function<std::string>(
+  return verb->add_option(
       flags,
-      [=](const std::string& text) {
-        const auto value = parse(text);
+      [=](const CLI::results_t& texts) {
+        const auto value = parse(texts.back());
         if (!value) {
           throw CLI::ValidationError(flags.substr(flags.find(',') + 1), value.error().describe());
         }
         (*parameters)[key] = *value;
+        return true;
       },
       help);
 }

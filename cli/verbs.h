@@ -1,13 +1,10 @@
 // The verbs of pmemctl: each declares its options and says what to do.
 #pragma once
 
+#include <CLI/CLI.hpp>
 #include <functional>
 
 #include "cli/session.h"
-
-namespace CLI {
-class App;
-}
 
 namespace pmemd::cli {
 
