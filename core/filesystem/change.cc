@@ -123,7 +123,6 @@ void Change::apply_removal(uint64_t ino) {
     const DataRange range = extent.data();
     freed_.add({&range, 1});
   }
-  fs_.allocator.drop_reservations(ino);
   fs_.inodes.erase(it);
 }
 

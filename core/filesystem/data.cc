@@ -79,12 +79,11 @@ uint64_t next_data(const ExtentMap& extents, const std::vector<FileRange>& lent,
 
 Result<std::vector<iovec>> FileSystem::read(uint64_t ino, FileRange range) {
   FsState& fs = *state_;
-  const int64_t now = fs.now();
   std::vector<Extent> mapped;
   PMEMD_TRY(fs.with_file(ino, [&](Inode& inode) -> Result<void> {
     range = range.intersect({0, inode.row.size});
     mapped = inode.extents.find(range);
-    if (!range.empty()) inode.touch_atime(now);
+    if (!range.empty()) inode.touch_atime(fs.now());
     return {};
   }));
   std::vector<iovec> parts;
@@ -101,14 +100,13 @@ Result<void> FileSystem::write(uint64_t ino, uint64_t offset, std::span<const st
   if (data.empty()) return {};
   PMEMD_ASSIGN(const FileRange range, file_range(offset, data.size()));
   FsState& fs = *state_;
-  const int64_t now = fs.now();
   std::vector<Extent> target;
   bool in_place = false;
   PMEMD_TRY(fs.with_file(ino, [&](Inode& inode) -> Result<void> {
     target = inode.extents.find(range);
     in_place = range.end <= inode.row.size && total_length(target) == range.length();
     if (in_place) {
-      inode.row.touch(now);
+      inode.row.touch(fs.now());
       inode.times_dirty = true;
     }
     return {};

@@ -111,7 +111,9 @@ Result<struct statvfs> FileSystem::statfs() {
   struct statvfs stat = {};
   stat.f_bsize = stat.f_frsize = kPageSize;
   stat.f_blocks = fs.allocator.size_bytes() / kPageSize;
-  stat.f_bfree = stat.f_bavail = fs.allocator.free_bytes() / kPageSize;
+  // What is on its way back counts: who frees space expects to see it.
+  stat.f_bfree = stat.f_bavail =
+      (fs.allocator.free_bytes() + fs.retiring_bytes + fs.zeroing_bytes) / kPageSize;
   // Inodes take no data blocks; that there are as many left as blocks is a custom of others.
   stat.f_files = *fs.inode_count + stat.f_bfree;
   stat.f_ffree = stat.f_favail = stat.f_bfree;

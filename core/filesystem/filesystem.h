@@ -22,6 +22,7 @@
 #include <sys/uio.h>
 #include <time.h>
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -107,6 +108,8 @@ class FileSystem {
     bool clean = true;         // false: discard all free space first
     uint64_t data_offset = 0;  // of the data area in the image
     std::function<timespec()> clock = current_time;
+    // How long a request that finds no space waits for others to end that hold some up.
+    std::chrono::milliseconds space_timeout{20};
   };
 
   // Makes the root directory (0755, owner given), unless it is there.

@@ -119,10 +119,9 @@ Result<void> FileSystem::rmdir(uint64_t parent, std::string_view name) {
 
 Result<std::string> FileSystem::readlink(uint64_t ino) {
   FsState& fs = *state_;
-  const int64_t now = fs.now();
-  PMEMD_TRY(fs.with_inode(ino, [now](Inode& inode) -> Result<void> {
+  PMEMD_TRY(fs.with_inode(ino, [&fs](Inode& inode) -> Result<void> {
     if (!S_ISLNK(inode.row.mode)) return fail(EINVAL);
-    inode.touch_atime(now);
+    inode.touch_atime(fs.now());
     return {};
   }));
   MutexLock lock(fs.db.mutex());
@@ -132,10 +131,9 @@ Result<std::string> FileSystem::readlink(uint64_t ino) {
 Result<void> FileSystem::readdir(uint64_t dir, uint64_t cookie,
                                  const std::function<bool(const DirEntry&)>& take) {
   FsState& fs = *state_;
-  const int64_t now = fs.now();
-  PMEMD_ASSIGN(const InodeRow row, fs.with_inode(dir, [now](Inode& inode) -> Result<InodeRow> {
+  PMEMD_ASSIGN(const InodeRow row, fs.with_inode(dir, [&fs](Inode& inode) -> Result<InodeRow> {
     if (!inode.row.is_directory()) return fail(ENOTDIR);
-    inode.touch_atime(now);
+    inode.touch_atime(fs.now());
     return inode.row;
   }));
   if (cookie < kBehindDot) {

@@ -25,7 +25,7 @@ class NewSpace {
     std::vector<DataRange> ranges;
     ranges.reserve(extents_.size());
     for (const Extent& extent : extents_) ranges.push_back(extent.data());
-    fs_.give_back(std::move(ranges));
+    fs_.give_back(std::move(ranges), FsState::Origin::kNew);
   }
   NewSpace(const NewSpace&) = delete;
   NewSpace& operator=(const NewSpace&) = delete;
@@ -67,10 +67,7 @@ Result<void> try_map_range(FsState& fs, uint64_t ino, FileRange range, uint64_t 
     old_size = row.size;
   }
   size = std::max(size, old_size);
-  if (size > old_size) {
-    // A write brings its own bytes.
-    PMEMD_TRY(prepare_size(fs, ino, range.begin < size ? std::max(range.begin, old_size) : size));
-  }
+  if (size > old_size) PMEMD_TRY(prepare_size(fs, ino, size));
   NewSpace space(fs);
   PMEMD_TRY(space.take(ino, blocks_of(range), std::max(size, range.end) >= kSubsectionSize));
 

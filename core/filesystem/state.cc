@@ -11,9 +11,8 @@
 namespace pmemd {
 namespace {
 
-// How long a request waits for space that others are about to give back. Requests that hold it up
-// take no longer than this, unless they wait for the same thing.
-constexpr std::chrono::milliseconds kSpaceTimeout{1000};
+// What is being zeroed takes its time, but waits for nobody.
+constexpr std::chrono::milliseconds kZeroingTimeout{5000};
 
 }  // namespace
 
@@ -32,7 +31,7 @@ std::vector<DataRange> merged(std::vector<DataRange> ranges) {
 
 FsState::~FsState() {
   MutexLock lock(mutex);
-  assert(retiring_bytes == 0);
+  assert(retiring_bytes == 0 && zeroing_bytes == 0);
 }
 
 Result<void> FsState::load(uint64_t ino) {
@@ -100,39 +99,46 @@ Result<void> FsState::write_times(std::span<const uint64_t> inos) {
   return change.commit(transaction);
 }
 
-void FsState::give_back(std::vector<DataRange> ranges) {
-  for (const DataRange& range : merged(std::move(ranges))) {
+void FsState::give_back(std::vector<DataRange> ranges, Origin origin) {
+  ranges = merged(std::move(ranges));
+  {
+    MutexLock lock(mutex);
+    for (const DataRange& range : ranges) {
+      if (origin == Origin::kRetired) retiring_bytes -= range.length();
+      zeroing_bytes += range.length();
+    }
+    space_came_back.notify_all();
+  }
+  for (const DataRange& range : ranges) {
     // What can't be zeroed is given to nobody: it stays out until the next mount tries again.
     const bool zero = image.discard(image_offset(range.begin), range.length()).has_value();
     MutexLock lock(mutex);
+    zeroing_bytes -= range.length();
     if (zero) allocator.free(range);
+    space_came_back.notify_all();
   }
 }
 
 void FsState::retire(std::vector<DataRange> ranges) {
-  uint64_t bytes = 0;
-  for (const DataRange& range : ranges) bytes += range.length();
   {
     MutexLock lock(mutex);
-    retiring_bytes += bytes;
+    for (const DataRange& range : ranges) retiring_bytes += range.length();
   }
-  srcu.retire([this, bytes, ranges = std::move(ranges)]() mutable {
-    give_back(std::move(ranges));
-    MutexLock lock(mutex);
-    retiring_bytes -= bytes;
-    space_came_back.notify_all();
+  srcu.retire([this, ranges = std::move(ranges)]() mutable {
+    give_back(std::move(ranges), Origin::kRetired);
   });
 }
 
 bool FsState::wait_for_retired_space() {
-  const Deadline deadline = deadline_after(kSpaceTimeout);
+  const Deadline requests_deadline = deadline_after(options.space_timeout);
+  const Deadline zeroing_deadline = deadline_after(kZeroingTimeout);
   MutexLock lock(mutex);
-  if (retiring_bytes == 0) return false;
   const uint64_t free_bytes = allocator.free_bytes();
-  while (retiring_bytes > 0 && allocator.free_bytes() <= free_bytes) {
-    if (!space_came_back.wait_until(mutex, deadline)) return false;
+  while (retiring_bytes + zeroing_bytes > 0 && allocator.free_bytes() <= free_bytes) {
+    const Deadline deadline = zeroing_bytes > 0 ? zeroing_deadline : requests_deadline;
+    if (!space_came_back.wait_until(mutex, deadline)) break;
   }
-  return true;
+  return allocator.free_bytes() > free_bytes;
 }
 
 }  // namespace pmemd

@@ -11,7 +11,8 @@
 //  1. Memory never runs ahead of the table, but for times (`times_dirty`).
 //  2. Inodes enter and leave the cache, extents and free space change, only under change_mutex.
 //     (Space comes back to the allocator under `mutex` alone.)
-//  3. Freed space is in exactly one place: on its way through Srcu (`retiring_bytes`), or free.
+//  3. Freed space is in exactly one place: on its way through Srcu (`retiring_bytes`, then
+//     `zeroing_bytes`), or free.
 #pragma once
 
 #include <cstdint>
@@ -87,10 +88,11 @@ class FsState {
   Result<void> write_times(std::span<const uint64_t> inos) PMEMD_EXCLUDES(change_mutex, mutex);
 
   // Gives space back: at once what nobody has seen, else when all requests of now have ended.
-  void give_back(std::vector<DataRange> ranges) PMEMD_EXCLUDES(mutex);
+  enum class Origin { kNew, kRetired };
+  void give_back(std::vector<DataRange> ranges, Origin origin) PMEMD_EXCLUDES(mutex);
   void retire(std::vector<DataRange> ranges) PMEMD_EXCLUDES(change_mutex, mutex);
-  // Waits, for a limited time, until space that was retired before has come back. False: there
-  // is none to wait for, or it took too long.
+  // Waits, for a limited time, until some of the space on its way has come back. False: there is
+  // none to wait for, or it took too long (the caller's own request may be what holds it up).
   bool wait_for_retired_space() PMEMD_EXCLUDES(change_mutex, mutex);
 
   Database& db;
@@ -108,7 +110,8 @@ class FsState {
   std::unordered_map<uint64_t, Inode> inodes PMEMD_GUARDED_BY(mutex);
   Allocator allocator PMEMD_GUARDED_BY(mutex);
   CondVar space_came_back PMEMD_GUARDED_BY(mutex);
-  uint64_t retiring_bytes PMEMD_GUARDED_BY(mutex) = 0;
+  uint64_t retiring_bytes PMEMD_GUARDED_BY(mutex) = 0;          // wait for requests to end
+  uint64_t zeroing_bytes PMEMD_GUARDED_BY(mutex) = 0;           // are on their last step
   std::optional<uint64_t> inode_count PMEMD_GUARDED_BY(mutex);  // counted when first asked for
 };
 

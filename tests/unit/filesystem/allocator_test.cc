@@ -84,6 +84,13 @@ TEST(Allocator, SmallFilesShareAChunkAndStayOutOfOthersReservations) {
   EXPECT_EQ(small2[0].data_offset / kChunk, small[0].data_offset / kChunk);
 }
 
+TEST(Allocator, AGoalInAnothersReservationCountsForNothing) {
+  Allocator allocator(4 * kChunk);
+  const auto large = allocate(allocator, 1, {0, kBlock}, true);
+  const auto small = allocate(allocator, 2, {0, kBlock}, false, large[0].data_offset + kBlock);
+  EXPECT_NE(small[0].data_offset / kChunk, large[0].data_offset / kChunk);
+}
+
 TEST(Allocator, TheFullestChunkThatFitsIsTakenFirst) {
   auto allocator = Allocator::with_used(
       3 * kChunk,

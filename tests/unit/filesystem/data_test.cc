@@ -129,6 +129,11 @@ TEST_F(DataTest, BytesBehindTheEndAreNeverShown) {
   EXPECT_EQ(write(30, "x"), 0);
   EXPECT_EQ(all(), "0123456789" + zeros(20) + "x");
   value(fs_.image().write(at + 31, std::as_bytes(std::span(junk))));
+  EXPECT_EQ(fallocate(0, 0, 50), 0);
+  EXPECT_EQ(all(), "0123456789" + zeros(20) + "x" + zeros(19));
+  value(fs_.image().write(at + 50, std::as_bytes(std::span(junk))));
+  EXPECT_EQ(fallocate(FALLOC_FL_ZERO_RANGE, 60, 10), 0);
+  EXPECT_EQ(all(), "0123456789" + zeros(20) + "x" + zeros(39));
   EXPECT_EQ(write(2 * kBlock, "y"), 0);
   EXPECT_EQ(all(), "0123456789" + zeros(20) + "x" + zeros(2 * kBlock - 31) + "y");
 }

@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <chrono>
 #include <cstring>
 #include <memory>
 #include <span>
@@ -104,6 +105,7 @@ class MountedFs {
     options.serial = serial_;
     options.clean = clean;
     options.data_offset = kDataOffset;
+    options.space_timeout = std::chrono::seconds(20);
     options.clock = [this] { return timespec{now_ns_ / kSecond, now_ns_ % kSecond}; };
     PMEMD_ASSIGN(fs_, FileSystem::mount(*db_, *image_, srcu_, lookups_, options));
     return {};
