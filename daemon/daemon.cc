@@ -17,6 +17,7 @@
 
 #include "core/region/pool.h"
 #include "core/removal/removal.h"
+#include "daemon/abort_guard.h"
 #include "daemon/control_server.h"
 #include "daemon/fuse_server.h"
 #include "daemon/json.h"
@@ -40,14 +41,8 @@ Result<std::unique_ptr<Pool>> open_pool(const Options& options) {
   if (Pool::exists(options.pool) || !options.create_size) {
     return Pool::open(options.pool, Pool::Mode::kReadWrite);
   }
-  PMEMD_ASSIGN(auto pool,
-               Pool::create(options.pool, *options.create_size,
-                            options.sparse ? Reservation::kSparse : Reservation::kReserved));
-  const Caller owner = {.uid = geteuid(), .gid = getegid()};
-  for (const NamespaceRecord& record : pool->namespaces()) {
-    PMEMD_TRY(FileSystem::format(pool->database(), record.serial, owner));
-  }
-  return pool;
+  return Pool::create(options.pool, *options.create_size,
+                      options.sparse ? Reservation::kSparse : Reservation::kReserved);
 }
 
 // The loop gets the signals that end us; every thread made after this has them blocked.
@@ -93,6 +88,7 @@ class Daemon {
   EventBus events_;
   std::unique_ptr<DeviceTable> devices_;
   std::unique_ptr<FuseContext> fuse_;
+  std::unique_ptr<AbortGuard> guard_;
   std::unique_ptr<FuseServer> server_;
   std::unique_ptr<KernelNotifier> notifier_;
   std::unique_ptr<Machine> machine_;
@@ -115,6 +111,7 @@ Result<void> Daemon::start() {
   PMEMD_ASSIGN(server_, FuseServer::create(*fuse_, {.mount_point = mount_point_,
                                                     .source = "pmemd:" + pool_->path(),
                                                     .allow_other = options_.allow_other}));
+  PMEMD_ASSIGN(guard_, AbortGuard::start(mount_point_, server_->device_number()));
   notifier_ =
       std::make_unique<KernelNotifier>(server_->session(), mount_point_, server_->device_number());
   fuse_->is_own_thread = [this](pid_t tid) { return notifier_->is_own_thread(tid); };

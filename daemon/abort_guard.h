@@ -1,0 +1,36 @@
+// Aborts the mount's connection when the daemon dies, however it dies.
+//
+// A thread of ours may be inside the kernel waiting for an answer of ours: the flush and the inval
+// of a removal do. If the daemon is killed then, that thread waits for ever (nobody answers) and
+// keeps /dev/fuse open (so nobody fails the request): the process can't end, and keeps the pool
+// locked. A child, which does nothing else, is told by the kernel that our main thread has ended,
+// and aborts the connection.
+//
+// Thread contract: start() from the main thread, while there is no other.
+#pragma once
+
+#include <sys/types.h>
+
+#include <memory>
+#include <string>
+
+#include "core/base/error.h"
+
+namespace pmemd {
+
+class AbortGuard {
+ public:
+  // EAGAIN, ENOMEM: no process to be had.
+  static Result<std::unique_ptr<AbortGuard>> start(const std::string& mount_point,
+                                                   dev_t device_number);
+  ~AbortGuard();  // the connection has ended in order: nothing is aborted
+  AbortGuard(const AbortGuard&) = delete;
+  AbortGuard& operator=(const AbortGuard&) = delete;
+
+ private:
+  explicit AbortGuard(pid_t child) : child_(child) {}
+
+  const pid_t child_;
+};
+
+}  // namespace pmemd
