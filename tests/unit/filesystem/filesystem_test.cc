@@ -1,7 +1,12 @@
 #include "core/filesystem/filesystem.h"
 
 #include <gtest/gtest.h>
-#include <unistd.h>
+#include <linux/falloc.h>
+#include <linux/magic.h>
+#include <sys/vfs.h>
+
+#include <fstream>
+#include <string>
 
 #include "tests/unit/filesystem/mounted_fs.h"
 
@@ -127,6 +132,49 @@ TEST(FileSystem, FsyncWritesTimesAndFdatasyncNeedNot) {
   fs.crash();
   EXPECT_EQ(fs.attr(ino).mtime.tv_sec, 2'000'000);
   EXPECT_EQ(fs.read(ino, 0, 3), "xyz");
+}
+
+// Bytes of the mapped image that the host hasn't written to its disk.
+uint64_t dirty_bytes(const std::string& path) {
+  std::ifstream smaps("/proc/self/smaps");
+  uint64_t dirty_kib = 0;
+  bool inside = false;
+  for (std::string line; std::getline(smaps, line);) {
+    const std::string key = line.substr(0, line.find(' '));
+    if (key.find('-') != key.npos) inside = line.ends_with(path);
+    if (inside && (key == "Shared_Dirty:" || key == "Private_Dirty:")) {
+      dirty_kib += std::stoull(line.substr(key.size()));
+    }
+  }
+  return dirty_kib * kKiB;
+}
+
+TEST(FileSystem, FsyncLeavesNothingOfTheFileDirty) {
+  MountedFs fs;
+  struct statfs host = {};
+  ASSERT_EQ(::statfs(fs.image_path().c_str(), &host), 0);
+  if (host.f_type == TMPFS_MAGIC) GTEST_SKIP() << "a tmpfs is never clean";
+  const uint64_t ino = fs.make("a");
+  const std::string bytes(20 * kPageSize, 'x');
+  ASSERT_FALSE(fs.write(ino, 0, bytes).err());
+  EXPECT_EQ(dirty_bytes(fs.image_path()), bytes.size());
+  value(fs->fsync(ino, true));
+  EXPECT_EQ(dirty_bytes(fs.image_path()), 0u);
+  ASSERT_FALSE(fs.write(ino, 5 * kPageSize, "overwritten").err());
+  EXPECT_EQ(dirty_bytes(fs.image_path()), kPageSize);
+  value(fs->fsync(ino, true));
+  EXPECT_EQ(dirty_bytes(fs.image_path()), 0u);
+  value(fs->fallocate(ino, FALLOC_FL_ZERO_RANGE, 10, 20));
+  EXPECT_EQ(dirty_bytes(fs.image_path()), kPageSize);
+  // Who has forgotten what was written makes sure of all.
+  ASSERT_FALSE(fs.write(ino, 9 * kPageSize, "overwritten").err());
+  fs->forget(ino);
+  value(fs->fsync(ino, false));
+  EXPECT_EQ(dirty_bytes(fs.image_path()), 0u);
+  ASSERT_FALSE(fs.write(ino, 9 * kPageSize, "overwritten").err());
+  fs.crash();
+  value(fs->fsync(ino, false));
+  EXPECT_EQ(dirty_bytes(fs.image_path()), 0u);
 }
 
 TEST(FileSystem, AnUncleanMountZeroesFreeSpace) {

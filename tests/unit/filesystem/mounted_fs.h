@@ -81,6 +81,7 @@ class MountedFs {
   Database& db() { return *db_; }
   MappedImage& image() { return *image_; }
   LookupCounts& lookups() { return lookups_; }
+  std::string image_path() const { return directory_.path() + "/image"; }  // without a pool
   uint64_t root() const { return make_inode_number(serial_, kRootIndex); }
 
   // What the tests' clock says; it stands still.
