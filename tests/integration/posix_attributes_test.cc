@@ -96,7 +96,13 @@ TEST_F(PosixAttributes, Utimensat) {
 TEST_F(PosixAttributes, ReadsChangeAtimeByTheRulesOfRelatime) {
   expect_same([](Notes& notes) {
     put("a", "text");
-    const auto look = [] { get("a"); };
+    // What the page cache answers, FUSE doesn't tell the daemon: such a read changes no atime.
+    const auto look = [] {
+      const UniqueFd fd(open("a", O_RDONLY | O_CLOEXEC));
+      posix_fadvise(fd.get(), 0, 0, POSIX_FADV_DONTNEED);
+      char byte = 0;
+      (void)!read(fd.get(), &byte, 1);
+    };
     TELL(changed_times({"a"}, look));
     TELL(changed_times({"a"}, look));
     chmod("a", 0600);
