@@ -11,9 +11,6 @@
 #include "core/base/unique_fd.h"
 #include "core/region/schema.h"
 
-extern "C" {  // glibc 2.36 forgot it
-}
-
 // glibc 2.36's header has no C++ linkage of its own.
 extern "C" {
 #include <sys/pidfd.h>
@@ -56,8 +53,10 @@ class Removal {
     PMEMD_TRY(step("kill", &Removal::kill));
     PMEMD_TRY(step("notify", &Removal::notify));
     PMEMD_TRY(step("flush", &Removal::flush));
-    PMEMD_TRY(step("revoke", &Removal::revoke));
-    PMEMD_TRY(step("report", &Removal::end_processes));
+    auto revoked = step("revoke", &Removal::revoke);
+    // Also those whose pages can't be taken away: with the processes go the pages.
+    if (revoked || revoked.err() == EBUSY) PMEMD_TRY(step("report", &Removal::end_processes));
+    PMEMD_TRY(std::move(revoked));
     PMEMD_TRY(step("drain", &Removal::drain));
     return step("release", &Removal::release);
   }
@@ -94,16 +93,17 @@ class Removal {
 
 Result<void> Removal::wait_requests() {
   const Deadline deadline = drain_deadline();
+  Result<void> first_error;
   for (size_t i = 0; i < devices_.size(); ++i) {
-    if (!devices_[i]->wait_requests(deadline)) {
-      reports_[i].requests_left = devices_[i]->requests_in_flight();
-      return fail(ETIMEDOUT,
-                  fmt::format("{}: {} requests in flight did not end in time",
-                              devices_[i]->record().name(), reports_[i].requests_left),
-                  "call again: the removal goes on where it stopped");
-    }
+    if (devices_[i]->wait_requests(deadline)) continue;
+    reports_[i].requests_left = devices_[i]->requests_in_flight();
+    if (!first_error) continue;
+    first_error = fail(ETIMEDOUT,
+                       fmt::format("{}: {} requests in flight did not end in time",
+                                   devices_[i]->record().name(), reports_[i].requests_left),
+                       "call again: the removal goes on where it stopped");
   }
-  return {};
+  return first_error;
 }
 
 Result<void> Removal::kill() {
@@ -183,7 +183,6 @@ Result<void> Removal::revoke() {
   for (size_t i = 0; i < devices_.size(); ++i) {
     Device& device = *devices_[i];
     RemovalReport& report = reports_[i];
-    pages_present(report, device, /*keep=*/true);
     const std::vector<uint64_t> inodes = device.leases().inodes();
     for (int attempt = 1; attempt <= kRevokeAttempts; ++attempt) {
       for (const uint64_t ino : inodes) {
@@ -199,7 +198,7 @@ Result<void> Removal::revoke() {
       return fail(EBUSY,
                   fmt::format("{}: {} pages are still mapped after {} revocations",
                               report.name_of_namespace, report.pages_left, kRevokeAttempts),
-                  "call again, or end the processes with --kill");
+                  "end the processes with --kill, then call again");
     }
     device.leases().give_back_all();
     if (device.state() == Device::State::kDying) device.stop_writeback();

@@ -46,7 +46,6 @@ class DevicePool {
   DevicePool() {
     pool_ = must(Pool::create(path(), kSize, Reservation::kSparse));
     const auto first = must(pool_->find_namespace("namespace0.0"));
-    must(FileSystem::format(pool_->database(), first.serial, {}));
     const auto region = must(pool_->create_region(kSize, Reservation::kSparse));
     const auto second = must(pool_->create_namespace(
         {.region = region.id, .mode = NamespaceMode::kDevDax, .size_bytes = std::nullopt}));

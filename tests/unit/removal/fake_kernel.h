@@ -1,0 +1,87 @@
+// The kernel's part of a removal, played by the test: logs each call in order, with the events.
+//
+// Thread contract: as KernelPort; the hooks are set before the removal.
+#pragma once
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <functional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "core/region/schema.h"
+#include "core/removal/removal.h"
+
+namespace pmemd {
+
+class FakeKernel : public KernelPort {
+ public:
+  using Log = std::vector<std::string>;
+
+  // Events go to the same log.
+  explicit FakeKernel(EventBus& events) {
+    events.set_sink([this](const Event& event) {
+      log_.push_back(fmt::format("{} {}", to_string(event.kind), event.name_of_namespace));
+      events_.push_back(event);
+      if (on_event) on_event(event);
+    });
+  }
+
+  bool flush(uint64_t ino, FileRange range) override {
+    log_.push_back(fmt::format("flush {}", name(ino)));
+    whole_files_only_ = whole_files_only_ && range == kWholeFile;
+    return on_flush ? on_flush(ino) : true;
+  }
+  Result<void> inval(uint64_t ino, FileRange range) override {
+    log_.push_back(fmt::format("inval {}", name(ino)));
+    whole_files_only_ = whole_files_only_ && range == kWholeFile;
+    return on_inval ? on_inval(ino) : Result<void>();
+  }
+  void hide(const Device& device) override { log_.push_back("hide " + device.record().name()); }
+  void show(const Device& device) override { log_.push_back("show " + device.record().name()); }
+  std::vector<Holder> holders(const std::vector<Device*>&) override {
+    ++walks_;
+    return on_holders ? on_holders() : people;
+  }
+
+  // "1:7": serial and index. Calls on the inodes of a device come in no particular order.
+  static std::string name(uint64_t ino) {
+    return fmt::format("{}:{}", inode_serial(ino), ino & ((uint64_t{1} << kInodeSerialShift) - 1));
+  }
+  // With neighbouring calls of one kind sorted.
+  Log log() const {
+    Log sorted = log_;
+    for (auto it = sorted.begin(); it != sorted.end();) {
+      const auto kind = it->substr(0, it->find(' '));
+      const auto end = std::find_if(
+          it, sorted.end(), [&](const auto& line) { return !line.starts_with(kind + " "); });
+      std::sort(it, end);
+      it = end;
+    }
+    return sorted;
+  }
+  size_t calls(const std::string& kind) const {
+    return static_cast<size_t>(std::ranges::count_if(
+        log_, [&](const auto& line) { return line.starts_with(kind + " "); }));
+  }
+  void forget_log() { log_.clear(); }
+  const std::vector<Event>& events() const { return events_; }
+  int walks() const { return walks_; }
+  bool whole_files_only() const { return whole_files_only_; }
+
+  std::vector<Holder> people;  // what a walk finds, unless on_holders is set
+  std::function<std::vector<Holder>()> on_holders;
+  std::function<bool(uint64_t)> on_flush;
+  std::function<Result<void>(uint64_t)> on_inval;
+  std::function<void(const Event&)> on_event;
+
+ private:
+  Log log_;
+  std::vector<Event> events_;
+  int walks_ = 0;
+  bool whole_files_only_ = true;
+};
+
+}  // namespace pmemd

@@ -1,0 +1,132 @@
+// Who is asked before a device goes: busy ones without force, a grace time, a look without
+// touching.
+#include <gtest/gtest.h>
+
+#include <thread>
+
+#include "tests/unit/removal/removal_fixture.h"
+
+namespace pmemd {
+namespace {
+
+class RemovalBusyTest : public RemovalFixture {};
+
+TEST_F(RemovalBusyTest, OneThatIsOpenIsEbusyAndStaysAsItWas) {
+  lend(fsdax_, 5, {0, 4096});
+  const uint64_t handle = must(fsdax_.add_handle({.ino = ino(fsdax_, 5)}));
+  kernel_.people = {holder({mapping(ino(fsdax_, 5), "/pmem0/a")})};
+  const auto outcome = remove({&fsdax_}, {});
+  EXPECT_EQ(outcome.result.err(), EBUSY);
+  EXPECT_NE(outcome.result.error().message.find("namespace0.0"), std::string::npos);
+  ASSERT_EQ(outcome.reports.size(), 1u);
+  EXPECT_FALSE(outcome.reports[0].disabled);
+  ASSERT_EQ(outcome.reports[0].holders.size(), 1u) << "the list of who holds it";
+  EXPECT_EQ(outcome.reports[0].lent_ranges, 1u);
+  EXPECT_TRUE(kernel_.log().empty()) << "nobody is told, nothing hidden, nothing revoked";
+  EXPECT_EQ(fsdax_.leases().totals().ranges, 1u);
+  expect_live(fsdax_);
+  fsdax_.remove_handle(handle);
+  EXPECT_TRUE(remove({&fsdax_}, {}).result);
+}
+
+TEST_F(RemovalBusyTest, OneThatNobodyVisibleHoldsIsStillBusy) {
+  must(fsdax_.add_handle({.ino = ino(fsdax_, 5)}));
+  const auto outcome = remove({&fsdax_}, {});
+  EXPECT_EQ(outcome.result.err(), EBUSY);
+  EXPECT_NE(outcome.result.error().message.find("1 open files"), std::string::npos);
+}
+
+TEST_F(RemovalBusyTest, OneBusyAmongSeveralLeavesAllLive) {
+  lend(fsdax_, 5, {0, 4096});
+  must(devdax_.add_handle({.ino = devdax_.root_ino()}));
+  const auto outcome = remove({&fsdax_, &devdax_}, {});
+  EXPECT_EQ(outcome.result.err(), EBUSY);
+  EXPECT_NE(outcome.result.error().message.find("namespace1.0"), std::string::npos);
+  EXPECT_TRUE(kernel_.log().empty());
+  expect_live(fsdax_);
+  expect_live(devdax_);
+  EXPECT_EQ(fsdax_.leases().totals().ranges, 1u);
+  EXPECT_TRUE(remove({&fsdax_}, {}).result) << "alone it may go";
+}
+
+// A process has ended, and its RELEASE is on the way.
+TEST_F(RemovalBusyTest, ReleaseThatComesLateIsWaitedFor) {
+  const uint64_t handle = must(fsdax_.add_handle({.ino = ino(fsdax_, 5)}));
+  std::jthread server([&] { fsdax_.remove_handle(handle); });
+  EXPECT_TRUE(remove({&fsdax_}, {}).result);
+}
+
+TEST_F(RemovalBusyTest, InterruptedItIsBusyAtOnce) {
+  must(fsdax_.add_handle({.ino = ino(fsdax_, 5)}));
+  fsdax_.interrupt_waits();
+  EXPECT_EQ(remove({&fsdax_}, {}).result.err(), EBUSY);
+  expect_live(fsdax_);
+}
+
+TEST_F(RemovalBusyTest, GraceEndsWhenTheLastHolderLetsGo) {
+  const uint64_t handle = must(fsdax_.add_handle({.ino = ino(fsdax_, 5), .writable = true}));
+  lend(fsdax_, 5, {0, 4096});
+  kernel_.on_inval = [&](uint64_t) -> Result<void> {
+    EXPECT_EQ(fsdax_.handle_count(), 0u);
+    return {};
+  };
+  std::jthread client;
+  kernel_.on_event = [&](const Event& event) {  // it hears of it, and closes
+    if (event.kind == EventKind::kPreRemove) {
+      client = std::jthread([&] { fsdax_.remove_handle(handle); });
+    }
+  };
+  auto options = forced();
+  options.grace = std::chrono::minutes(10);
+  EXPECT_TRUE(remove({&fsdax_}, options).result);
+}
+
+TEST_F(RemovalBusyTest, GraceThatRunsOutTakesItAnyway) {
+  must(fsdax_.add_handle({.ino = ino(fsdax_, 5)}));
+  auto options = forced();
+  options.grace = std::chrono::milliseconds(1);
+  EXPECT_TRUE(remove({&fsdax_}, options).result);
+  EXPECT_EQ(fsdax_.handle_count(), 1u);
+}
+
+TEST_F(RemovalBusyTest, DryRunTouchesNothingBusyOrNot) {
+  lend(fsdax_, 5, {0, 4096});
+  must(fsdax_.add_handle({.ino = ino(fsdax_, 5), .writable = true}));
+  kernel_.people = {
+      holder({mapping(ino(fsdax_, 5), "/pmem0/a")}, {{ino(fsdax_, 5), "/pmem0/a", 3}})};
+  for (const bool force : {false, true}) {
+    RemovalOptions options;
+    options.force = force;
+    options.dry_run = options.kill = options.surprise = true;
+    options.grace = std::chrono::minutes(10);
+    const auto outcome = remove({&fsdax_, &devdax_}, options);
+    ASSERT_TRUE(outcome.result);
+    ASSERT_EQ(outcome.reports.size(), 2u);
+    const RemovalReport& report = outcome.reports[0];
+    EXPECT_TRUE(report.dry_run);
+    EXPECT_FALSE(report.disabled);
+    EXPECT_EQ(report.lent_bytes, 4096u);
+    EXPECT_EQ(report.holders.size(), 1u);
+    EXPECT_TRUE(report.killed.empty());
+    EXPECT_TRUE(report.steps.empty());
+    EXPECT_TRUE(outcome.reports[1].holders.empty());
+    EXPECT_TRUE(kernel_.log().empty());
+    EXPECT_EQ(events_.published(), 0u);
+    EXPECT_EQ(fsdax_.leases().totals().ranges, 1u);
+    expect_live(fsdax_);
+    expect_live(devdax_);
+  }
+}
+
+TEST_F(RemovalBusyTest, LookingTellsOfDisabledOnesToo) {
+  take_down(fsdax_);
+  kernel_.people = {holder({}, {{ino(fsdax_, 5), "/pmem0/a", 3}})};
+  const auto reports = look_at_devices({&fsdax_, &devdax_}, kernel_);
+  ASSERT_EQ(reports.size(), 2u);
+  EXPECT_EQ(reports[0].holders.size(), 1u) << "its descriptor outlived the removal";
+  EXPECT_EQ(fsdax_.state(), State::kDisabled);
+  EXPECT_TRUE(kernel_.log().empty());
+}
+
+}  // namespace
+}  // namespace pmemd
