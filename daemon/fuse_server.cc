@@ -61,8 +61,7 @@ std::string mount_options(const MountOptions& options) {
   }
   // Root's mount honours suid bits and device nodes, as one of a disk does.
   return fmt::format("fsname={},subtype=pmemd,default_permissions{}{}", source,
-                     geteuid() == 0 ? ",suid,dev" : "",
-                     options.allow_other ? ",allow_other" : "");
+                     geteuid() == 0 ? ",suid,dev" : "", options.allow_other ? ",allow_other" : "");
 }
 
 struct AlignedDelete {
