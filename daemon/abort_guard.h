@@ -4,7 +4,9 @@
 // of a removal do. If the daemon is killed then, that thread waits for ever (nobody answers) and
 // keeps /dev/fuse open (so nobody fails the request): the process can't end, and keeps the pool
 // locked. A child, which does nothing else, is told by the kernel that our main thread has ended,
-// and aborts the connection.
+// and aborts the connection, through fusectl. (A forced unmount would do it too, but by a path that
+// may show another daemon's mount by then.) Without root, where nobody has mounted fusectl, there
+// is no guard.
 //
 // Thread contract: start() from the main thread, while there is no other.
 #pragma once
@@ -12,7 +14,6 @@
 #include <sys/types.h>
 
 #include <memory>
-#include <string>
 
 #include "core/base/error.h"
 
@@ -21,8 +22,7 @@ namespace pmemd {
 class AbortGuard {
  public:
   // EAGAIN, ENOMEM: no process to be had.
-  static Result<std::unique_ptr<AbortGuard>> start(const std::string& mount_point,
-                                                   dev_t device_number);
+  static Result<std::unique_ptr<AbortGuard>> start(dev_t device_number);
   ~AbortGuard();  // the connection has ended in order: nothing is aborted
   AbortGuard(const AbortGuard&) = delete;
   AbortGuard& operator=(const AbortGuard&) = delete;

@@ -111,7 +111,7 @@ Result<void> Daemon::start() {
   PMEMD_ASSIGN(server_, FuseServer::create(*fuse_, {.mount_point = mount_point_,
                                                     .source = "pmemd:" + pool_->path(),
                                                     .allow_other = options_.allow_other}));
-  PMEMD_ASSIGN(guard_, AbortGuard::start(mount_point_, server_->device_number()));
+  PMEMD_ASSIGN(guard_, AbortGuard::start(server_->device_number()));
   notifier_ =
       std::make_unique<KernelNotifier>(server_->session(), mount_point_, server_->device_number());
   fuse_->is_own_thread = [this](pid_t tid) { return notifier_->is_own_thread(tid); };
