@@ -115,8 +115,7 @@ class Killer {
   Killer(Process& daemon, uint64_t at, uint64_t spins)
       : thread_([this, &daemon, at, spins] {
           while (count_.load() < at) count_.wait(count_.load());
-          for (volatile uint64_t i = 0; i < spins; i = i + 1) {
-          }
+          for (uint64_t i = 0; i < spins; ++i) std::atomic_signal_fence(std::memory_order_seq_cst);
           fired_ = true;
           daemon.signal(SIGKILL);
         }) {}

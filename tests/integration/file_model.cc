@@ -30,8 +30,9 @@ constexpr const char* kXattr = "user.model";
 
 int errno_of(long result) { return result < 0 ? errno : 0; }
 
-// The daemon is dead, or died with the request.
-bool is_gone(int error) { return error == ENOTCONN || error == ECONNABORTED; }
+// The daemon is dead, or died with the request. EIO: a write that wanted the rest of its page
+// first.
+bool is_gone(int error) { return error == ENOTCONN || error == ECONNABORTED || error == EIO; }
 
 // What a random operation may be refused with.
 bool is_refusal(int error) {
@@ -281,25 +282,30 @@ std::string FileModel::difference(const ModelTree& expected, const ModelTree& fo
   return twin.size() == found.inodes.size() ? "" : "links differ";
 }
 
-bool FileModel::is_partly_done(const ModelTree& before, const ModelTree& after,
-                               const ModelTree& found) const {
+std::string FileModel::not_partly_done(const ModelTree& before, const ModelTree& after,
+                                       const ModelTree& found) const {
   const std::string& path = in_doubt_->path;
-  if (!before.names.contains(path) || !found.names.contains(path)) return false;
+  if (!before.names.contains(path) || !found.names.contains(path)) return "not a cut write";
   const std::string& old_bytes = before.inodes.at(before.names.at(path)).bytes;
   const std::string& new_bytes = after.inodes.at(after.names.at(path)).bytes;
   const std::string& bytes = found.inodes.at(found.names.at(path)).bytes;
-  const auto [low, high] = std::minmax(old_bytes.size(), new_bytes.size());
-  if (bytes.size() < low || bytes.size() > high) return false;
+  const auto [low, high] = std::minmax({old_bytes.size(), new_bytes.size()});
+  if (bytes.size() < low || bytes.size() > high) {
+    return fmt::format("size {}, not in [{}, {}]", bytes.size(), low, high);
+  }
   const auto at = [](const std::string& text, size_t i) {
     return i < text.size() ? text[i] : '\0';
   };
   for (size_t i = 0; i < bytes.size(); ++i) {
-    if (bytes[i] != at(old_bytes, i) && bytes[i] != at(new_bytes, i)) return false;
+    if (bytes[i] == at(old_bytes, i) || bytes[i] == at(new_bytes, i)) continue;
+    return fmt::format("byte {} is {}, neither {} nor {}; sizes {} → {}, found {}", i,
+                       int{bytes[i]}, int{at(old_bytes, i)}, int{at(new_bytes, i)},
+                       old_bytes.size(), new_bytes.size(), bytes.size());
   }
   // All the rest must be as it was.
   ModelTree rest = before;
   rest.inodes.at(rest.names.at(path)).bytes = bytes;
-  return difference(rest, found).empty();
+  return difference(rest, found);
 }
 
 std::string FileModel::compare() {
@@ -308,10 +314,12 @@ std::string FileModel::compare() {
   if (!differs.empty() && in_doubt_) {
     ModelTree after = tree_;
     apply(after, *in_doubt_, next_key_++);
-    const bool happened = difference(after, found).empty();
-    if (!happened && !is_partly_done(tree_, after, found)) {
-      return fmt::format("{} (in doubt: operation {} on {} {})", differs,
-                         static_cast<int>(in_doubt_->kind), in_doubt_->path, in_doubt_->path2);
+    const std::string torn =
+        difference(after, found).empty() ? "" : not_partly_done(tree_, after, found);
+    if (!torn.empty()) {
+      return fmt::format("{} (in doubt: operation {} on {} {} at {} of {}; {})", differs,
+                         static_cast<int>(in_doubt_->kind), in_doubt_->path, in_doubt_->path2,
+                         in_doubt_->offset, in_doubt_->bytes.size(), torn);
     }
     differs.clear();
   }

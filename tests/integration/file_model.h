@@ -83,9 +83,9 @@ class FileModel {
 
   ModelTree read_tree() const;
   std::string difference(const ModelTree& expected, const ModelTree& found) const;
-  // Whether `found` is what an operation that was cut may leave.
-  bool is_partly_done(const ModelTree& before, const ModelTree& after,
-                      const ModelTree& found) const;
+  // "" if `found` is what the operation in doubt may leave when it is cut; else how it isn't.
+  std::string not_partly_done(const ModelTree& before, const ModelTree& after,
+                              const ModelTree& found) const;
 
   uint64_t below(uint64_t bound) {
     return std::uniform_int_distribution<uint64_t>(0, bound - 1)(random_);

@@ -41,7 +41,7 @@ std::vector<std::string> lines_of(const std::string& text) {
 
 }  // namespace
 
-long Notes::outcome(const char* what, long result) {
+int Notes::outcome(const char* what, int result) {
   const int error = errno;
   text(what, result == -1 ? errno_name(error) : "ok");
   return result;

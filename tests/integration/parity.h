@@ -22,7 +22,7 @@ namespace pmemd {
 class Notes {
  public:
   // "what: ok", or "what: ENOENT" when the result is -1.
-  long outcome(const char* what, long result);
+  int outcome(const char* what, int result);
   // "what: 17", or the errno.
   long number(const char* what, long result);
   void text(const char* what, const std::string& value);
@@ -33,7 +33,7 @@ class Notes {
   std::string all_;
 };
 
-#define TRY(call) static_cast<int>(notes.outcome(#call, (call)))
+#define TRY(call) notes.outcome(#call, (call))
 #define SEE(call) notes.number(#call, (call))
 #define TELL(expr) notes.text(#expr, (expr))
 

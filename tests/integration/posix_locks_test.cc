@@ -124,15 +124,18 @@ TEST_F(PosixLocks, WaitersGetTheLockOfADeadProcess) {
 
 class PosixHandles : public ParityTest {};
 
-struct Handle {
-  file_handle header;
-  std::array<unsigned char, MAX_HANDLE_SZ> bytes;
+class Handle {
+ public:
+  file_handle* get() { return reinterpret_cast<file_handle*>(bytes_.data()); }
+
+ private:
+  alignas(file_handle) std::array<unsigned char, sizeof(file_handle) + MAX_HANDLE_SZ> bytes_{};
 };
 
 int handle_of(const char* path, Handle& handle) {
   int mount = 0;
-  handle.header.handle_bytes = MAX_HANDLE_SZ;
-  return name_to_handle_at(AT_FDCWD, path, &handle.header, &mount, 0);
+  handle.get()->handle_bytes = MAX_HANDLE_SZ;
+  return name_to_handle_at(AT_FDCWD, path, handle.get(), &mount, 0);
 }
 
 TEST_F(PosixHandles, OpenByHandle) {
@@ -140,27 +143,27 @@ TEST_F(PosixHandles, OpenByHandle) {
     put("a", "text");
     TRY(mkdir("d", 0755));
     put("d/in", "inner");
-    Handle a{}, d{}, in{};
+    Handle a, d, in;
     TRY(handle_of("a", a));
     TRY(handle_of("d", d));
     TRY(handle_of("d/in", in));
     const int here = TRY(open(".", O_DIRECTORY));
-    const int fd = TRY(open_by_handle_at(here, &a.header, O_RDWR));
+    const int fd = TRY(open_by_handle_at(here, a.get(), O_RDWR));
     std::array<char, 16> buffer{};
     SEE(read(fd, buffer.data(), buffer.size()));
     TELL(std::string(buffer.data()));
-    const int directory = TRY(open_by_handle_at(here, &d.header, O_RDONLY | O_DIRECTORY));
+    const int directory = TRY(open_by_handle_at(here, d.get(), O_RDONLY | O_DIRECTORY));
     TRY(openat(directory, "in", O_RDONLY));
     TRY(openat(directory, "..", O_RDONLY | O_DIRECTORY));
     TRY(rename("d/in", "moved"));
-    const int moved = TRY(open_by_handle_at(here, &in.header, O_RDONLY));
+    const int moved = TRY(open_by_handle_at(here, in.get(), O_RDONLY));
     SEE(read(moved, buffer.data(), buffer.size()));
     TELL(std::string(buffer.data(), 5));
     TRY(unlink("moved"));
     TRY(close(moved));
-    TRY(open_by_handle_at(here, &in.header, O_RDONLY));
+    TRY(open_by_handle_at(here, in.get(), O_RDONLY));
     put("new", "new");  // must not be found by an old handle
-    TRY(open_by_handle_at(here, &in.header, O_RDONLY));
+    TRY(open_by_handle_at(here, in.get(), O_RDONLY));
   });
 }
 
@@ -168,7 +171,7 @@ TEST_F(PosixHandles, OpenByHandle) {
 TEST_F(PosixHandles, SurviveARestart) {
   write_file(pool_.path("pmem0/a"), "text");
   write_file(pool_.path("pmem0/gone"), "gone");
-  Handle a{}, gone{};
+  Handle a, gone;
   ASSERT_EQ(handle_of(pool_.path("pmem0/a").c_str(), a), 0);
   ASSERT_EQ(handle_of(pool_.path("pmem0/gone").c_str(), gone), 0);
   ASSERT_EQ(unlink(pool_.path("pmem0/gone").c_str()), 0);
@@ -176,12 +179,12 @@ TEST_F(PosixHandles, SurviveARestart) {
   pool_.start({.allow_other = true});
   write_file(pool_.path("pmem0/new"), "new");
   const UniqueFd mount(open(pool_.mount().c_str(), O_DIRECTORY));
-  const UniqueFd fd(open_by_handle_at(mount.get(), &a.header, O_RDONLY));
+  const UniqueFd fd(open_by_handle_at(mount.get(), a.get(), O_RDONLY));
   ASSERT_TRUE(fd) << errno_name(errno);
   std::array<char, 8> text{};
   EXPECT_EQ(read(fd.get(), text.data(), text.size()), 4);
   EXPECT_STREQ(text.data(), "text");
-  EXPECT_EQ(open_by_handle_at(mount.get(), &gone.header, O_RDONLY), -1);
+  EXPECT_EQ(open_by_handle_at(mount.get(), gone.get(), O_RDONLY), -1);
   EXPECT_EQ(errno, ESTALE);
 }
 
