@@ -1,6 +1,6 @@
 # Programs are installed by pmemd_program(); here is what goes with them.
 
-install(FILES LICENSE README.md TYPE DOC OPTIONAL)
+install(FILES LICENSE README.md TYPE DOC)
 
 # pmemd_systemd_dir(<out> <variable of systemd.pc> <default>): where systemd wants a kind of file,
 # below the prefix: /usr/lib/x or, before /usr was merged, /lib/x is lib/x here.
@@ -20,8 +20,6 @@ function(pmemd_install_systemd file dir name)
   if(EXISTS ${path}.in)
     configure_file(${path}.in ${PROJECT_BINARY_DIR}/systemd/${file} @ONLY)
     set(path ${PROJECT_BINARY_DIR}/systemd/${file})
-  elseif(NOT EXISTS ${path})
-    return()  # transitional
   endif()
   install(FILES ${path} DESTINATION ${dir} RENAME ${name})
 endfunction()

@@ -12,8 +12,7 @@ function(pmemd_library target)
   list(TRANSFORM arg_DEPS PREPEND core_)
   pmemd_missing_target(missing ${arg_DEPS})
   if(missing)
-    message(WARNING "${target}: left out, it needs ${missing}")  # transitional: FATAL_ERROR
-    return()
+    message(FATAL_ERROR "${target}: needs ${missing}, which must be added before")
   endif()
 
   if(arg_SOURCES)
@@ -68,8 +67,7 @@ function(pmemd_test name)
   list(TRANSFORM arg_DEPS PREPEND core_)
   pmemd_missing_target(missing ${arg_DEPS} ${programs})
   if(missing)
-    message(WARNING "${arg_LABEL}_${name}: left out, it needs ${missing}")  # transitional: FATAL_ERROR
-    return()
+    message(FATAL_ERROR "${arg_LABEL}_${name}: needs ${missing}, which must be added before")
   endif()
 
   set(target ${arg_LABEL}_${name})
