@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <pthread.h>
 #include <spdlog/spdlog.h>
+#include <sys/resource.h>
 #include <systemd/sd-daemon.h>
 #include <systemd/sd-event.h>
 #include <unistd.h>
@@ -65,6 +66,14 @@ Result<EventLoop> make_event_loop() {
   return loop;
 }
 
+// A subscriber is a descriptor, and there may be thousands.
+void raise_descriptor_limit() {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 class Daemon {
  public:
   explicit Daemon(const Options& options) : options_(options) {}
@@ -96,6 +105,7 @@ class Daemon {
 };
 
 Result<void> Daemon::start() {
+  raise_descriptor_limit();
   PMEMD_ASSIGN(loop_, make_event_loop());
   PMEMD_ASSIGN(mount_point_, prepare_mount_point(options_.mount, options_.pool));
   PMEMD_ASSIGN(pool_, open_pool(options_));
