@@ -168,7 +168,9 @@ std::vector<DataRange> begin_fsync(Inode& inode) {
 
 void end_fsync(Inode& inode, bool durable) {
   if (!durable) inode.syncing.for_each([&](FileRange range) { inode.unsynced.insert(range); });
-  if (inode.fsyncs > 0 && --inode.fsyncs == 0) inode.syncing.clear();  // 0: evicted meanwhile
+  if (inode.fsyncs == 0) return;  // evicted meanwhile
+  --inode.fsyncs;
+  if (inode.fsyncs == 0) inode.syncing.clear();
 }
 
 }  // namespace

@@ -349,7 +349,7 @@ void ModelTest::compare_all() {
 
 TEST_P(ModelTest, AgreesWithTheFileSystem) {
   SCOPED_TRACE(testing::Message() << "seed " << seed_);
-  for (int round = 0; round < 12; ++round) {
+  for (int round = 0; round < 6; ++round) {
     for (int i = 0; i < 150; ++i) ASSERT_NO_FATAL_FAILURE(step()) << "step " << i;
     ASSERT_NO_FATAL_FAILURE(compare_all()) << "round " << round;
     if (round % 3 == 1) fs_->remount();
