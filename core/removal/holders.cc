@@ -92,8 +92,9 @@ void find_mappings(const std::string& proc, dev_t device, const std::string& mou
 
 void find_open_files(const std::string& proc, dev_t device, const std::string& mount_point,
                      const std::function<bool(uint64_t)>& wanted, Holder& holder) {
-  for (const std::string& name : entries_of(proc + "/fd")) {
-    const std::string link = proc + "/fd/" + name;
+  const std::string directory = proc + "/fd";
+  for (const std::string& name : entries_of(directory)) {
+    const std::string link = fmt::format("{}/{}", directory, name);
     // DONT_SYNC: what the kernel has cached will do; the mount isn't asked.
     struct statx st = {};
     if (statx(AT_FDCWD, link.c_str(), AT_STATX_DONT_SYNC, STATX_INO, &st) != 0) continue;

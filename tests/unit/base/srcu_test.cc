@@ -276,6 +276,27 @@ TEST(Srcu, MayBeDestroyedAsSoonAsSynchronizeHasReturned) {
   }
 }
 
+// One at a time: who comes while a callback runs leaves its own to the thread that runs it.
+TEST(Srcu, CallbackOfAnotherThreadWaitsForTheOneThatRuns) {
+  Srcu srcu;
+  std::latch inside(1);
+  std::latch go_on(1);
+  std::vector<int> ran;
+  std::jthread runner([&] {
+    srcu.retire([&] {
+      inside.count_down();
+      go_on.wait();
+      ran.push_back(1);
+    });
+  });
+  inside.wait();
+  srcu.retire([&] { ran.push_back(2); });
+  EXPECT_EQ(srcu.synchronize(Clock::now()).err(), ETIMEDOUT) << "it comes behind them";
+  go_on.count_down();
+  runner.join();
+  EXPECT_EQ(ran, (std::vector{1, 2}));
+}
+
 // Random opens, closes and retires against what each callback must have waited for.
 class SrcuModel {
  public:
