@@ -129,14 +129,24 @@ void op_write(fuse_req_t req, fuse_ino_t ino, const char* buf, size_t size, off_
   fuse_reply_write(req, *written);
 }
 
+// A devdax has all its blocks: allocating them is done (libpmemobj asks for it), the rest ENODEV.
+int fallocate_devdax(const Device& device, int mode, uint64_t offset, uint64_t length) {
+  const uint64_t size = device.record().data_bytes();
+  const bool inside = offset <= size && length <= size - offset;
+  return (mode & ~FALLOC_FL_KEEP_SIZE) == 0 && inside ? 0 : ENODEV;
+}
+
 void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset, off_t length,
                   fuse_file_info* /*fi*/) noexcept {
-  FuseContext& context = context_of(req);
-  const auto admitted = admit_fsdax(context, ino);
-  if (!admitted) return reply_error(req, admitted.err() == EOPNOTSUPP ? ENODEV : admitted.err());
+  const DevicePtr device = context_of(req).devices.by_ino(ino);
+  if (!device) return reply_error(req, ESTALE);
+  const auto request = device->begin_request();
+  if (!request) return reply_error(req, request.err());
+  const auto begin = static_cast<uint64_t>(offset);
+  const auto size = static_cast<uint64_t>(length);
+  if (!device->is_fsdax()) return reply_error(req, fallocate_devdax(*device, mode, begin, size));
   // A punched range stays lent (an upper bound): when the kernel drops its pages isn't told.
-  reply(req, admitted->fs().fallocate(ino, mode, static_cast<uint64_t>(offset),
-                                      static_cast<uint64_t>(length)));
+  reply(req, request->fs().fallocate(ino, mode, begin, size));
 }
 
 void op_lseek(fuse_req_t req, fuse_ino_t ino, off_t offset, int whence,
