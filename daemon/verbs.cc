@@ -18,6 +18,7 @@ namespace {
 
 std::vector<Device*> pointers(const std::vector<DevicePtr>& devices) {
   std::vector<Device*> plain;
+  plain.reserve(devices.size());
   for (const auto& device : devices) plain.push_back(device.get());
   return plain;
 }
