@@ -11,10 +11,12 @@
 #include <thread>
 #include <vector>
 
+#include "tests/unit/let_others_fall_asleep.h"
+
 namespace pmemd {
 namespace {
 
-constexpr std::chrono::seconds kLong{60};
+constexpr std::chrono::seconds kLong{20};
 
 TEST(Srcu, CallbackRunsAtOnceWhenNothingIsOpen) {
   Srcu srcu;
@@ -132,10 +134,13 @@ TEST(Srcu, SynchronizeIsWokenByTheClose) {
   auto section = srcu.read_lock();
   std::atomic<bool> closed = false;
   std::jthread closer([&, mine = std::move(section)]() mutable {
+    let_others_fall_asleep();
     closed = true;
     mine.close();
   });
-  EXPECT_TRUE(srcu.synchronize(deadline_after(kLong)));
+  const Deadline deadline = deadline_after(kLong);
+  EXPECT_TRUE(srcu.synchronize(deadline));
+  EXPECT_LT(Clock::now(), deadline) << "woken";
   EXPECT_TRUE(closed);
 }
 

@@ -12,12 +12,13 @@
 #include <vector>
 
 #include "tests/unit/device/device_pool.h"
+#include "tests/unit/let_others_fall_asleep.h"
 
 namespace pmemd {
 namespace {
 
 using State = Device::State;
-constexpr std::chrono::seconds kLong{60};
+constexpr std::chrono::seconds kLong{20};
 
 class DeviceTest : public testing::Test {
  protected:
@@ -150,7 +151,7 @@ TEST_F(DeviceTest, RequestEndsBeforeWaitRequestsReturns) {
   std::jthread server([&] {
     const auto request = must(devdax_.begin_request());
     admitted.count_down();
-    for (int i = 0; i < 100; ++i) std::this_thread::yield();
+    let_others_fall_asleep();
     over = true;
   });
   admitted.wait();
@@ -193,19 +194,27 @@ TEST_F(DeviceTest, WaitingForHandlesEndsWithTheLastOrTheDeadline) {
   const uint64_t b = must(fsdax_.add_handle({.ino = 1}));
   EXPECT_FALSE(fsdax_.wait_handles_closed(Clock::now()));
   std::jthread closer([&] {
+    let_others_fall_asleep();
     fsdax_.remove_handle(a);
     fsdax_.remove_handle(b);
   });
-  EXPECT_TRUE(fsdax_.wait_handles_closed(deadline_after(kLong)));
+  const Deadline deadline = deadline_after(kLong);
+  EXPECT_TRUE(fsdax_.wait_handles_closed(deadline));
+  EXPECT_LT(Clock::now(), deadline) << "woken";
   EXPECT_EQ(fsdax_.handle_count(), 0u);
 }
 
 TEST_F(DeviceTest, InterruptedWaitEndsAtOnceForGood) {
   ASSERT_TRUE(fsdax_.enable());
   must(fsdax_.add_handle({.ino = 1}));
-  std::jthread interrupter([&] { fsdax_.interrupt_waits(); });
-  EXPECT_FALSE(fsdax_.wait_handles_closed(deadline_after(kLong)));
-  EXPECT_FALSE(fsdax_.wait_handles_closed(deadline_after(kLong)));
+  std::jthread interrupter([&] {
+    let_others_fall_asleep();
+    fsdax_.interrupt_waits();
+  });
+  const Deadline deadline = deadline_after(kLong);
+  EXPECT_FALSE(fsdax_.wait_handles_closed(deadline));
+  EXPECT_FALSE(fsdax_.wait_handles_closed(deadline));
+  EXPECT_LT(Clock::now(), deadline) << "woken";
 }
 
 TEST_F(DeviceTest, HandlesOutliveARemovalAndCountAfterIt) {

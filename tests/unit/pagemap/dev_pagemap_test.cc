@@ -14,7 +14,7 @@
 namespace pmemd {
 namespace {
 
-constexpr std::chrono::seconds kLong{60};
+constexpr std::chrono::seconds kLong{20};
 constexpr uint64_t kUnit = kSubsectionSize;
 
 PhysRange units(uint64_t begin, uint64_t end) { return {begin * kUnit, end * kUnit}; }

@@ -14,7 +14,7 @@
 namespace pmemd {
 namespace {
 
-constexpr std::chrono::seconds kLong{60};
+constexpr std::chrono::seconds kLong{20};
 using Ranges = std::vector<FileRange>;
 
 class LeaseTableTest : public testing::Test {

@@ -9,10 +9,12 @@
 #include <thread>
 #include <vector>
 
+#include "tests/unit/let_others_fall_asleep.h"
+
 namespace pmemd {
 namespace {
 
-constexpr std::chrono::seconds kLong{60};
+constexpr std::chrono::seconds kLong{20};
 
 bool drained_now(PercpuRef& ref) { return ref.wait(Clock::now()).has_value(); }
 
@@ -77,8 +79,13 @@ TEST(PercpuRef, WaitTimesOutAndASecondOneFinishes) {
   auto held = ref.tryget_live();
   ref.kill();
   EXPECT_EQ(ref.wait(Clock::now()).err(), ETIMEDOUT);
-  std::jthread putter([mine = std::move(held)]() mutable { mine.reset(); });
-  EXPECT_TRUE(ref.wait(deadline_after(kLong)));
+  std::jthread putter([mine = std::move(held)]() mutable {
+    let_others_fall_asleep();
+    mine.reset();
+  });
+  const Deadline deadline = deadline_after(kLong);
+  EXPECT_TRUE(ref.wait(deadline));
+  EXPECT_LT(Clock::now(), deadline) << "woken";
 }
 
 TEST(PercpuRef, SeveralMayWait) {
@@ -86,10 +93,18 @@ TEST(PercpuRef, SeveralMayWait) {
   ref.reinit();
   auto held = ref.tryget_live();
   ref.kill();
+  std::latch waiting(4);
   std::vector<std::jthread> waiters;
   for (int t = 0; t < 4; ++t) {
-    waiters.emplace_back([&] { EXPECT_TRUE(ref.wait(deadline_after(kLong))); });
+    waiters.emplace_back([&] {
+      waiting.count_down();
+      const Deadline deadline = deadline_after(kLong);
+      EXPECT_TRUE(ref.wait(deadline));
+      EXPECT_LT(Clock::now(), deadline) << "woken";
+    });
   }
+  waiting.wait();
+  let_others_fall_asleep();
   held.reset();
 }
 
@@ -260,6 +275,23 @@ TEST(PercpuRef, LastPutsRaceWithTrygetAndTheFree) {
     ref->kill();
     start.arrive_and_wait();
     ASSERT_TRUE(ref->wait(deadline_after(kLong)));
+    ref.reset();
+  }
+}
+
+// Who polls sees the last put at its earliest moment.
+TEST(PercpuRef, PollingWaiterMayFreeAtOnceToo) {
+  for (int round = 0; round < 500; ++round) {
+    auto ref = std::make_unique<PercpuRef>();
+    ref->reinit();
+    std::latch start(2);
+    std::jthread putter([&start, own = ref->tryget_live()]() mutable {
+      start.arrive_and_wait();
+      own.reset();
+    });
+    ref->kill();
+    start.arrive_and_wait();
+    while (!ref->wait(Deadline::min())) std::this_thread::yield();
     ref.reset();
   }
 }
