@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <poll.h>
 #include <sched.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
@@ -9,6 +10,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <array>
+#include <cerrno>
 #include <csignal>
 #include <string>
 
@@ -18,6 +21,7 @@ namespace pmemd {
 namespace {
 
 constexpr int kParentDied = SIGUSR1;
+constexpr int kStartTimeoutMs = 5000;
 
 constexpr const char* kConnections = "/sys/fs/fuse/connections";
 
@@ -38,7 +42,7 @@ UniqueFd open_abort_file(dev_t device_number) {
   return file;
 }
 
-[[noreturn]] void run_guard(dev_t device_number, pid_t parent) {
+[[noreturn]] void run_guard(dev_t device_number, pid_t parent, int ready) {
   sigset_t all;
   sigfillset(&all);
   sigprocmask(SIG_SETMASK, &all, nullptr);
@@ -46,6 +50,9 @@ UniqueFd open_abort_file(dev_t device_number) {
   prctl(PR_SET_PDEATHSIG, kParentDied);
 
   UniqueFd abort_file = open_abort_file(device_number);
+  // If the parent has died by now, the file may be the next daemon's: device numbers are reused.
+  if (getppid() != parent) _exit(1);
+  (void)!write(ready, "1", 1);
   // The pool's lock and the sockets are the daemon's alone.
   constexpr int kAbort = 0;
   if (!abort_file || dup2(abort_file.release(), kAbort) < 0) _exit(1);
@@ -56,7 +63,7 @@ UniqueFd open_abort_file(dev_t device_number) {
   sigemptyset(&wanted);
   sigaddset(&wanted, kParentDied);
   int signal = 0;
-  if (getppid() == parent) sigwait(&wanted, &signal);
+  sigwait(&wanted, &signal);
   (void)!write(kAbort, "1", 1);
   _exit(0);
 }
@@ -64,10 +71,19 @@ UniqueFd open_abort_file(dev_t device_number) {
 }  // namespace
 
 Result<std::unique_ptr<AbortGuard>> AbortGuard::start(dev_t device_number) {
+  std::array<int, 2> ends{};
+  if (pipe2(ends.data(), O_CLOEXEC) != 0) return fail_errno("the guard of the mount");
+  const UniqueFd ready(ends[0]);
+  UniqueFd tell(ends[1]);
   const pid_t parent = getpid();
   const pid_t child = fork();
   if (child < 0) return fail_errno("the guard of the mount can't be started");
-  if (child == 0) run_guard(device_number, parent);
+  if (child == 0) run_guard(device_number, parent, tell.get());
+  tell.reset();
+  // It says that it has the file, or ends; it must not look for it when we may be gone.
+  pollfd wait{.fd = ready.get(), .events = POLLIN, .revents = 0};
+  while (poll(&wait, 1, kStartTimeoutMs) < 0 && errno == EINTR) {
+  }
   return std::unique_ptr<AbortGuard>(new AbortGuard(child));
 }
 
