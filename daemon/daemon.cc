@@ -96,6 +96,8 @@ class Daemon {
   std::string mount_point_;
   EventBus events_;
   std::unique_ptr<DeviceTable> devices_;
+  std::unique_ptr<ProcessWatch> processes_;
+  std::unique_ptr<WorkQueue> work_;
   std::unique_ptr<FuseContext> fuse_;
   std::unique_ptr<AbortGuard> guard_;
   std::unique_ptr<FuseServer> server_;
@@ -115,7 +117,12 @@ Result<void> Daemon::start() {
   });
   devices_ = std::make_unique<DeviceTable>(*pool_);
   PMEMD_TRY(devices_->load());
-  fuse_ = std::unique_ptr<FuseContext>(new FuseContext{.devices = *devices_});
+  processes_ = std::make_unique<ProcessWatch>([this](pid_t pid) {
+    for (const DevicePtr& device : devices_->by_serial()) device->claims().remove_process(pid);
+  });
+  work_ = std::make_unique<WorkQueue>();
+  fuse_ = std::unique_ptr<FuseContext>(
+      new FuseContext{.devices = *devices_, .processes = *processes_, .work = *work_});
   clock_gettime(CLOCK_REALTIME, &fuse_->started);
 
   PMEMD_ASSIGN(server_, FuseServer::create(*fuse_, {.mount_point = mount_point_,

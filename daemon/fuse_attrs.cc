@@ -25,7 +25,7 @@ void op_getattr(fuse_req_t req, fuse_ino_t ino, fuse_file_info* /*fi*/) noexcept
   if (!device) return reply_error(req, ESTALE);
   // fstat of a removed device's file goes on working, as a device node's does.
   if (!device->is_fsdax()) return reply_attr(req, context.devdax.getattr(*device));
-  const auto admitted = admit_fsdax_open(context, req, ino);
+  const auto admitted = admit_fsdax_open(req, ino, "GETATTR");
   if (!admitted) return reply_error(req, admitted.err());
   reply_attr(req, admitted->fs().getattr(ino));
 }
@@ -54,8 +54,12 @@ void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat* st, int to_set,
   if (device && !device->is_fsdax()) {
     return reply_attr(req, context.devdax.setattr(*device, change));
   }
-  const auto admitted = admit_fsdax(context, ino);
+  const auto admitted = admit_fsdax(req, ino, "SETATTR");
   if (!admitted) return reply_error(req, admitted.err());
+  // As fs/dax.c dax_layout_busy_page() has it: what is pinned isn't taken from the file.
+  if (change.size && admitted->device->claims().is_pinned(ino, {*change.size, kWholeFile.end})) {
+    return reply_error(req, EBUSY);
+  }
   const auto attr = admitted->fs().setattr(ino, change);
   // What lies behind the end isn't lent again, and the kernel drops it when it has the reply.
   if (attr && change.size) {
@@ -81,7 +85,7 @@ bool kills_sgid(fuse_req_t req, FileSystem& fs, fuse_ino_t ino, std::string_view
 
 void op_setxattr(fuse_req_t req, fuse_ino_t ino, const char* name, const char* value, size_t size,
                  int flags) noexcept {
-  const auto admitted = admit_fsdax(context_of(req), ino);
+  const auto admitted = admit_fsdax(req, ino, "SETXATTR");
   if (!admitted) return reply_error(req, admitted.err());
   const bool kill_sgid = kills_sgid(req, admitted->fs(), ino, name);
   reply(req, admitted->fs().setxattr(ino, name, {value, size}, flags, kill_sgid));
@@ -99,7 +103,7 @@ void reply_value(fuse_req_t req, std::string_view value, size_t size) {
 }
 
 void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char* name, size_t size) noexcept {
-  const auto admitted = admit_fsdax_open(context_of(req), req, ino);
+  const auto admitted = admit_fsdax_open(req, ino, "GETXATTR");
   if (!admitted) {  // the root and devdax have none
     const int err = admitted.err();
     return reply_error(req, err == EPERM || err == EOPNOTSUPP ? ENODATA : err);
@@ -110,7 +114,7 @@ void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char* name, size_t size) 
 }
 
 void op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size) noexcept {
-  const auto admitted = admit_fsdax(context_of(req), ino);
+  const auto admitted = admit_fsdax(req, ino, "LISTXATTR");
   if (!admitted) {
     const int err = admitted.err();
     if (err != EPERM && err != EOPNOTSUPP) return reply_error(req, err);
@@ -128,7 +132,7 @@ void op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size) noexcept {
 }
 
 void op_removexattr(fuse_req_t req, fuse_ino_t ino, const char* name) noexcept {
-  const auto admitted = admit_fsdax(context_of(req), ino);
+  const auto admitted = admit_fsdax(req, ino, "REMOVEXATTR");
   if (!admitted) return reply_error(req, admitted.err());
   reply(req, admitted->fs().removexattr(ino, name));
 }
@@ -142,7 +146,7 @@ void op_statfs(fuse_req_t req, fuse_ino_t ino) noexcept {
   if (device && !device->is_fsdax()) {
     st.f_blocks = device->record().data_bytes() / kPageSize;
   } else if (device) {
-    const auto request = device->begin_request();
+    const auto request = device->begin_request(origin_of(req, ino, "STATFS"));
     if (!request) return reply_error(req, request.err());
     const auto found = request->fs().statfs();
     if (!found) return reply_error(req, found.err());

@@ -6,23 +6,33 @@ namespace pmemd {
 
 namespace {
 
-Result<Admitted> admit(FuseContext& context, fuse_ino_t ino, bool while_dying) {
-  if (ino == FUSE_ROOT_ID) return fail(EPERM);
-  DevicePtr device = context.devices.by_ino(ino);
+Result<Admitted> admit(FuseContext& context, const RequestOrigin& origin, bool while_dying) {
+  if (origin.ino == FUSE_ROOT_ID) return fail(EPERM);
+  DevicePtr device = context.devices.by_ino(origin.ino);
   if (!device) return fail(ESTALE);
   if (!device->is_fsdax()) return fail(EOPNOTSUPP);
-  PMEMD_ASSIGN(auto request, while_dying ? device->begin_writeback() : device->begin_request());
+  PMEMD_ASSIGN(auto request,
+               while_dying ? device->begin_writeback(origin) : device->begin_request(origin));
   return Admitted{std::move(device), std::move(request)};
 }
 
 }  // namespace
 
-Result<Admitted> admit_fsdax(FuseContext& context, fuse_ino_t ino) {
-  return admit(context, ino, false);
+Result<Admitted> admit_fsdax(FuseContext& context, const RequestOrigin& origin) {
+  return admit(context, origin, false);
 }
 
-Result<Admitted> admit_fsdax_open(FuseContext& context, fuse_req_t req, fuse_ino_t ino) {
-  return admit(context, ino, context.is_own_thread(fuse_req_ctx(req)->pid));
+Result<Admitted> admit_fsdax(fuse_req_t req, fuse_ino_t ino, const char* what) {
+  return admit(context_of(req), origin_of(req, ino, what), false);
+}
+
+Result<Admitted> admit_fsdax_open(fuse_req_t req, fuse_ino_t ino, const char* what) {
+  FuseContext& context = context_of(req);
+  return admit(context, origin_of(req, ino, what), context.is_own_thread(fuse_req_ctx(req)->pid));
+}
+
+RequestOrigin origin_of(fuse_req_t req, fuse_ino_t ino, const char* what, FileRange range) {
+  return {.what = what, .pid = fuse_req_ctx(req)->pid, .ino = ino, .range = range};
 }
 
 Caller caller_of(fuse_req_t req) {

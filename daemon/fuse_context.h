@@ -18,6 +18,8 @@
 #include "core/device/device.h"
 #include "daemon/devdax_file.h"
 #include "daemon/device_table.h"
+#include "daemon/process_watch.h"
+#include "daemon/work_queue.h"
 
 namespace pmemd {
 
@@ -27,6 +29,8 @@ inline constexpr double kCacheSeconds = 24 * 3600;
 
 struct FuseContext {
   DeviceTable& devices;
+  ProcessWatch& processes;
+  WorkQueue& work;
   DevdaxFiles devdax = {};
   timespec started = {};  // the root directory's times
   std::function<bool(pid_t)> is_own_thread = [](pid_t) { return false; };
@@ -34,9 +38,7 @@ struct FuseContext {
 };
 
 inline FuseContext& context_of(fuse_req_t req) {
-  auto& context = *static_cast<FuseContext*>(fuse_req_userdata(req));
-  context.requests.fetch_add(1, std::memory_order_relaxed);
-  return context;
+  return *static_cast<FuseContext*>(fuse_req_userdata(req));
 }
 
 // A device, and a request admitted to it.
@@ -49,10 +51,12 @@ struct Admitted {
 
 // EPERM: the mount's root, which only pmemctl changes. ESTALE: no such device was ever there.
 // EOPNOTSUPP: a devdax. EIO: removed.
-Result<Admitted> admit_fsdax(FuseContext& context, fuse_ino_t ino);
+Result<Admitted> admit_fsdax(FuseContext& context, const RequestOrigin& origin);
+Result<Admitted> admit_fsdax(fuse_req_t req, fuse_ino_t ino, const char* what);
 // The same for attributes that the kernel reads when a file is opened, which our own thread may,
 // for a flush, while the device is dying.
-Result<Admitted> admit_fsdax_open(FuseContext& context, fuse_req_t req, fuse_ino_t ino);
+Result<Admitted> admit_fsdax_open(fuse_req_t req, fuse_ino_t ino, const char* what);
+RequestOrigin origin_of(fuse_req_t req, fuse_ino_t ino, const char* what, FileRange range = {});
 Caller caller_of(fuse_req_t req);
 
 struct stat to_stat(const Attr& attr);
@@ -69,8 +73,9 @@ void release_handle(fuse_req_t req, fuse_ino_t ino, fuse_file_info* fi) noexcept
 Attr root_attr(const FuseContext& context);
 
 // One file for each group of operations: fills in its own.
-void add_name_operations(fuse_lowlevel_ops& ops);  // fuse_names.cc
-void add_file_operations(fuse_lowlevel_ops& ops);  // fuse_files.cc
-void add_attr_operations(fuse_lowlevel_ops& ops);  // fuse_attrs.cc
+void add_name_operations(fuse_lowlevel_ops& ops);   // fuse_names.cc
+void add_file_operations(fuse_lowlevel_ops& ops);   // fuse_files.cc
+void add_attr_operations(fuse_lowlevel_ops& ops);   // fuse_attrs.cc
+void add_ioctl_operations(fuse_lowlevel_ops& ops);  // fuse_ioctl.cc
 
 }  // namespace pmemd

@@ -23,10 +23,8 @@ FileRange pages_of(uint64_t offset, uint64_t length) {
 }
 
 Result<uint64_t> add_handle(fuse_req_t req, Device& device, fuse_ino_t ino, int flags) {
-  return device.add_handle({.ino = ino,
-                            .pid = fuse_req_ctx(req)->pid,
-                            .writable = is_writable(flags),
-                            .since = std::chrono::system_clock::now()});
+  return device.add_handle(
+      {.ino = ino, .pid = fuse_req_ctx(req)->pid, .writable = is_writable(flags)});
 }
 
 void op_open(fuse_req_t req, fuse_ino_t ino, fuse_file_info* fi) noexcept {
@@ -46,7 +44,7 @@ void op_open(fuse_req_t req, fuse_ino_t ino, fuse_file_info* fi) noexcept {
 
 void op_create(fuse_req_t req, fuse_ino_t parent, const char* name, mode_t mode,
                fuse_file_info* fi) noexcept {
-  const auto admitted = admit_fsdax(context_of(req), parent);
+  const auto admitted = admit_fsdax(req, parent, "CREATE");
   if (!admitted) return reply_error(req, admitted.err());
   const auto attr = admitted->fs().mknod(parent, name, S_IFREG | (mode & 07777), 0, caller_of(req));
   if (!attr) return reply_error(req, attr.err());
@@ -75,10 +73,10 @@ void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
              fuse_file_info* fi) noexcept {
   const DevicePtr device = context_of(req).devices.by_ino(ino);
   if (!device) return reply_error(req, ESTALE);
-  const auto request = device->begin_request();
+  const auto range = FileRange::sized(static_cast<uint64_t>(offset), size);
+  const auto request = device->begin_request(origin_of(req, ino, "READ", range));
   if (!request) return reply_error(req, request.err());
 
-  const auto range = FileRange::sized(static_cast<uint64_t>(offset), size);
   auto bytes = device->is_fsdax() ? request->fs().read(ino, range) : read_devdax(*request, range);
   if (!bytes) return reply_error(req, bytes.err());
   uint64_t length = 0;
@@ -112,7 +110,10 @@ void op_write(fuse_req_t req, fuse_ino_t ino, const char* buf, size_t size, off_
   const DevicePtr device = context_of(req).devices.by_ino(ino);
   if (!device) return reply_error(req, ESTALE);
   const bool is_writeback = fi->writepage != 0;
-  const auto request = is_writeback ? device->begin_writeback() : device->begin_request();
+  const auto origin = origin_of(req, ino, is_writeback ? "WRITEBACK" : "WRITE",
+                                FileRange::sized(static_cast<uint64_t>(offset), size));
+  const auto request =
+      is_writeback ? device->begin_writeback(origin) : device->begin_request(origin);
   Result<size_t> written = fail(device->gone_errno());
   if (request) {
     written =
@@ -140,11 +141,15 @@ void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset, off_t 
                   fuse_file_info* /*fi*/) noexcept {
   const DevicePtr device = context_of(req).devices.by_ino(ino);
   if (!device) return reply_error(req, ESTALE);
-  const auto request = device->begin_request();
+  const auto request = device->begin_request(origin_of(req, ino, "FALLOCATE"));
   if (!request) return reply_error(req, request.err());
   const auto begin = static_cast<uint64_t>(offset);
   const auto size = static_cast<uint64_t>(length);
   if (!device->is_fsdax()) return reply_error(req, fallocate_devdax(*device, mode, begin, size));
+  const bool takes_blocks = (mode & ~(FALLOC_FL_KEEP_SIZE)) != 0;
+  if (takes_blocks && device->claims().is_pinned(ino, FileRange::sized(begin, size))) {
+    return reply_error(req, EBUSY);
+  }
   // A punched range stays lent (an upper bound): when the kernel drops its pages isn't told.
   reply(req, request->fs().fallocate(ino, mode, begin, size));
 }
@@ -160,7 +165,7 @@ void op_lseek(fuse_req_t req, fuse_ino_t ino, off_t offset, int whence,
     fuse_reply_lseek(req, whence == SEEK_HOLE ? size : offset);
     return;
   }
-  const auto request = device->begin_request();
+  const auto request = device->begin_request(origin_of(req, ino, "LSEEK"));
   if (!request) return reply_error(req, request.err());
   // A mapping may have stored into lent pages that were holes; no request told us of it.
   std::vector<FileRange> lent;
@@ -173,7 +178,7 @@ void op_lseek(fuse_req_t req, fuse_ino_t ino, off_t offset, int whence,
 void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, fuse_file_info* /*fi*/) noexcept {
   const DevicePtr device = context_of(req).devices.by_ino(ino);
   if (!device) return reply_error(req, ESTALE);
-  const auto request = device->begin_request();
+  const auto request = device->begin_request(origin_of(req, ino, "FSYNC"));
   if (!request) return reply_error(req, request.err());
   reply(req, device->is_fsdax()
                  ? request->fs().fsync(ino, datasync != 0)

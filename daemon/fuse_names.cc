@@ -11,9 +11,9 @@ namespace {
 
 // --- the mount's root: one entry a live namespace
 
-Result<Attr> shown_attr(FuseContext& context, Device& device) {
-  if (!device.is_fsdax()) return context.devdax.getattr(device);
-  PMEMD_ASSIGN(auto request, device.begin_request());
+Result<Attr> shown_attr(fuse_req_t req, Device& device) {
+  if (!device.is_fsdax()) return context_of(req).devdax.getattr(device);
+  PMEMD_ASSIGN(auto request, device.begin_request(origin_of(req, device.root_ino(), "LOOKUP")));
   return request.fs().getattr(request.fs().root());
 }
 
@@ -29,7 +29,7 @@ void lookup_in_root(fuse_req_t req, FuseContext& context, const char* name) {
   const DevicePtr device = context.devices.by_shown_name(name);
   // An error and no negative entry: the kernel shall not cache that a namespace isn't there.
   if (!device) return reply_error(req, ENOENT);
-  const auto attr = shown_attr(context, *device);
+  const auto attr = shown_attr(req, *device);
   if (!attr) return reply_error(req, ENOENT);  // removed this moment
   reply_entry(req, *device, attr);
 }
@@ -87,7 +87,7 @@ void op_lookup(fuse_req_t req, fuse_ino_t parent, const char* name) noexcept {
     return std::strcmp(name, ".") == 0 ? reply_entry(req, *device, context.devdax.getattr(*device))
                                        : reply_error(req, ENOTDIR);
   }
-  const auto admitted = admit_fsdax(context, parent);
+  const auto admitted = admit_fsdax(req, parent, "LOOKUP");
   if (!admitted) return reply_error(req, admitted.err());
   const auto attr = admitted->fs().lookup(parent, name);
   if (attr.err() == ENOENT && name[0] != '.') {
@@ -101,26 +101,26 @@ void op_lookup(fuse_req_t req, fuse_ino_t parent, const char* name) noexcept {
 
 void op_mknod(fuse_req_t req, fuse_ino_t parent, const char* name, mode_t mode,
               dev_t rdev) noexcept {
-  const auto admitted = admit_fsdax(context_of(req), parent);
+  const auto admitted = admit_fsdax(req, parent, "MKNOD");
   if (!admitted) return reply_error(req, admitted.err());
   reply_entry(req, *admitted->device,
               admitted->fs().mknod(parent, name, mode, rdev, caller_of(req)));
 }
 
 void op_mkdir(fuse_req_t req, fuse_ino_t parent, const char* name, mode_t mode) noexcept {
-  const auto admitted = admit_fsdax(context_of(req), parent);
+  const auto admitted = admit_fsdax(req, parent, "MKDIR");
   if (!admitted) return reply_error(req, admitted.err());
   reply_entry(req, *admitted->device, admitted->fs().mkdir(parent, name, mode, caller_of(req)));
 }
 
 void op_symlink(fuse_req_t req, const char* target, fuse_ino_t parent, const char* name) noexcept {
-  const auto admitted = admit_fsdax(context_of(req), parent);
+  const auto admitted = admit_fsdax(req, parent, "SYMLINK");
   if (!admitted) return reply_error(req, admitted.err());
   reply_entry(req, *admitted->device, admitted->fs().symlink(parent, name, target, caller_of(req)));
 }
 
 void op_readlink(fuse_req_t req, fuse_ino_t ino) noexcept {
-  const auto admitted = admit_fsdax(context_of(req), ino);
+  const auto admitted = admit_fsdax(req, ino, "READLINK");
   if (!admitted) return reply_error(req, admitted.err());
   const auto target = admitted->fs().readlink(ino);
   if (!target) return reply_error(req, target.err());
@@ -129,19 +129,19 @@ void op_readlink(fuse_req_t req, fuse_ino_t ino) noexcept {
 
 void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent, const char* name) noexcept {
   if (inode_serial(ino) != inode_serial(parent)) return reply_error(req, EXDEV);
-  const auto admitted = admit_fsdax(context_of(req), parent);
+  const auto admitted = admit_fsdax(req, parent, "LINK");
   if (!admitted) return reply_error(req, admitted.err());
   reply_entry(req, *admitted->device, admitted->fs().link(ino, parent, name));
 }
 
 void op_unlink(fuse_req_t req, fuse_ino_t parent, const char* name) noexcept {
-  const auto admitted = admit_fsdax(context_of(req), parent);
+  const auto admitted = admit_fsdax(req, parent, "UNLINK");
   if (!admitted) return reply_error(req, admitted.err());
   reply(req, admitted->fs().unlink(parent, name));
 }
 
 void op_rmdir(fuse_req_t req, fuse_ino_t parent, const char* name) noexcept {
-  const auto admitted = admit_fsdax(context_of(req), parent);
+  const auto admitted = admit_fsdax(req, parent, "RMDIR");
   if (!admitted) return reply_error(req, admitted.err());
   reply(req, admitted->fs().rmdir(parent, name));
 }
@@ -149,22 +149,19 @@ void op_rmdir(fuse_req_t req, fuse_ino_t parent, const char* name) noexcept {
 void op_rename(fuse_req_t req, fuse_ino_t parent, const char* name, fuse_ino_t new_parent,
                const char* new_name, unsigned flags) noexcept {
   if (inode_serial(parent) != inode_serial(new_parent)) return reply_error(req, EXDEV);
-  const auto admitted = admit_fsdax(context_of(req), parent);
+  const auto admitted = admit_fsdax(req, parent, "RENAME");
   if (!admitted) return reply_error(req, admitted.err());
   reply(req, admitted->fs().rename(parent, name, new_parent, new_name, flags));
 }
 
 void op_opendir(fuse_req_t req, fuse_ino_t ino, fuse_file_info* fi) noexcept {
-  FuseContext& context = context_of(req);
   DevicePtr device;
   if (ino != FUSE_ROOT_ID) {
-    auto admitted = admit_fsdax(context, ino);
+    auto admitted = admit_fsdax(req, ino, "OPENDIR");
     if (!admitted) return reply_error(req, admitted.err());
     device = admitted->device;
-    const auto handle = device->add_handle({.ino = ino,
-                                            .pid = fuse_req_ctx(req)->pid,
-                                            .writable = false,
-                                            .since = std::chrono::system_clock::now()});
+    const auto handle =
+        device->add_handle({.ino = ino, .pid = fuse_req_ctx(req)->pid, .writable = false});
     if (!handle) return reply_error(req, handle.err());
     fi->fh = *handle;
   }
@@ -175,7 +172,7 @@ void op_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
                 fuse_file_info* /*fi*/) noexcept {
   FuseContext& context = context_of(req);
   if (ino == FUSE_ROOT_ID) return readdir_root(req, context, size, offset);
-  const auto admitted = admit_fsdax(context, ino);
+  const auto admitted = admit_fsdax(req, ino, "READDIR");
   if (!admitted) return reply_error(req, admitted.err());
   DirectoryBuffer buffer(req, size);
   const auto result = admitted->fs().readdir(
@@ -185,9 +182,8 @@ void op_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
 }
 
 void op_fsyncdir(fuse_req_t req, fuse_ino_t ino, int datasync, fuse_file_info* /*fi*/) noexcept {
-  FuseContext& context = context_of(req);
   if (ino == FUSE_ROOT_ID) return reply_error(req, 0);
-  const auto admitted = admit_fsdax(context, ino);
+  const auto admitted = admit_fsdax(req, ino, "FSYNCDIR");
   if (!admitted) return reply_error(req, admitted.err());
   reply(req, admitted->fs().fsync(ino, datasync != 0));
 }

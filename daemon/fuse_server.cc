@@ -49,6 +49,7 @@ fuse_lowlevel_ops make_operations() {
   add_name_operations(ops);
   add_file_operations(ops);
   add_attr_operations(ops);
+  add_ioctl_operations(ops);
   return ops;
 }
 
@@ -137,6 +138,7 @@ void FuseServer::serve() {
       break;
     }
     const auto length = static_cast<size_t>(size);
+    context_.requests.fetch_add(1, std::memory_order_relaxed);
     if (answer_tmpfile(context_, fd, buffer.get(), length)) continue;
     fuse_buf request = {};
     request.mem = buffer.get();

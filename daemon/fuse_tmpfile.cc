@@ -45,7 +45,9 @@ bool send(int fd, uint64_t unique, int err, std::array<iovec, 2> body) {
 
 Result<void> make_tmpfile(FuseContext& context, int fd, const fuse_in_header& header,
                           const fuse_create_in& in) {
-  PMEMD_ASSIGN(const auto admitted, admit_fsdax(context, header.nodeid));
+  PMEMD_ASSIGN(const auto admitted, admit_fsdax(context, {.what = "TMPFILE",
+                                                          .pid = static_cast<pid_t>(header.pid),
+                                                          .ino = header.nodeid}));
   const Caller caller = {
       .uid = header.uid, .gid = header.gid, .umask = static_cast<mode_t>(in.umask)};
   PMEMD_ASSIGN(const Attr attr,
@@ -54,8 +56,7 @@ Result<void> make_tmpfile(FuseContext& context, int fd, const fuse_in_header& he
   device.count_lookup(attr.ino);
   const auto handle = device.add_handle({.ino = attr.ino,
                                          .pid = static_cast<pid_t>(header.pid),
-                                         .writable = (in.flags & O_ACCMODE) != O_RDONLY,
-                                         .since = std::chrono::system_clock::now()});
+                                         .writable = (in.flags & O_ACCMODE) != O_RDONLY});
   if (!handle) {
     device.forget(attr.ino, 1);
     return fail(handle.err());
@@ -83,7 +84,6 @@ bool answer_tmpfile(FuseContext& context, int fd, const void* request, size_t si
   std::memcpy(&header, request, sizeof(header));
   if (header.opcode != FUSE_TMPFILE) return false;
   std::memcpy(&in, static_cast<const char*>(request) + sizeof(header), sizeof(in));
-  context.requests.fetch_add(1, std::memory_order_relaxed);
   if (auto made = make_tmpfile(context, fd, header, in); !made) {
     send(fd, header.unique, made.err(), {iovec{nullptr, 0}, iovec{nullptr, 0}});
   }

@@ -15,7 +15,7 @@ Device::Device(Pool& pool, PagemapRegistry& registry, const RegionRecord& region
       record_(std::move(record)),
       pagemap_(record_.name(), is_fsdax() ? MemoryType::kFsDax : MemoryType::kGeneric,
                phys_range(region)),
-      leases_(pagemap_.ref()) {}
+      references_(pagemap_.ref()) {}
 
 Device::~Device() { assert(state() == State::kDisabled); }
 
@@ -25,54 +25,37 @@ PhysRange Device::phys_range(const RegionRecord& region) const {
 
 // The section is opened first, the state is read second: whoever changes the state and then waits
 // for the sections knows that no request of the old state is left.
-Result<Device::Request> Device::begin(State last_allowed) {
+Result<Device::Request> Device::begin(State last_allowed, const RequestOrigin& origin) {
   Srcu::ReadSection section = srcu_.read_lock();
   const State now = state();
   if (now != State::kLive && now != last_allowed) return fail(gone_errno());
-  return Request(this, std::move(section));
+  return Request(this, std::move(section), references_.requests().enter(origin));
 }
 
-Result<Device::Request> Device::begin_request() { return begin(State::kLive); }
-Result<Device::Request> Device::begin_writeback() { return begin(State::kDying); }
-
-Result<uint64_t> Device::add_handle(OpenHandle handle) {
-  MutexLock lock(mutex_);
-  if (state() != State::kLive) return fail(gone_errno());
-  handles_.emplace(next_handle_, handle);
-  return next_handle_++;
+Result<Device::Request> Device::begin_request(const RequestOrigin& origin) {
+  return begin(State::kLive, origin);
+}
+Result<Device::Request> Device::begin_writeback(const RequestOrigin& origin) {
+  return begin(State::kDying, origin);
 }
 
-void Device::remove_handle(uint64_t id) {
-  MutexLock lock(mutex_);
-  if (handles_.erase(id) != 0 && handles_.empty()) handles_closed_cv_.notify_all();
+Result<uint64_t> Device::add_handle(const OpenHandle& handle) {
+  const auto id = claims().add_handle(handle.ino, handle.pid, handle.writable);
+  if (!id) return fail(gone_errno());
+  return *id;
 }
 
-uint64_t Device::handle_count() const {
-  MutexLock lock(mutex_);
-  return handles_.size();
+Result<uint64_t> Device::pin(uint64_t handle, pid_t pid, FileRange range) {
+  auto id = claims().add_pin(handle, pid, range, pagemap_.ref().tryget_live());
+  if (id.err() == ENODEV) return fail(gone_errno());
+  return id;
 }
 
-bool Device::has_writer(uint64_t ino) const {
-  MutexLock lock(mutex_);
-  for (const auto& [id, handle] : handles_) {
-    if (handle.ino == ino && handle.writable) return true;
-  }
-  return false;
-}
-
-bool Device::wait_handles_closed(Deadline deadline) {
-  MutexLock lock(mutex_);
-  while (!handles_.empty()) {
-    if (interrupted_) return false;
-    if (!handles_closed_cv_.wait_until(mutex_, deadline)) return handles_.empty();
-  }
-  return true;
-}
-
-void Device::interrupt_waits() {
-  MutexLock lock(mutex_);
-  interrupted_ = true;
-  handles_closed_cv_.notify_all();
+Result<uint64_t> Device::register_mapping(uint64_t handle, pid_t pid, FileRange range,
+                                          uint64_t address) {
+  auto id = claims().add_mapping(handle, pid, range, address);
+  if (id.err() == ENODEV) return fail(gone_errno());
+  return id;
 }
 
 void Device::count_lookup(uint64_t ino) {
@@ -84,7 +67,7 @@ void Device::forget(uint64_t ino, uint64_t count) {
   {
     MutexLock lock(forget_mutex_);
     if (!lookups_.drop(ino, count)) return;
-    leases_.give_back(ino, kWholeFile);
+    leases().give_back(ino, kWholeFile);
   }
   if (!is_fsdax()) return;
   // Not live: the inode's row waits for the next enable.
@@ -119,16 +102,16 @@ Result<void> Device::enable() {
   fs_ = std::move(fs);
   lost_writebacks_.store(0, std::memory_order_relaxed);
   state_.store(State::kLive, std::memory_order_release);
+  claims().open();
   return {};
 }
 
 Result<void> Device::kill(bool only_if_idle) {
-  MutexLock lock(mutex_);  // against add_handle(): idle and dying are decided together
   if (state() != State::kLive) {
     return fail(ENXIO, fmt::format("{}: not enabled", record_.name()));
   }
-  if (only_if_idle && !handles_.empty()) {
-    return fail(EBUSY, fmt::format("{}: {} open files", record_.name(), handles_.size()));
+  if (!claims().close(only_if_idle)) {
+    return fail(EBUSY, fmt::format("{}: {} open files", record_.name(), handle_count()));
   }
   state_.store(State::kDying, std::memory_order_release);
   pagemap_.ref().kill();
@@ -139,6 +122,7 @@ void Device::resurrect() {
   assert(state() == State::kDying);
   pagemap_.ref().resurrect();
   state_.store(State::kLive, std::memory_order_release);
+  claims().open();
 }
 
 void Device::stop_writeback() {

@@ -23,19 +23,15 @@
 #include <sys/types.h>
 
 #include <atomic>
-#include <chrono>
 #include <cstdint>
-#include <map>
 #include <memory>
-#include <string>
-#include <vector>
 
 #include "core/base/error.h"
 #include "core/base/mutex.h"
 #include "core/base/srcu.h"
 #include "core/filesystem/filesystem.h"
 #include "core/pagemap/dev_pagemap.h"
-#include "core/pagemap/lease_table.h"
+#include "core/pagemap/reference_table.h"
 #include "core/region/pool.h"
 #include "core/region/schema.h"
 
@@ -45,7 +41,6 @@ struct OpenHandle {
   uint64_t ino = 0;
   pid_t pid = 0;  // who opened it; it may have been passed on since
   bool writable = false;
-  std::chrono::system_clock::time_point since = {};
 };
 
 class Device {
@@ -75,29 +70,38 @@ class Device {
 
    private:
     friend class Device;
-    Request(Device* device, Srcu::ReadSection section)
-        : device_(device), section_(std::move(section)) {}
+    Request(Device* device, Srcu::ReadSection section, RequestTable::Entry entry)
+        : device_(device), section_(std::move(section)), entry_(std::move(entry)) {}
     Device* device_;
     Srcu::ReadSection section_;
+    RequestTable::Entry entry_;
   };
-  Result<Request> begin_request();    // live; else gone_errno()
-  Result<Request> begin_writeback();  // live or dying; else gone_errno()
+  Result<Request> begin_request(const RequestOrigin& origin = {});  // live; else gone_errno()
+  // live or dying; else gone_errno()
+  Result<Request> begin_writeback(const RequestOrigin& origin = {});
 
   // --- open handles. The id goes to the kernel; 0 is none. gone_errno() unless live.
-  Result<uint64_t> add_handle(OpenHandle handle) PMEMD_EXCLUDES(mutex_);
-  void remove_handle(uint64_t id) PMEMD_EXCLUDES(mutex_);  // unknown ids are ignored
-  uint64_t handle_count() const PMEMD_EXCLUDES(mutex_);
-  bool has_writer(uint64_t ino) const PMEMD_EXCLUDES(mutex_);
-  // Waits until no handle is open; false when the deadline passed first, or after
-  // interrupt_waits(): then such waits end at once, for good.
-  [[nodiscard]] bool wait_handles_closed(Deadline deadline) PMEMD_EXCLUDES(mutex_);
-  void interrupt_waits() PMEMD_EXCLUDES(mutex_);
+  Result<uint64_t> add_handle(const OpenHandle& handle);
+  void remove_handle(uint64_t id) { claims().remove_handle(id); }  // unknown ids are ignored
+  uint64_t handle_count() const { return references_.claims().handle_count(); }
+  bool has_writer(uint64_t ino) const { return references_.claims().has_writer(ino); }
+  // Ends all waits for handles and pins at once, for good.
+  void interrupt_waits() { claims().interrupt(); }
+
+  // --- what a process asks for through a handle (client/pmemd_ioctl.h): the id. EBADF: no such
+  // handle. EINVAL: the range is empty, or not within what can be pinned. ENOMEM: too many.
+  // gone_errno() unless live.
+  Result<uint64_t> pin(uint64_t handle, pid_t pid, FileRange range);
+  Result<uint64_t> register_mapping(uint64_t handle, pid_t pid, FileRange range, uint64_t address);
 
   // A writeback that the kernel wanted and that failed: what a mapping stored is lost.
   void count_lost_writeback() { lost_writebacks_.fetch_add(1, std::memory_order_relaxed); }
   uint64_t lost_writebacks() const { return lost_writebacks_.load(std::memory_order_relaxed); }
 
-  LeaseTable& leases() { return leases_; }
+  ReferenceTable& references() { return references_; }
+  const ReferenceTable& references() const { return references_; }
+  LeaseTable& leases() { return references_.leases(); }
+  ClaimTable& claims() { return references_.claims(); }
   const LookupCounts& lookups() const { return lookups_; }
   // The kernel is told of an inode: before the reply leaves.
   void count_lookup(uint64_t ino) PMEMD_EXCLUDES(forget_mutex_);
@@ -110,10 +114,10 @@ class Device {
   // EBUSY: not disabled. EIO: the namespace doesn't hold together. ENOMEM: its range belongs to
   // another pagemap. After a failure everything is as before, save that the namespace may not be
   // marked clean any more.
-  Result<void> enable() PMEMD_EXCLUDES(mutex_);
+  Result<void> enable();
 
   // live → dying. EBUSY: `only_if_idle`, and a handle is open. ENXIO: not live.
-  Result<void> kill(bool only_if_idle) PMEMD_EXCLUDES(mutex_);
+  Result<void> kill(bool only_if_idle);
   void resurrect();       // dying → live, before anything was revoked
   void stop_writeback();  // dying → dead
   // Every request admitted before the call has ended. ETIMEDOUT.
@@ -125,7 +129,7 @@ class Device {
   Result<void> release(Deadline deadline);
 
  private:
-  Result<Request> begin(State last_allowed);
+  Result<Request> begin(State last_allowed, const RequestOrigin& origin);
   PhysRange phys_range(const RegionRecord& region) const;
 
   Pool& pool_;
@@ -137,7 +141,7 @@ class Device {
   std::atomic<uint64_t> lost_writebacks_ = 0;  // since enable()
   Srcu srcu_;
   DevPagemap pagemap_;
-  LeaseTable leases_;
+  ReferenceTable references_;
   LookupCounts lookups_;
 
   // Constant from enable() to release().
@@ -147,12 +151,6 @@ class Device {
   // Makes "the last lookup is gone" and "its leases are given back" one step: a new lookup, and
   // what it may be lent, comes before or after.
   Mutex forget_mutex_;
-
-  mutable Mutex mutex_;
-  CondVar handles_closed_cv_;
-  std::map<uint64_t, OpenHandle> handles_ PMEMD_GUARDED_BY(mutex_);
-  uint64_t next_handle_ PMEMD_GUARDED_BY(mutex_) = 1;
-  bool interrupted_ PMEMD_GUARDED_BY(mutex_) = false;
 };
 
 }  // namespace pmemd

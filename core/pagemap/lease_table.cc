@@ -8,15 +8,17 @@ LeaseTable::~LeaseTable() { assert(lent_.empty()); }
 
 bool LeaseTable::lend(uint64_t ino, FileRange range) {
   if (range.empty()) return true;
-  PercpuRef::Ref spare = ref_.tryget();  // for the range that this may add
+  PercpuRef::Ref spare = ref_->tryget();  // for the range that this may add
   if (!spare) return false;
   uint64_t merged = 0;
   {
     MutexLock lock(mutex_);
-    auto& set = lent_[ino];
+    OfInode& lent = lent_[ino];
+    RangeSet<FileSpace>& set = lent.ranges;
     if (set.contains(range)) return true;  // warm path: nothing changes
     const uint64_t count_before = set.count();
     const uint64_t bytes_before = set.bytes();
+    if (set.empty()) lent.since = std::chrono::system_clock::now();
     set.insert(range);
     totals_.bytes += set.bytes() - bytes_before;
     totals_.ranges += set.count();
@@ -36,18 +38,19 @@ void LeaseTable::give_back(uint64_t ino, FileRange range) {
     MutexLock lock(mutex_);
     const auto it = lent_.find(ino);
     if (it == lent_.end()) return;
-    const uint64_t count_before = it->second.count();
-    const uint64_t bytes_before = it->second.bytes();
+    RangeSet<FileSpace>& set = it->second.ranges;
+    const uint64_t count_before = set.count();
+    const uint64_t bytes_before = set.bytes();
     // A cut in the middle makes two of one; the reference for the second can always be had, since
     // the first holds one.
-    it->second.erase(range);
-    const uint64_t count_after = it->second.count();
-    totals_.bytes -= bytes_before - it->second.bytes();
+    set.erase(range);
+    const uint64_t count_after = set.count();
+    totals_.bytes -= bytes_before - set.bytes();
     totals_.ranges += count_after;
     totals_.ranges -= count_before;
-    for (uint64_t n = count_before; n < count_after; ++n) ref_.tryget().release();
+    for (uint64_t n = count_before; n < count_after; ++n) ref_->tryget().release();
     if (count_after < count_before) dropped = count_before - count_after;
-    if (it->second.empty()) lent_.erase(it);
+    if (set.empty()) lent_.erase(it);
   }
   put_references(dropped);
 }
@@ -67,14 +70,35 @@ std::vector<uint64_t> LeaseTable::inodes() const {
   MutexLock lock(mutex_);
   std::vector<uint64_t> found;
   found.reserve(lent_.size());
-  for (const auto& [ino, set] : lent_) found.push_back(ino);
+  for (const auto& [ino, lent] : lent_) found.push_back(ino);
   return found;
 }
 
 std::vector<FileRange> LeaseTable::ranges(uint64_t ino) const {
   MutexLock lock(mutex_);
   const auto it = lent_.find(ino);
-  return it == lent_.end() ? std::vector<FileRange>() : it->second.ranges();
+  return it == lent_.end() ? std::vector<FileRange>() : it->second.ranges.ranges();
+}
+
+void LeaseTable::rebind(PercpuRef& ref) {
+  MutexLock lock(mutex_);
+  assert(lent_.empty());
+  ref_ = &ref;
+}
+
+uint64_t LeaseTable::append_to(std::vector<Reference>& list, size_t limit) const {
+  MutexLock lock(mutex_);
+  uint64_t added = 0;
+  for (const auto& [ino, lent] : lent_) {
+    if (list.size() >= limit) break;
+    for (const FileRange& range : lent.ranges.ranges()) {
+      if (list.size() >= limit) break;
+      list.push_back(
+          {.kind = ReferenceKind::kLease, .ino = ino, .range = range, .since = lent.since});
+      ++added;
+    }
+  }
+  return totals_.ranges - added;
 }
 
 LeaseTable::Totals LeaseTable::totals() const {
@@ -83,7 +107,7 @@ LeaseTable::Totals LeaseTable::totals() const {
 }
 
 void LeaseTable::put_references(uint64_t count) {
-  for (; count > 0; --count) ref_.put();
+  for (; count > 0; --count) ref_->put();
 }
 
 }  // namespace pmemd

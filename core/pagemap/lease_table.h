@@ -13,19 +13,21 @@
 // (so that the pagemap can't be drained meanwhile).
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <unordered_map>
 #include <vector>
 
 #include "core/base/mutex.h"
 #include "core/pagemap/percpu_ref.h"
+#include "core/pagemap/reference.h"
 #include "core/range/range_set.h"
 
 namespace pmemd {
 
 class LeaseTable {
  public:
-  explicit LeaseTable(PercpuRef& ref) : ref_(ref) {}
+  explicit LeaseTable(PercpuRef& ref) : ref_(&ref) {}
   LeaseTable(const LeaseTable&) = delete;
   LeaseTable& operator=(const LeaseTable&) = delete;
   ~LeaseTable();  // asserts: everything was given back
@@ -35,6 +37,9 @@ class LeaseTable {
   void give_back(uint64_t ino, FileRange range) PMEMD_EXCLUDES(mutex_);
   void give_back_all() PMEMD_EXCLUDES(mutex_);
 
+  // For a new life of the device, on another pagemap: nothing is lent, nobody lends meanwhile.
+  void rebind(PercpuRef& ref) PMEMD_EXCLUDES(mutex_);
+
   std::vector<uint64_t> inodes() const PMEMD_EXCLUDES(mutex_);
   std::vector<FileRange> ranges(uint64_t ino) const PMEMD_EXCLUDES(mutex_);
 
@@ -43,13 +48,20 @@ class LeaseTable {
     uint64_t bytes = 0;
   };
   Totals totals() const PMEMD_EXCLUDES(mutex_);
+  // Adds the ranges to `list`, as long as it has less than `limit` entries; how many did not fit.
+  uint64_t append_to(std::vector<Reference>& list, size_t limit) const PMEMD_EXCLUDES(mutex_);
 
  private:
+  struct OfInode {
+    RangeSet<FileSpace> ranges;
+    std::chrono::system_clock::time_point since;  // of the first
+  };
+
   void put_references(uint64_t count);
 
-  PercpuRef& ref_;
+  PercpuRef* ref_;  // changed by rebind() alone
   mutable Mutex mutex_;
-  std::unordered_map<uint64_t, RangeSet<FileSpace>> lent_ PMEMD_GUARDED_BY(mutex_);
+  std::unordered_map<uint64_t, OfInode> lent_ PMEMD_GUARDED_BY(mutex_);
   Totals totals_ PMEMD_GUARDED_BY(mutex_);
 };
 

@@ -111,7 +111,7 @@ Result<void> Removal::kill() {
   for (Device* device : devices_) {
     if (device->state() != Device::State::kLive) continue;  // an earlier removal stopped half-way
     auto result = device->kill(!options_.force);
-    if (result.err() == EBUSY && device->wait_handles_closed(deadline_after(kReleaseLag))) {
+    if (result.err() == EBUSY && device->claims().wait_handles_closed(deadline_after(kReleaseLag))) {
       result = device->kill(!options_.force);
     }
     if (!result) {
@@ -154,7 +154,7 @@ Result<void> Removal::notify() {
   }
   const Deadline deadline = deadline_after(options_.grace);
   for (Device* device : devices_) {
-    if (options_.grace.count() > 0) (void)device->wait_handles_closed(deadline);
+    if (options_.grace.count() > 0) (void)device->claims().wait_handles_closed(deadline);
   }
   return {};
 }

@@ -6,6 +6,8 @@
 // are numbered from 0, in the order in which they came.
 //
 //   open PATH ro|rw            close FD          fsync FD        size FD N (ftruncate)
+//   pin FD OFFSET LENGTH       "ok ID"           unpin FD ID      (client/pmemd_ioctl.h)
+//   register FD OFFSET LENGTH MAP   "ok ID"      unregister FD ID
 //   pread FD OFFSET            pwrite FD OFFSET VALUE            flock FD
 //   map FD OFFSET LENGTH r|rw|w shared|private    unmap MAP       msync MAP       mlock MAP
 //   store MAP OFFSET VALUE     load MAP OFFSET   (64-bit words)
@@ -25,6 +27,7 @@
 //   child COMMAND              the child obeys it
 #include <fcntl.h>
 #include <sys/file.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -47,6 +50,7 @@
 #include <thread>
 #include <vector>
 
+#include "client/pmemd_ioctl.h"
 #include "tests/integration/client_memory.h"
 
 namespace pmemd {
@@ -282,6 +286,26 @@ class Commands {
     const auto value = next<uint64_t>(words);
     return answer(pwrite(file, &value, sizeof(value), offset) == sizeof(value));
   }
+  std::string pin(std::istringstream& words) const {
+    const int file = fd(words);
+    pmemd_pin pin{};
+    pin.offset = next<uint64_t>(words);
+    pin.length = next<uint64_t>(words);
+    return answer(ioctl(file, PMEMD_IOC_PIN, &pin) == 0, std::to_string(pin.id));
+  }
+  std::string register_map(std::istringstream& words) const {
+    const int file = fd(words);
+    pmemd_mapping mapping{};
+    mapping.offset = next<uint64_t>(words);
+    mapping.length = next<uint64_t>(words);
+    mapping.address = reinterpret_cast<uintptr_t>(map(words).base);
+    return answer(ioctl(file, PMEMD_IOC_MAP, &mapping) == 0, std::to_string(mapping.id));
+  }
+  std::string let_go(std::istringstream& words, unsigned long request) const {
+    const int file = fd(words);
+    auto id = next<uint64_t>(words);
+    return answer(ioctl(file, request, &id) == 0);
+  }
   std::string truncate(std::istringstream& words) const {
     const int file = fd(words);
     return answer(ftruncate(file, next<off_t>(words)) == 0);
@@ -298,6 +322,10 @@ class Commands {
       {"close", [this](Words w) { return answer(close(fd(w)) == 0); }},
       {"fsync", [this](Words w) { return answer(fsync(fd(w)) == 0); }},
       {"size", [this](Words w) { return truncate(w); }},
+      {"pin", [this](Words w) { return pin(w); }},
+      {"unpin", [this](Words w) { return let_go(w, PMEMD_IOC_UNPIN); }},
+      {"register", [this](Words w) { return register_map(w); }},
+      {"unregister", [this](Words w) { return let_go(w, PMEMD_IOC_UNMAP); }},
       {"pread", [this](Words w) { return pread_word(w); }},
       {"pwrite", [this](Words w) { return pwrite_word(w); }},
       {"flock", [this](Words w) { return answer(flock(fd(w), LOCK_EX | LOCK_NB) == 0); }},

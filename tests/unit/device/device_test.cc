@@ -188,18 +188,18 @@ TEST_F(DeviceTest, WriterIsOneWhoOpenedThatInodeForWriting) {
 }
 
 TEST_F(DeviceTest, WaitingForHandlesEndsWithTheLastOrTheDeadline) {
-  EXPECT_TRUE(fsdax_.wait_handles_closed(Clock::now()));
+  EXPECT_TRUE(fsdax_.claims().wait_handles_closed(Clock::now()));
   ASSERT_TRUE(fsdax_.enable());
   const uint64_t a = must(fsdax_.add_handle({.ino = 1}));
   const uint64_t b = must(fsdax_.add_handle({.ino = 1}));
-  EXPECT_FALSE(fsdax_.wait_handles_closed(Clock::now()));
+  EXPECT_FALSE(fsdax_.claims().wait_handles_closed(Clock::now()));
   std::jthread closer([&] {
     let_others_fall_asleep();
     fsdax_.remove_handle(a);
     fsdax_.remove_handle(b);
   });
   const Deadline deadline = deadline_after(kLong);
-  EXPECT_TRUE(fsdax_.wait_handles_closed(deadline));
+  EXPECT_TRUE(fsdax_.claims().wait_handles_closed(deadline));
   EXPECT_LT(Clock::now(), deadline) << "woken";
   EXPECT_EQ(fsdax_.handle_count(), 0u);
 }
@@ -212,8 +212,8 @@ TEST_F(DeviceTest, InterruptedWaitEndsAtOnceForGood) {
     fsdax_.interrupt_waits();
   });
   const Deadline deadline = deadline_after(kLong);
-  EXPECT_FALSE(fsdax_.wait_handles_closed(deadline));
-  EXPECT_FALSE(fsdax_.wait_handles_closed(deadline));
+  EXPECT_FALSE(fsdax_.claims().wait_handles_closed(deadline));
+  EXPECT_FALSE(fsdax_.claims().wait_handles_closed(deadline));
   EXPECT_LT(Clock::now(), deadline) << "woken";
 }
 

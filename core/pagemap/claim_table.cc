@@ -1,0 +1,184 @@
+#include "core/pagemap/claim_table.h"
+
+#include <algorithm>
+#include <cassert>
+#include <utility>
+
+namespace pmemd {
+
+ClaimTable::~ClaimTable() { assert(counts_.pins == 0); }
+
+void ClaimTable::open() {
+  MutexLock lock(mutex_);
+  is_open_ = true;
+}
+
+bool ClaimTable::close(bool only_if_idle) {
+  MutexLock lock(mutex_);
+  if (only_if_idle && counts_.handles != 0) return false;
+  is_open_ = false;
+  return true;
+}
+
+std::optional<uint64_t> ClaimTable::add_handle(uint64_t ino, pid_t pid, bool writable) {
+  const auto now = std::chrono::system_clock::now();
+  MutexLock lock(mutex_);
+  if (!is_open_) return std::nullopt;
+  const uint64_t id = next_id_++;
+  handles_.emplace(id, Handle{.reference = {.kind = ReferenceKind::kHandle,
+                                            .id = id,
+                                            .pid = pid,
+                                            .ino = ino,
+                                            .range = kWholeFile,
+                                            .since = now},
+                              .writable = writable});
+  ++counts_.handles;
+  return id;
+}
+
+void ClaimTable::remove_handle(uint64_t handle) {
+  std::vector<Claim> gone;
+  MutexLock lock(mutex_);
+  const auto it = handles_.find(handle);
+  if (it == handles_.end()) return;
+  const std::set<uint64_t> claims = std::move(it->second.claims);
+  for (const uint64_t id : claims) gone.push_back(take(claims_.find(id)));
+  handles_.erase(it);
+  if (--counts_.handles == 0) changed_cv_.notify_all();
+}
+
+uint64_t ClaimTable::handle_count() const {
+  MutexLock lock(mutex_);
+  return counts_.handles;
+}
+
+bool ClaimTable::has_writer(uint64_t ino) const {
+  MutexLock lock(mutex_);
+  return std::ranges::any_of(handles_, [&](const auto& entry) {
+    return entry.second.writable && entry.second.reference.ino == ino;
+  });
+}
+
+Result<uint64_t> ClaimTable::add_mapping(uint64_t handle, pid_t pid, FileRange range,
+                                         uint64_t address) {
+  return add(handle,
+             {.kind = ReferenceKind::kMapping, .pid = pid, .range = range, .address = address},
+             PercpuRef::Ref());
+}
+
+Result<uint64_t> ClaimTable::add_pin(uint64_t handle, pid_t pid, FileRange range,
+                                     PercpuRef::Ref ref) {
+  if (!ref) return fail(ENODEV);
+  return add(handle, {.kind = ReferenceKind::kPin, .pid = pid, .range = range}, std::move(ref));
+}
+
+Result<uint64_t> ClaimTable::add(uint64_t handle, Reference reference, PercpuRef::Ref ref) {
+  if (reference.range.empty()) return fail(EINVAL);
+  reference.since = std::chrono::system_clock::now();
+  MutexLock lock(mutex_);
+  const auto it = handles_.find(handle);
+  if (it == handles_.end()) return fail(EBADF);
+  if (!is_open_) return fail(ENODEV);
+  if (claims_.size() >= kMaxClaims) return fail(ENOMEM);
+  const uint64_t id = next_id_++;
+  reference.id = id;
+  reference.ino = it->second.reference.ino;
+  ++(reference.kind == ReferenceKind::kPin ? counts_.pins : counts_.mappings);
+  it->second.claims.insert(id);
+  claims_.emplace(id, Claim{reference, handle, std::move(ref)});
+  return id;
+}
+
+ClaimTable::Claim ClaimTable::take(Claims::iterator claim) {
+  Claim taken = std::move(claim->second);
+  claims_.erase(claim);
+  const auto handle = handles_.find(taken.handle);
+  if (handle != handles_.end()) handle->second.claims.erase(taken.reference.id);
+  if (taken.reference.kind == ReferenceKind::kMapping) {
+    --counts_.mappings;
+  } else if (--counts_.pins == 0) {
+    changed_cv_.notify_all();
+  }
+  return taken;
+}
+
+Result<void> ClaimTable::remove(uint64_t handle, ReferenceKind kind, uint64_t id) {
+  Claim gone;
+  MutexLock lock(mutex_);
+  const auto it = claims_.find(id);
+  if (it == claims_.end() || it->second.handle != handle || it->second.reference.kind != kind) {
+    return fail(ENOENT);
+  }
+  gone = take(it);
+  return {};
+}
+
+uint64_t ClaimTable::remove_process(pid_t pid) {
+  std::vector<Claim> gone;
+  MutexLock lock(mutex_);
+  for (auto it = claims_.begin(); it != claims_.end();) {
+    const auto claim = it++;
+    if (claim->second.reference.pid == pid) gone.push_back(take(claim));
+  }
+  return gone.size();
+}
+
+uint64_t ClaimTable::remove_pins() {
+  std::vector<Claim> gone;
+  MutexLock lock(mutex_);
+  for (auto it = claims_.begin(); it != claims_.end();) {
+    const auto claim = it++;
+    if (claim->second.reference.kind == ReferenceKind::kPin) gone.push_back(take(claim));
+  }
+  return gone.size();
+}
+
+bool ClaimTable::is_pinned(uint64_t ino, FileRange range) const {
+  MutexLock lock(mutex_);
+  return counts_.pins != 0 && std::ranges::any_of(claims_, [&](const auto& entry) {
+           const Reference& reference = entry.second.reference;
+           return reference.kind == ReferenceKind::kPin && reference.ino == ino &&
+                  reference.range.overlaps(range);
+         });
+}
+
+bool ClaimTable::wait_for_zero(const uint64_t& count, Deadline deadline) {
+  while (count != 0) {
+    if (interrupted_) return false;
+    if (!changed_cv_.wait_until(mutex_, deadline)) return count == 0;
+  }
+  return true;
+}
+
+bool ClaimTable::wait_handles_closed(Deadline deadline) {
+  MutexLock lock(mutex_);
+  return wait_for_zero(counts_.handles, deadline);
+}
+
+bool ClaimTable::wait_unpinned(Deadline deadline) {
+  MutexLock lock(mutex_);
+  return wait_for_zero(counts_.pins, deadline);
+}
+
+void ClaimTable::interrupt() {
+  MutexLock lock(mutex_);
+  interrupted_ = true;
+  changed_cv_.notify_all();
+}
+
+ClaimTable::Counts ClaimTable::counts() const {
+  MutexLock lock(mutex_);
+  return counts_;
+}
+
+std::vector<Reference> ClaimTable::list() const {
+  std::vector<Reference> found;
+  MutexLock lock(mutex_);
+  found.reserve(handles_.size() + claims_.size());
+  for (const auto& [id, handle] : handles_) found.push_back(handle.reference);
+  for (const auto& [id, claim] : claims_) found.push_back(claim.reference);
+  std::ranges::sort(found, {}, &Reference::id);
+  return found;
+}
+
+}  // namespace pmemd

@@ -1,0 +1,113 @@
+// What processes have asked for: open handles, and through them registered mappings and pins.
+//
+// A handle lives from OPEN to RELEASE. A mapping or a pin belongs to a handle and to the process
+// that asked for it, and goes with the first of them. A pin holds a reference of the pagemap, as
+// get_user_pages() holds the page's: a removal waits for it. Handles and mappings hold none: they
+// outlive a removal, and work again after the next enable.
+//
+// The table is a gate too: while it is closed (the device isn't live), nothing new comes in.
+//
+// Invariants:
+//  1. close(only_if_idle) decides "no handle is open" and "none can be opened" in one step.
+//  2. A pin's reference is put when the pin leaves the table, once.
+//  3. At most kMaxClaims mappings and pins: nobody makes us allocate without a limit.
+//
+// Thread contract: any thread. References are put without the lock.
+// Models: mm/gup.c pin_user_pages(), unpin_user_pages() @v6.12; differs: a pin is a range and has
+// an owner.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <set>
+#include <vector>
+
+#include "core/base/error.h"
+#include "core/base/mutex.h"
+#include "core/pagemap/percpu_ref.h"
+#include "core/pagemap/reference.h"
+
+namespace pmemd {
+
+class ClaimTable {
+ public:
+  static constexpr size_t kMaxClaims = 65'536;
+
+  ClaimTable() = default;
+  ClaimTable(const ClaimTable&) = delete;
+  ClaimTable& operator=(const ClaimTable&) = delete;
+  ~ClaimTable();  // asserts: nothing is pinned
+
+  // --- the gate; closed at first
+  void open() PMEMD_EXCLUDES(mutex_);
+  // False, and still open: `only_if_idle`, and a handle is open.
+  [[nodiscard]] bool close(bool only_if_idle) PMEMD_EXCLUDES(mutex_);
+
+  // --- handles. None: the gate is closed. Ids are never 0 and never used again.
+  std::optional<uint64_t> add_handle(uint64_t ino, pid_t pid, bool writable) PMEMD_EXCLUDES(mutex_);
+  // Its mappings and pins go with it. Unknown ids are ignored.
+  void remove_handle(uint64_t handle) PMEMD_EXCLUDES(mutex_);
+  uint64_t handle_count() const PMEMD_EXCLUDES(mutex_);
+  bool has_writer(uint64_t ino) const PMEMD_EXCLUDES(mutex_);
+
+  // --- mappings and pins: the id. EBADF: no such handle. ENODEV: the gate is closed. EINVAL: an
+  // empty range. ENOMEM: kMaxClaims.
+  Result<uint64_t> add_mapping(uint64_t handle, pid_t pid, FileRange range, uint64_t address)
+      PMEMD_EXCLUDES(mutex_);
+  // `ref`: the pin's own; empty is ENODEV.
+  Result<uint64_t> add_pin(uint64_t handle, pid_t pid, FileRange range, PercpuRef::Ref ref)
+      PMEMD_EXCLUDES(mutex_);
+  // ENOENT: the handle has no mapping or pin of this kind and id (a removal may have taken it).
+  Result<void> remove(uint64_t handle, ReferenceKind kind, uint64_t id) PMEMD_EXCLUDES(mutex_);
+  // The process has ended: its mappings and pins go. How many.
+  uint64_t remove_process(pid_t pid) PMEMD_EXCLUDES(mutex_);
+  // All pins go, whoever has them. How many.
+  uint64_t remove_pins() PMEMD_EXCLUDES(mutex_);
+  bool is_pinned(uint64_t ino, FileRange range) const PMEMD_EXCLUDES(mutex_);
+
+  // --- waits: until no handle is open, or no range is pinned. False when the deadline passed
+  // first, or after interrupt(): then waits end at once, for good.
+  [[nodiscard]] bool wait_handles_closed(Deadline deadline) PMEMD_EXCLUDES(mutex_);
+  [[nodiscard]] bool wait_unpinned(Deadline deadline) PMEMD_EXCLUDES(mutex_);
+  void interrupt() PMEMD_EXCLUDES(mutex_);
+
+  struct Counts {
+    uint64_t handles = 0;
+    uint64_t mappings = 0;
+    uint64_t pins = 0;
+  };
+  Counts counts() const PMEMD_EXCLUDES(mutex_);
+  // In the order of their ids.
+  std::vector<Reference> list() const PMEMD_EXCLUDES(mutex_);
+
+ private:
+  struct Handle {
+    Reference reference;
+    bool writable = false;
+    std::set<uint64_t> claims = {};
+  };
+  struct Claim {
+    Reference reference;
+    uint64_t handle = 0;
+    PercpuRef::Ref ref = {};
+  };
+  using Claims = std::map<uint64_t, Claim>;
+
+  Result<uint64_t> add(uint64_t handle, Reference reference, PercpuRef::Ref ref)
+      PMEMD_EXCLUDES(mutex_);
+  // Takes a claim out; its reference is put when the caller lets it go, without the lock.
+  Claim take(Claims::iterator claim) PMEMD_REQUIRES(mutex_);
+  bool wait_for_zero(const uint64_t& count, Deadline deadline) PMEMD_REQUIRES(mutex_);
+
+  mutable Mutex mutex_;
+  CondVar changed_cv_;
+  bool is_open_ PMEMD_GUARDED_BY(mutex_) = false;
+  bool interrupted_ PMEMD_GUARDED_BY(mutex_) = false;
+  uint64_t next_id_ PMEMD_GUARDED_BY(mutex_) = 1;
+  std::map<uint64_t, Handle> handles_ PMEMD_GUARDED_BY(mutex_);
+  Claims claims_ PMEMD_GUARDED_BY(mutex_);
+  Counts counts_ PMEMD_GUARDED_BY(mutex_);
+};
+
+}  // namespace pmemd

@@ -1,0 +1,38 @@
+// What somebody has of a device: one line of `pmemctl refs`.
+//
+// Thread contract: values.
+#pragma once
+
+#include <sys/types.h>
+
+#include <chrono>
+#include <cstdint>
+#include <string_view>
+
+#include "core/range/range.h"
+
+namespace pmemd {
+
+enum class ReferenceKind {
+  kLease,    // lent to the kernel's page cache; holds a reference of the pagemap
+  kHandle,   // an open file: makes the device busy, and outlives a removal
+  kMapping,  // a mapping that its process has told us of; goes with its handle or its process
+  kPin,      // keeps a range from being removed; holds a reference of the pagemap
+  kRequest,  // a FUSE request in flight
+};
+inline constexpr size_t kReferenceKinds = 5;
+std::string_view to_string(ReferenceKind kind);  // "lease", "handle", …
+
+struct Reference {
+  ReferenceKind kind = ReferenceKind::kLease;
+  uint64_t id = 0;  // of handles, mappings and pins
+  pid_t pid = 0;    // a thread's or a process's, as FUSE tells it; 0: the kernel's page cache, or a
+                    // process of another pid namespace
+  uint64_t ino = 0;  // 0: of no file
+  FileRange range = {};
+  uint64_t address = 0;        // of a mapping, in its process
+  std::string_view what = {};  // of a request: its operation
+  std::chrono::system_clock::time_point since = {};
+};
+
+}  // namespace pmemd

@@ -1,0 +1,51 @@
+// All that stands on a device, in one place: what the page cache was lent, what processes have
+// opened, mapped and pinned, and the requests in flight.
+//
+// Three tables, since they change at three rates: a lease with the first touch of a range, a claim
+// with a system call, a request with each request. Memory grows with distinct ranges, with open
+// files and with what processes asked for; never with pages.
+//
+// Thread contract: any thread.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <vector>
+
+#include "core/pagemap/claim_table.h"
+#include "core/pagemap/lease_table.h"
+#include "core/pagemap/reference.h"
+#include "core/pagemap/request_table.h"
+
+namespace pmemd {
+
+class ReferenceTable {
+ public:
+  explicit ReferenceTable(PercpuRef& ref) : leases_(ref) {}
+
+  LeaseTable& leases() { return leases_; }
+  const LeaseTable& leases() const { return leases_; }
+  ClaimTable& claims() { return claims_; }
+  const ClaimTable& claims() const { return claims_; }
+  RequestTable& requests() { return requests_; }
+
+  // How many of each kind.
+  using Counts = std::array<uint64_t, kReferenceKinds>;
+  Counts counts() const;
+  // How many of these hold a reference of the pagemap: its count, if nothing leaks.
+  uint64_t held() const;
+
+  struct List {
+    std::vector<Reference> references;  // requests, pins, mappings, handles, leases; oldest first
+    uint64_t omitted = 0;
+  };
+  // At most `limit` of them: leases are left out first.
+  List list(size_t limit) const;
+
+ private:
+  LeaseTable leases_;
+  ClaimTable claims_;
+  RequestTable requests_;
+};
+
+}  // namespace pmemd

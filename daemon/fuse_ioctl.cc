@@ -1,0 +1,120 @@
+// ioctl: what programs tell us and ask of us through a file that they have open
+// (client/pmemd_ioctl.h).
+#include <array>
+#include <cstddef>
+#include <cstring>
+#include <span>
+
+#include "client/pmemd_ioctl.h"
+#include "daemon/fuse_context.h"
+
+namespace pmemd {
+namespace {
+
+struct Ioctl {
+  fuse_req_t req;
+  Device& device;
+  uint64_t ino;
+  uint64_t handle;
+  std::span<const std::byte> in;
+};
+
+// The argument; the kernel has copied as many bytes as its type has.
+template <class T>
+T argument(const Ioctl& call) {
+  T value{};
+  std::memcpy(&value, call.in.data(), std::min(sizeof(value), call.in.size()));
+  return value;
+}
+
+template <class T>
+void reply_value(const Ioctl& call, const T& value) {
+  fuse_reply_ioctl(call.req, 0, &value, sizeof(value));
+}
+
+void reply_done(const Ioctl& call, const Result<void>& result) {
+  if (!result) return reply_error(call.req, result.err());
+  fuse_reply_ioctl(call.req, 0, nullptr, 0);
+}
+
+// The range, if it lies within the file.
+Result<FileRange> range_in_file(const Ioctl& call, uint64_t offset, uint64_t length) {
+  uint64_t size = call.device.record().data_bytes();
+  if (call.device.is_fsdax()) {
+    PMEMD_ASSIGN(const auto admitted, admit_fsdax(call.req, call.ino, "IOCTL"));
+    PMEMD_ASSIGN(const Attr attr, admitted.fs().getattr(call.ino));
+    size = attr.size;
+  }
+  if (length == 0 || offset > size || length > size - offset) return fail(EINVAL);
+  return FileRange::sized(offset, length);
+}
+
+// Adds what the calling process asks for, unless that process ends meanwhile: then it is taken
+// back.
+template <class Add>
+Result<uint64_t> add_for_caller(const Ioctl& call, Add add) {
+  ProcessWatch& processes = context_of(call.req).processes;
+  PMEMD_ASSIGN(const pid_t pid, process_of(fuse_req_ctx(call.req)->pid));
+  PMEMD_TRY(processes.add(pid));
+  PMEMD_ASSIGN(const uint64_t id, add(pid));
+  if (!processes.watches(pid)) call.device.claims().remove_process(pid);
+  return id;
+}
+
+void do_pin(const Ioctl& call) {
+  auto pin = argument<pmemd_pin>(call);
+  const auto range = range_in_file(call, pin.offset, pin.length);
+  if (!range) return reply_error(call.req, range.err());
+  const auto id =
+      add_for_caller(call, [&](pid_t pid) { return call.device.pin(call.handle, pid, *range); });
+  if (!id) return reply_error(call.req, id.err());
+  pin.id = *id;
+  reply_value(call, pin);
+}
+
+void do_map(const Ioctl& call) {
+  auto mapping = argument<pmemd_mapping>(call);
+  const auto range = range_in_file(call, mapping.offset, mapping.length);
+  if (!range) return reply_error(call.req, range.err());
+  const auto id = add_for_caller(call, [&](pid_t pid) {
+    return call.device.register_mapping(call.handle, pid, *range, mapping.address);
+  });
+  if (!id) return reply_error(call.req, id.err());
+  mapping.id = *id;
+  reply_value(call, mapping);
+}
+
+void do_unpin(const Ioctl& call) {
+  const auto id = argument<uint64_t>(call);
+  reply_done(call, call.device.claims().remove(call.handle, ReferenceKind::kPin, id));
+}
+
+void do_unmap(const Ioctl& call) {
+  const auto id = argument<uint64_t>(call);
+  reply_done(call, call.device.claims().remove(call.handle, ReferenceKind::kMapping, id));
+}
+
+struct Command {
+  unsigned code;
+  void (*run)(const Ioctl& call);
+};
+constexpr std::array kCommands = {
+    Command{PMEMD_IOC_PIN, do_pin}, Command{PMEMD_IOC_UNPIN, do_unpin},
+    Command{PMEMD_IOC_MAP, do_map}, Command{PMEMD_IOC_UNMAP, do_unmap}};
+
+void op_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned code, void* /*argument*/, fuse_file_info* fi,
+              unsigned flags, const void* in, size_t in_size, size_t /*out_size*/) noexcept {
+  const DevicePtr device = context_of(req).devices.by_ino(ino);
+  if (!device || (flags & FUSE_IOCTL_DIR) != 0) return reply_error(req, ENOTTY);
+  const Ioctl call{req, *device, ino, fi->fh, {static_cast<const std::byte*>(in), in_size}};
+  for (const Command& command : kCommands) {
+    if (command.code == code) return command.run(call);
+  }
+  reply_error(req, ENOTTY);
+}
+
+}  // namespace
+
+void add_ioctl_operations(fuse_lowlevel_ops& ops) { ops.ioctl = op_ioctl; }
+
+}  // namespace pmemd

@@ -1,0 +1,272 @@
+#include "core/pagemap/claim_table.h"
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <optional>
+#include <random>
+#include <thread>
+#include <vector>
+
+#include "tests/unit/let_others_fall_asleep.h"
+
+namespace pmemd {
+namespace {
+
+constexpr std::chrono::seconds kLong{20};
+
+class ClaimTableTest : public testing::Test {
+ protected:
+  ClaimTableTest() {
+    ref_.reinit();
+    table_.open();
+  }
+  ~ClaimTableTest() override {
+    table_.remove_pins();
+    if (!ref_.is_dying()) ref_.kill();
+    EXPECT_TRUE(ref_.wait(Clock::now())) << "a pin's reference was lost";
+  }
+  uint64_t open_file(uint64_t ino = 7, pid_t pid = 1) {
+    return table_.add_handle(ino, pid, false).value();
+  }
+  Result<uint64_t> pin(uint64_t handle, FileRange range, pid_t pid = 1) {
+    return table_.add_pin(handle, pid, range, ref_.tryget_live());
+  }
+
+  PercpuRef ref_;
+  ClaimTable table_;
+};
+
+TEST_F(ClaimTableTest, PinHoldsAReferenceUntilItIsTakenOut) {
+  const uint64_t file = open_file();
+  const auto id = pin(file, {0, 4096});
+  ASSERT_TRUE(id);
+  EXPECT_EQ(ref_.count(), 1u);
+  EXPECT_EQ(table_.remove(file, ReferenceKind::kMapping, *id).err(), ENOENT) << "it is a pin";
+  EXPECT_EQ(table_.remove(file + 1000, ReferenceKind::kPin, *id).err(), ENOENT);
+  EXPECT_EQ(ref_.count(), 1u);
+  EXPECT_TRUE(table_.remove(file, ReferenceKind::kPin, *id));
+  EXPECT_EQ(ref_.count(), 0u);
+  EXPECT_EQ(table_.remove(file, ReferenceKind::kPin, *id).err(), ENOENT) << "once";
+  EXPECT_EQ(ref_.count(), 0u);
+}
+
+TEST_F(ClaimTableTest, AnotherFilesDescriptorCannotTakeItOut) {
+  const uint64_t mine = open_file();
+  const uint64_t others = open_file();
+  const auto id = pin(mine, {0, 1});
+  EXPECT_EQ(table_.remove(others, ReferenceKind::kPin, *id).err(), ENOENT);
+  EXPECT_EQ(table_.counts().pins, 1u);
+}
+
+TEST_F(ClaimTableTest, HandleTakesItsClaimsAlongAndNoOthers) {
+  const uint64_t a = open_file();
+  const uint64_t b = open_file();
+  ASSERT_TRUE(pin(a, {0, 1}));
+  ASSERT_TRUE(pin(a, {5, 6}));
+  ASSERT_TRUE(table_.add_mapping(a, 1, {0, 1}, 0x1000));
+  ASSERT_TRUE(pin(b, {0, 1}));
+  table_.remove_handle(a);
+  EXPECT_EQ(table_.counts().pins, 1u);
+  EXPECT_EQ(table_.counts().mappings, 0u);
+  EXPECT_EQ(table_.counts().handles, 1u);
+  EXPECT_EQ(ref_.count(), 1u);
+  table_.remove_handle(a);
+  EXPECT_EQ(table_.counts().handles, 1u) << "unknown ids are ignored";
+}
+
+// The descriptor lives on in a child; the pin was its parent's.
+TEST_F(ClaimTableTest, ProcessTakesItsClaimsAlongAndLeavesTheHandle) {
+  const uint64_t file = open_file();
+  ASSERT_TRUE(pin(file, {0, 1}, 10));
+  ASSERT_TRUE(table_.add_mapping(file, 10, {0, 1}, 0));
+  ASSERT_TRUE(pin(file, {0, 1}, 11));
+  EXPECT_EQ(table_.remove_process(10), 2u);
+  EXPECT_EQ(table_.counts().pins, 1u);
+  EXPECT_EQ(table_.counts().handles, 1u);
+  EXPECT_EQ(table_.remove_process(10), 0u);
+  EXPECT_EQ(ref_.count(), 1u);
+}
+
+TEST_F(ClaimTableTest, EachErrno) {
+  EXPECT_EQ(pin(12345, {0, 1}).err(), EBADF);
+  const uint64_t file = open_file();
+  EXPECT_EQ(pin(file, {1, 1}).err(), EINVAL);
+  EXPECT_EQ(table_.add_mapping(file, 1, {2, 1}, 0).err(), EINVAL);
+  EXPECT_EQ(table_.add_pin(file, 1, {0, 1}, PercpuRef::Ref()).err(), ENODEV);
+  ASSERT_TRUE(table_.close(false));
+  EXPECT_EQ(pin(file, {0, 1}).err(), ENODEV);
+  EXPECT_EQ(table_.add_mapping(file, 1, {0, 1}, 0).err(), ENODEV);
+  EXPECT_FALSE(table_.add_handle(7, 1, false).has_value());
+  EXPECT_EQ(ref_.count(), 0u) << "no error path may keep the reference that it was given";
+}
+
+TEST_F(ClaimTableTest, ThereIsALimit) {
+  const uint64_t file = open_file();
+  for (size_t i = 0; i < ClaimTable::kMaxClaims; ++i) {
+    ASSERT_TRUE(table_.add_mapping(file, 1, {0, 1}, 0));
+  }
+  EXPECT_EQ(table_.add_mapping(file, 1, {0, 1}, 0).err(), ENOMEM);
+  EXPECT_EQ(pin(file, {0, 1}).err(), ENOMEM);
+  EXPECT_EQ(ref_.count(), 0u);
+  table_.remove_handle(file);
+  EXPECT_TRUE(pin(open_file(), {0, 1}));
+}
+
+TEST_F(ClaimTableTest, ClosedOnlyIfIdleStaysOpenWhenItIsNot) {
+  const uint64_t file = open_file();
+  EXPECT_FALSE(table_.close(true));
+  EXPECT_TRUE(table_.add_handle(7, 1, false).has_value());
+  EXPECT_TRUE(table_.close(false));
+  table_.open();
+  EXPECT_TRUE(pin(file, {0, 1})) << "handles outlive a removal";
+}
+
+TEST_F(ClaimTableTest, PinnedIsWhatOverlapsAPinOfTheSameFile) {
+  const uint64_t file = open_file(7);
+  ASSERT_TRUE(table_.add_mapping(file, 1, {0, 100}, 0));
+  EXPECT_FALSE(table_.is_pinned(7, {0, 100})) << "a mapping pins nothing";
+  ASSERT_TRUE(pin(file, {10, 20}));
+  EXPECT_TRUE(table_.is_pinned(7, {19, 30}));
+  EXPECT_TRUE(table_.is_pinned(7, {0, 11}));
+  EXPECT_FALSE(table_.is_pinned(7, {20, 30}));
+  EXPECT_FALSE(table_.is_pinned(7, {0, 10}));
+  EXPECT_FALSE(table_.is_pinned(8, {0, 100}));
+}
+
+TEST_F(ClaimTableTest, ListTellsWhoHasWhat) {
+  const uint64_t file = open_file(7, 42);
+  ASSERT_TRUE(table_.add_mapping(file, 43, {0, 8192}, 0x7000));
+  ASSERT_TRUE(pin(file, {4096, 8192}, 44));
+  const auto list = table_.list();
+  ASSERT_EQ(list.size(), 3u);
+  EXPECT_EQ(list[0].kind, ReferenceKind::kHandle);
+  EXPECT_EQ(list[0].pid, 42);
+  EXPECT_EQ(list[0].range, kWholeFile);
+  EXPECT_EQ(list[1].kind, ReferenceKind::kMapping);
+  EXPECT_EQ(list[1].pid, 43);
+  EXPECT_EQ(list[1].address, 0x7000u);
+  EXPECT_EQ(list[2].kind, ReferenceKind::kPin);
+  EXPECT_EQ(list[2].ino, 7u) << "the handle's";
+  EXPECT_EQ(list[2].range, (FileRange{4096, 8192}));
+  EXPECT_LE(list[2].since, std::chrono::system_clock::now());
+}
+
+TEST_F(ClaimTableTest, WaitsEndWithTheLastOneOrTheDeadlineOrAnInterrupt) {
+  EXPECT_TRUE(table_.wait_unpinned(Clock::now()));
+  EXPECT_TRUE(table_.wait_handles_closed(Clock::now()));
+  const uint64_t file = open_file();
+  ASSERT_TRUE(pin(file, {0, 1}));
+  EXPECT_FALSE(table_.wait_unpinned(Clock::now()));
+  EXPECT_FALSE(table_.wait_handles_closed(Clock::now()));
+  {
+    const std::jthread closer([&] {
+      let_others_fall_asleep();
+      table_.remove_handle(file);
+    });
+    EXPECT_TRUE(table_.wait_unpinned(deadline_after(kLong)));
+    EXPECT_TRUE(table_.wait_handles_closed(deadline_after(kLong)));
+  }
+  ASSERT_TRUE(pin(open_file(), {0, 1}));
+  const std::jthread interrupter([&] {
+    let_others_fall_asleep();
+    table_.interrupt();
+  });
+  EXPECT_FALSE(table_.wait_unpinned(deadline_after(kLong)));
+  EXPECT_FALSE(table_.wait_handles_closed(deadline_after(kLong))) << "for good";
+}
+
+TEST_F(ClaimTableTest, RandomClaimsAgreeWithAPlainList) {
+  struct Plain {
+    uint64_t handle, id;
+    pid_t pid;
+    bool is_pin;
+  };
+  for (uint64_t seed = 1; seed <= 20; ++seed) {
+    SCOPED_TRACE(testing::Message() << "seed " << seed);
+    std::mt19937_64 random(seed);
+    std::vector<uint64_t> handles;
+    std::vector<Plain> plain;
+    const auto forget = [&](auto wanted) { return std::erase_if(plain, wanted); };
+    for (int i = 0; i < 400; ++i) {
+      const auto pid = static_cast<pid_t>(1 + random() % 4);
+      switch (random() % 6) {
+        case 0:
+          handles.push_back(open_file(random() % 3, pid));
+          break;
+        case 1:
+        case 2:
+        case 3:
+          if (!handles.empty()) {
+            const uint64_t handle = handles[random() % handles.size()];
+            const bool is_pin = random() % 2 == 0;
+            const auto id =
+                is_pin ? pin(handle, {0, 1}, pid) : table_.add_mapping(handle, pid, {0, 1}, 0);
+            plain.push_back({handle, id.value(), pid, is_pin});
+          }
+          break;
+        case 4:
+          if (!handles.empty() && random() % 4 == 0) {
+            const size_t at = random() % handles.size();
+            table_.remove_handle(handles[at]);
+            forget([&](const Plain& p) { return p.handle == handles[at]; });
+            handles.erase(handles.begin() + static_cast<long>(at));
+          } else if (!plain.empty()) {
+            const Plain p = plain[random() % plain.size()];
+            EXPECT_TRUE(table_.remove(
+                p.handle, p.is_pin ? ReferenceKind::kPin : ReferenceKind::kMapping, p.id));
+            forget([&](const Plain& other) { return other.id == p.id; });
+          }
+          break;
+        default:
+          if (random() % 8 == 0) {
+            const size_t gone = forget([&](const Plain& p) { return p.pid == pid; });
+            EXPECT_EQ(table_.remove_process(pid), gone);
+          }
+      }
+      const auto pins = std::ranges::count_if(plain, &Plain::is_pin);
+      ASSERT_EQ(table_.counts().pins, static_cast<uint64_t>(pins));
+      ASSERT_EQ(table_.counts().mappings, plain.size() - static_cast<uint64_t>(pins));
+      ASSERT_EQ(table_.counts().handles, handles.size());
+      ASSERT_EQ(ref_.count(), static_cast<uint64_t>(pins));
+    }
+    for (const uint64_t handle : handles) table_.remove_handle(handle);
+    ASSERT_EQ(ref_.count(), 0u);
+  }
+}
+
+// Whoever closes the gate has seen all pins that were let in: none comes behind it.
+TEST_F(ClaimTableTest, NoPinComesBehindTheGate) {
+  std::atomic<bool> stop = false;
+  const uint64_t file = open_file();
+  std::vector<std::jthread> threads;
+  for (int t = 0; t < 3; ++t) {
+    threads.emplace_back([&] {
+      while (!stop) {
+        if (const auto id = pin(file, {0, 1})) (void)table_.remove(file, ReferenceKind::kPin, *id);
+      }
+    });
+  }
+  for (int i = 0; i < 300; ++i) {
+    ASSERT_TRUE(table_.close(false));
+    ASSERT_TRUE(table_.wait_unpinned(deadline_after(kLong)));
+    EXPECT_EQ(table_.counts().pins, 0u);
+    table_.open();
+  }
+  stop = true;
+}
+
+TEST(ClaimTableDeathTest, DestroyedWithAPinIsABug) {
+  EXPECT_DEATH(
+      {
+        PercpuRef ref;
+        ref.reinit();
+        ClaimTable table;
+        table.open();
+        (void)table.add_pin(table.add_handle(1, 1, false).value(), 1, {0, 1}, ref.tryget_live());
+      },
+      "pins == 0");
+}
+
+}  // namespace
+}  // namespace pmemd
