@@ -19,7 +19,7 @@
 
 #include "core/base/mutex.h"
 #include "core/device/device.h"
-#include "core/pagemap/dev_pagemap.h"
+#include "core/pagemap/pagemap_registry.h"
 #include "core/region/pool.h"
 
 namespace pmemd {

@@ -14,7 +14,7 @@ Device::Device(Pool& pool, PagemapRegistry& registry, const RegionRecord& region
       registry_(registry),
       record_(std::move(record)),
       pagemap_(record_.name(), is_fsdax() ? MemoryType::kFsDax : MemoryType::kGeneric,
-               phys_range(region)),
+               phys_range(region), kNamespaceMetadataSize),
       references_(pagemap_.ref()) {}
 
 Device::~Device() { assert(state() == State::kDisabled); }

@@ -31,6 +31,7 @@
 #include "core/base/srcu.h"
 #include "core/filesystem/filesystem.h"
 #include "core/pagemap/dev_pagemap.h"
+#include "core/pagemap/pagemap_registry.h"
 #include "core/pagemap/reference_table.h"
 #include "core/region/pool.h"
 #include "core/region/schema.h"

@@ -2,58 +2,93 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cassert>
-#include <iterator>
 
 namespace pmemd {
 
-PagemapRegistry::~PagemapRegistry() { assert(by_begin_.empty()); }
-
-Result<void> PagemapRegistry::memremap_pages(DevPagemap& pagemap) {
-  const PhysRange range = pagemap.range();
-  if (range.empty() || !is_aligned(range.begin, kSubsectionSize) ||
-      !is_aligned(range.end, kSubsectionSize)) {
-    return fail(EINVAL, fmt::format("{}: range {:#x}-{:#x} is empty or not aligned to 2 MiB",
-                                    pagemap.name(), range.begin, range.end));
+std::string_view to_string(MemoryType type) {
+  switch (type) {
+    case MemoryType::kPrivate:
+      return "private";
+    case MemoryType::kCoherent:
+      return "coherent";
+    case MemoryType::kFsDax:
+      return "fsdax";
+    case MemoryType::kGeneric:
+      return "generic";
+    case MemoryType::kPciP2pdma:
+      return "p2pdma";
   }
-  MutexLock lock(mutex_);
-  auto it = by_begin_.upper_bound(range.begin);
-  if (it != by_begin_.begin()) --it;
-  for (; it != by_begin_.end() && it->first < range.end; ++it) {
-    if (it->second->range().overlaps(range)) {
-      return fail(ENOMEM, fmt::format("{}: range {:#x}-{:#x} belongs to {}", pagemap.name(),
-                                      range.begin, range.end, it->second->name()));
+  return "unknown";
+}
+
+DevPagemap::~DevPagemap() { assert(nr_range_ == 0); }
+
+bool DevPagemap::contains(Pfn pfn) const {
+  return pfn.exists() && std::ranges::any_of(setup_.ranges, [&](PhysRange range) {
+           return range.contains(pfn.address());
+         });
+}
+
+uint64_t DevPagemap::pfn_len(size_t index) const {
+  return (setup_.ranges.at(index).length() - (index == 0 ? setup_.metadata_bytes : 0)) / kPageSize;
+}
+
+Result<void> DevPagemap::check() const {
+  const auto refuse = [&](std::string_view why) {
+    return fail(EINVAL, fmt::format("{}: {}", name(), why));
+  };
+  if (type() == MemoryType::kPrivate && !setup_.ops.migrate_to_ram) {
+    return refuse("private memory without migrate_to_ram");
+  }
+  if (is_allocated_by_page() && !setup_.ops.page_free)
+    return refuse("device memory without page_free");
+  if (is_allocated_by_page() && setup_.owner == nullptr)
+    return refuse("device memory without an owner");
+  if (setup_.ranges.empty()) return refuse("no range");
+  for (const PhysRange range : setup_.ranges) {
+    if (range.empty() || !is_aligned(range.begin, kSubsectionSize) ||
+        !is_aligned(range.end, kSubsectionSize)) {
+      return refuse(fmt::format("range {:#x}-{:#x} is empty or not aligned to 2 MiB", range.begin,
+                                range.end));
+    }
+    if (range.end > uint64_t{1} << kPhysicalAddressBits) {
+      return refuse(fmt::format("range {:#x}-{:#x} reaches beyond the physical address space",
+                                range.begin, range.end));
     }
   }
-  by_begin_.emplace(range.begin, &pagemap);
-  pagemap.ref().reinit();
-  return {};
-}
-
-Result<void> PagemapRegistry::memunmap_pages(DevPagemap& pagemap, Deadline deadline) {
-  if (!pagemap.ref().is_dying()) pagemap.ref().kill();
-  // The wait comes before the range leaves: the other order hands it on with pages still out.
-  if (auto drained = pagemap.ref().wait(deadline); !drained) {
-    return fail(ETIMEDOUT, fmt::format("{}: {} references left at the deadline", pagemap.name(),
-                                       pagemap.ref().count()));
+  if (!is_aligned(setup_.metadata_bytes, kPageSize) ||
+      setup_.metadata_bytes >= setup_.ranges.front().length()) {
+    return refuse(fmt::format("{} bytes of metadata are no whole pages, or leave no page to use",
+                              setup_.metadata_bytes));
   }
-  MutexLock lock(mutex_);
-  const auto it = by_begin_.find(pagemap.range().begin);
-  if (it != by_begin_.end() && it->second == &pagemap) by_begin_.erase(it);
   return {};
 }
 
-std::pair<DevPagemap*, PercpuRef::Ref> PagemapRegistry::get_dev_pagemap(Pfn pfn) {
-  if (pfn.value > UINT64_MAX / kPageSize) return {nullptr, PercpuRef::Ref()};
-  const uint64_t address = pfn.value * kPageSize;
+uint64_t DevPagemap::references() const {
   MutexLock lock(mutex_);
-  auto it = by_begin_.upper_bound(address);
-  if (it == by_begin_.begin()) return {nullptr, PercpuRef::Ref()};
-  DevPagemap* pagemap = std::prev(it)->second;
-  if (!pagemap->range().contains(address)) return {nullptr, PercpuRef::Ref()};
-  auto ref = pagemap->ref().tryget_live();
-  if (!ref) return {nullptr, PercpuRef::Ref()};
-  return {pagemap, std::move(ref)};
+  // The count is a sum that others change meanwhile: it may be a few too low for a moment.
+  const uint64_t all = ref_.count();
+  return all - std::min(all, page_references_);
+}
+
+uint64_t DevPagemap::page_references(size_t nr_range) const {
+  uint64_t pages = 0;
+  for (size_t index = 0; index < nr_range; ++index) pages += pfn_len(index);
+  return is_allocated_by_page() ? 0 : pages;
+}
+
+void DevPagemap::hold_page_references(uint64_t count) {
+  MutexLock lock(mutex_);
+  if (count > page_references_) ref_.get_many(count - page_references_);
+  if (count < page_references_) ref_.put_many(page_references_ - count);
+  page_references_ = count;
+}
+
+bool pgmap_pfn_valid(const DevPagemap& pagemap, Pfn pfn) {
+  return pagemap.contains(pfn) &&
+         !PhysRange::sized(pagemap.range().begin, pagemap.metadata_bytes()).contains(pfn.address());
 }
 
 }  // namespace pmemd

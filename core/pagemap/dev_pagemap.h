@@ -1,86 +1,112 @@
-// The life cycle of a device's pages, and the registry that finds it by pfn.
+// The life cycle of a device's pages.
 //
 //   live ──kill()──▶ dying ──(last put)──▶ drained ──memunmap_pages()──▶ released
+//     ▲────────resurrect()────┴───────────────┘
 //
-// A DevPagemap is made by who owns the device, enters the registry with memremap_pages() and
-// leaves it with memunmap_pages(). What holds a reference: each range that the kernel's page cache
-// was lent and has not given back (core/pagemap/lease_table.h).
+// A DevPagemap is made by who owns the device, enters the registry (core/pagemap/
+// pagemap_registry.h) with memremap_pages() and leaves it with memunmap_pages(). It has one
+// reference count for all of its ranges. Who holds a reference:
+//  - the pages themselves, one each, as long as they are set up (not kPrivate and kCoherent: there
+//    a page has one only while it is given out, taken by who gives it);
+//  - everybody who uses the memory, and would be hurt if it went: leases, pins, requests.
+// references() counts the latter alone.
 //
-// Invariants:
-//  1. A pfn belongs to at most one registered pagemap.
-//  2. A failed memremap_pages() leaves no trace: the range can be registered again at once.
-//  3. A pagemap stays registered until it is killed and drained, so that its range is not reused
-//     while anybody holds a reference.
-//
-// Thread contract: PagemapRegistry: any thread. DevPagemap: constant after construction, save its
-// reference, which has a contract of its own.
-// Models: mm/memremap.c memremap_pages(), memunmap_pages(), get_dev_pagemap() @v6.12; differs: the
-// wait for the last reference has a deadline, and one range a pagemap.
+// Thread contract: constant after construction, save its reference, which has a contract of its
+// own, and what the registry keeps in it. references(): any thread.
+// Models: include/linux/memremap.h struct dev_pagemap, enum memory_type, struct dev_pagemap_ops,
+// mm/memremap.c pfn_first(), pfn_len(), pgmap_pfn_valid() @v6.12; differs: no compound pages
+// (vmemmap_shift), so a reference for each page of 4 KiB.
 #pragma once
 
-#include <compare>
 #include <cstdint>
-#include <map>
+#include <functional>
 #include <string>
-#include <utility>
+#include <string_view>
+#include <vector>
 
 #include "core/base/error.h"
 #include "core/base/mutex.h"
 #include "core/base/units.h"
 #include "core/pagemap/percpu_ref.h"
+#include "core/pagemap/pfn.h"
 #include "core/range/range.h"
 
 namespace pmemd {
 
-struct Pfn {
-  uint64_t value = 0;
-  auto operator<=>(const Pfn&) const = default;
+enum class MemoryType {
+  kPrivate,    // the CPU can't touch it; it migrates to RAM instead
+  kCoherent,   // the device's own, but the CPU can touch it
+  kFsDax,      // a file system maps it
+  kGeneric,    // device-dax
+  kPciP2pdma,  // a device's buffers, for the I/O of other devices
 };
+std::string_view to_string(MemoryType type);  // "private", "coherent", "fsdax", "generic", "p2pdma"
 
-// include/linux/memremap.h enum memory_type, as far as namespaces have modes for it.
-enum class MemoryType { kFsDax, kGeneric };
+// Called without any lock held. They must be good for as long as the pagemap lives.
+struct DevPagemapOps {
+  std::function<void(PhysRange)> page_free;               // the last reference of a page was put
+  std::function<Result<void>(PhysRange)> migrate_to_ram;  // the CPU touches a private page
+};
 
 class DevPagemap {
  public:
-  // `range`: emulated physical addresses, metadata included.
-  DevPagemap(std::string name, MemoryType type, PhysRange range)
-      : name_(std::move(name)), type_(type), range_(range) {}
+  struct Setup {
+    std::string name;
+    MemoryType type = MemoryType::kGeneric;
+    std::vector<PhysRange> ranges;  // all under one reference; metadata included
+    uint64_t metadata_bytes = 0;    // at the begin of the first range: info block, page structs
+    DevPagemapOps ops = {};
+    const void* owner = nullptr;  // whose device-private pages these are; never dereferenced
+  };
+  explicit DevPagemap(Setup setup) : setup_(std::move(setup)) {}
+  DevPagemap(std::string name, MemoryType type, PhysRange range, uint64_t metadata_bytes = 0)
+      : DevPagemap(Setup{std::move(name), type, {range}, metadata_bytes}) {}
+  DevPagemap(const DevPagemap&) = delete;
+  DevPagemap& operator=(const DevPagemap&) = delete;
+  ~DevPagemap();  // asserts: not registered
 
-  const std::string& name() const { return name_; }
-  MemoryType type() const { return type_; }
-  PhysRange range() const { return range_; }
+  const std::string& name() const { return setup_.name; }
+  MemoryType type() const { return setup_.type; }
+  const std::vector<PhysRange>& ranges() const { return setup_.ranges; }
+  PhysRange range() const { return setup_.ranges.at(0); }
+  uint64_t metadata_bytes() const { return setup_.metadata_bytes; }
+  const DevPagemapOps& ops() const { return setup_.ops; }
+  const void* owner() const { return setup_.owner; }
+
+  bool contains(Pfn pfn) const;
+  // Whether a page has a reference only while it is given out, instead of for as long as it is set
+  // up.
+  bool is_allocated_by_page() const {
+    return type() == MemoryType::kPrivate || type() == MemoryType::kCoherent;
+  }
+  // Pages of the `index`-th range, its metadata left out.
+  uint64_t pfn_len(size_t index) const;
+
   PercpuRef& ref() { return ref_; }
+  // References that somebody holds beyond those of the pages. A snapshot.
+  uint64_t references() const PMEMD_EXCLUDES(mutex_);
 
  private:
-  const std::string name_;
-  const MemoryType type_;
-  const PhysRange range_;
+  friend class PagemapRegistry;
+
+  // EINVAL, as memremap_pages() tells.
+  Result<void> check() const;
+  // Takes or puts, in one step, what is missing to `count` references of pages, of all ranges.
+  void hold_page_references(uint64_t count) PMEMD_EXCLUDES(mutex_);
+  // How many they are when the first `nr_range` ranges are set up; 0 for a type whose pages are
+  // born without.
+  uint64_t page_references(size_t nr_range) const;
+
+  const Setup setup_;
   PercpuRef ref_;
+  size_t nr_range_ = 0;  // ranges set up so far; guarded by the registry's lock
+
+  // References move under it, so that references() never sees half of a move.
+  mutable Mutex mutex_;
+  uint64_t page_references_ PMEMD_GUARDED_BY(mutex_) = 0;
 };
 
-class PagemapRegistry {
- public:
-  PagemapRegistry() = default;
-  PagemapRegistry(const PagemapRegistry&) = delete;
-  PagemapRegistry& operator=(const PagemapRegistry&) = delete;
-  ~PagemapRegistry();  // asserts: empty
-
-  // Registers the range and makes the reference live.
-  // EINVAL: empty, or not aligned to 2 MiB. ENOMEM: part of it belongs to another pagemap.
-  Result<void> memremap_pages(DevPagemap& pagemap) PMEMD_EXCLUDES(mutex_);
-
-  // Kills the reference unless that has been done, waits for the last one, leaves the registry.
-  // ETIMEDOUT: references left at the deadline; still registered and dying: call again. One that
-  // isn't registered (its memremap_pages() failed) is no error.
-  Result<void> memunmap_pages(DevPagemap& pagemap, Deadline deadline) PMEMD_EXCLUDES(mutex_);
-
-  // A live reference to the pagemap that `pfn` belongs to; {nullptr, {}} if there is none, or if
-  // it was killed.
-  std::pair<DevPagemap*, PercpuRef::Ref> get_dev_pagemap(Pfn pfn) PMEMD_EXCLUDES(mutex_);
-
- private:
-  Mutex mutex_;
-  std::map<uint64_t, DevPagemap*> by_begin_ PMEMD_GUARDED_BY(mutex_);  // disjoint ranges
-};
+// Whether `pfn` is a page of the pagemap that programs may have: in a range, and not metadata.
+bool pgmap_pfn_valid(const DevPagemap& pagemap, Pfn pfn);
 
 }  // namespace pmemd

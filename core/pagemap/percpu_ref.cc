@@ -43,17 +43,24 @@ PercpuRef::Ref PercpuRef::tryget() {
   return {};
 }
 
+void PercpuRef::get_many(uint64_t count) {
+  state_.fetch_add(count * kOne, std::memory_order_acquire);
+}
+
+void PercpuRef::put() { put_many(1); }
+
 // The last put happens under the lock, so that a waiter who sees it done may free the object: the
 // putter touches nothing after its unlock.
-void PercpuRef::put() {
+void PercpuRef::put_many(uint64_t count) {
+  const uint64_t held = count * kOne;
   uint64_t state = state_.load(std::memory_order_relaxed);
-  while (state != (kOne | kDead)) {
-    assert(state >= kOne);
-    if (state_.compare_exchange_weak(state, state - kOne, std::memory_order_acq_rel)) return;
+  while (state != (held | kDead)) {
+    assert(state >= count * kOne);
+    if (state_.compare_exchange_weak(state, state - held, std::memory_order_acq_rel)) return;
   }
   // Dead: nobody but tryget() can raise the count again, and it wants a holder beside us.
   MutexLock lock(mutex_);
-  if (state_.fetch_sub(kOne, std::memory_order_acq_rel) == (kOne | kDead)) {
+  if (state_.fetch_sub(held, std::memory_order_acq_rel) == (held | kDead)) {
     drained_cv_.notify_all();
   }
 }

@@ -64,9 +64,11 @@ class PercpuRef {
   void kill();       // live → dying; asserts that it was live
   void resurrect();  // dying → live, drained or not; nobody may be in wait()
 
-  Ref tryget_live();  // empty once killed
-  Ref tryget();       // empty only at zero
+  Ref tryget_live();              // empty once killed
+  Ref tryget();                   // empty only at zero
+  void get_many(uint64_t count);  // the caller holds one already, or is the owner of a live one
   void put();
+  void put_many(uint64_t count);
 
   // Waits until killed and drained. ETIMEDOUT: the deadline passed with references left.
   Result<void> wait(Deadline deadline);

@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "core/base/srcu.h"
-#include "core/pagemap/dev_pagemap.h"
+#include "core/pagemap/pagemap_registry.h"
 #include "core/pagemap/lease_table.h"
 
 namespace pmemd {
@@ -154,7 +154,7 @@ TEST(LifecycleStress, LendersRunIntoKillWaitGiveBackAndUnmap) {
     is_live = false;
     pagemap.ref().kill();
     ASSERT_TRUE(srcu.synchronize(deadline_after(kLong)));
-    EXPECT_EQ(pagemap.ref().count(), table.totals().ranges);
+    EXPECT_EQ(pagemap.references(), table.totals().ranges);
     table.give_back_all();
     ASSERT_TRUE(registry.memunmap_pages(pagemap, Clock::now())) << "nothing is left to wait for";
   }

@@ -30,7 +30,7 @@ class DeviceEnableTest : public testing::Test {
     EXPECT_EQ(device.state(), State::kDisabled);
     EXPECT_EQ(device.begin_request().err(), device.gone_errno());
     EXPECT_EQ(device.begin_writeback().err(), device.gone_errno());
-    EXPECT_EQ(pool_.registry().get_dev_pagemap(first_pfn(device)).first, nullptr);
+    EXPECT_EQ(pool_.registry().get_dev_pagemap(first_pfn(device)).get(), nullptr);
     EXPECT_EQ(device.kill(false).err(), ENXIO);
   }
 
@@ -45,13 +45,13 @@ TEST_F(DeviceEnableTest, RegistersTheWholeNamespaceUnderItsPhysicalAddresses) {
     const uint64_t pages = device->record().range.length() / kPageSize;
     const uint64_t first = first_pfn(*device).value;
     for (const uint64_t pfn : {first, first + pages - 1}) {
-      const auto [map, ref] = pool_.registry().get_dev_pagemap({pfn});
-      ASSERT_NE(map, nullptr);
+      const PagemapRef map = pool_.registry().get_dev_pagemap({pfn});
+      ASSERT_TRUE(map);
       EXPECT_EQ(map->name(), device->record().name());
       EXPECT_EQ(map->type(), device->is_fsdax() ? MemoryType::kFsDax : MemoryType::kGeneric);
     }
-    EXPECT_EQ(pool_.registry().get_dev_pagemap({first - 1}).first, nullptr);
-    EXPECT_EQ(pool_.registry().get_dev_pagemap({first + pages}).first, nullptr);
+    EXPECT_EQ(pool_.registry().get_dev_pagemap({first - 1}).get(), nullptr);
+    EXPECT_EQ(pool_.registry().get_dev_pagemap({first + pages}).get(), nullptr);
   }
 }
 

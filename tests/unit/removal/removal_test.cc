@@ -292,7 +292,7 @@ TEST_F(RemovalTest, WritebackThatIsHeldAtTheDrainTimesOutDeadWithNothingLent) {
 TEST_F(RemovalTest, ReferenceThatIsHeldTimesOutAtTheReleaseAndASecondCallFinishes) {
   const auto region = must(pool_.pool().region(fsdax_.record().region));
   const Pfn pfn{(region.base_address + fsdax_.record().range.begin) / kPageSize};
-  auto held = pool_.registry().get_dev_pagemap(pfn).second;
+  auto held = pool_.registry().get_dev_pagemap(pfn);
   ASSERT_TRUE(held);
   const auto outcome = remove({&fsdax_, &devdax_}, forced());
   EXPECT_EQ(outcome.result.err(), ETIMEDOUT);

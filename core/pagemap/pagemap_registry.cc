@@ -1,0 +1,132 @@
+#include "core/pagemap/pagemap_registry.h"
+
+#include <fmt/format.h>
+
+#include <cassert>
+#include <iterator>
+#include <vector>
+
+namespace pmemd {
+namespace {
+
+bool is_drained(DevPagemap& pagemap) { return pagemap.ref().wait(Clock::now()).has_value(); }
+
+// The pagemaps that were abandoned with references out. Never destroyed, since late puts may come
+// as long as there are threads.
+class Abandoned {
+ public:
+  static Abandoned& instance() {
+    static auto* const abandoned = new Abandoned;
+    return *abandoned;
+  }
+  void keep(std::unique_ptr<DevPagemap> pagemap) PMEMD_EXCLUDES(mutex_) {
+    MutexLock lock(mutex_);
+    pagemaps_.push_back(std::move(pagemap));
+    std::erase_if(pagemaps_, [](const auto& kept) { return is_drained(*kept); });
+  }
+
+ private:
+  Mutex mutex_;
+  std::vector<std::unique_ptr<DevPagemap>> pagemaps_ PMEMD_GUARDED_BY(mutex_);
+};
+
+}  // namespace
+
+PagemapRegistry::~PagemapRegistry() { assert(by_begin_.empty()); }
+
+Result<void> PagemapRegistry::memremap_pages(DevPagemap& pagemap) {
+  PMEMD_TRY(pagemap.check());
+  MutexLock lock(mutex_);
+  if (pagemap.nr_range_ != 0) {
+    return fail(ENOMEM, fmt::format("{}: is registered already", pagemap.name()));
+  }
+  pagemap.ref().reinit();
+  for (size_t index = 0; index < pagemap.ranges().size(); ++index) {
+    auto done = pagemap_range(pagemap, index);
+    if (done) continue;
+    // As if it had never been: nobody could find it, since we hold the lock.
+    pagemap.ref().kill();
+    pagemap.hold_page_references(0);
+    const bool nobody_has_it = is_drained(pagemap);
+    assert(nobody_has_it);
+    (void)nobody_has_it;
+    pageunmap_ranges(pagemap);
+    return done;
+  }
+  return {};
+}
+
+Result<void> PagemapRegistry::pagemap_range(DevPagemap& pagemap, size_t index) {
+  const PhysRange range = pagemap.ranges()[index];
+  auto it = by_begin_.upper_bound(range.begin);
+  if (it != by_begin_.begin()) --it;
+  for (; it != by_begin_.end() && it->first < range.end; ++it) {
+    if (range.overlaps({it->first, it->second.end})) {
+      return fail(ENOMEM, fmt::format("{}: range {:#x}-{:#x} belongs to {}", pagemap.name(),
+                                      range.begin, range.end, it->second.pagemap->name()));
+    }
+  }
+  by_begin_.emplace(range.begin, Entry{range.end, &pagemap});
+  pagemap.hold_page_references(pagemap.page_references(++pagemap.nr_range_));
+  return {};
+}
+
+void PagemapRegistry::pageunmap_ranges(DevPagemap& pagemap) {
+  while (pagemap.nr_range_ != 0) {
+    by_begin_.erase(pagemap.ranges()[--pagemap.nr_range_].begin);
+  }
+}
+
+Result<void> PagemapRegistry::memunmap_pages(DevPagemap& pagemap, Deadline deadline) {
+  if (!pagemap.ref().is_dying()) pagemap.ref().kill();
+  // Of all ranges at once: a range that waits before the next one's are put waits for ever.
+  pagemap.hold_page_references(0);
+  // The wait comes before the ranges leave: the other order hands them on with pages still out.
+  if (auto drained = pagemap.ref().wait(deadline); !drained) {
+    return fail(ETIMEDOUT, fmt::format("{}: {} references left at the deadline", pagemap.name(),
+                                       pagemap.references()));
+  }
+  MutexLock lock(mutex_);
+  pageunmap_ranges(pagemap);
+  return {};
+}
+
+void PagemapRegistry::resurrect(DevPagemap& pagemap) {
+  MutexLock lock(mutex_);
+  assert(pagemap.nr_range_ != 0);
+  pagemap.ref().resurrect();
+  pagemap.hold_page_references(pagemap.page_references(pagemap.nr_range_));
+}
+
+uint64_t PagemapRegistry::abandon(std::unique_ptr<DevPagemap> pagemap) {
+  assert(pagemap->ref().is_dying());
+  pagemap->hold_page_references(0);
+  {
+    MutexLock lock(mutex_);
+    pageunmap_ranges(*pagemap);
+  }
+  const uint64_t references = pagemap->references();
+  Abandoned::instance().keep(std::move(pagemap));
+  return references;
+}
+
+PagemapRef PagemapRegistry::get_dev_pagemap(Pfn pfn, PagemapRef cached) {
+  if (cached && cached->contains(pfn)) return cached;
+  cached.reset();  // before the lock: this put may be the last one
+  if (!pfn.exists()) return {};
+  MutexLock lock(mutex_);
+  DevPagemap* const pagemap = find(pfn.address());
+  if (pagemap == nullptr) return {};
+  auto ref = pagemap->ref().tryget_live();
+  if (!ref) return {};
+  return {pagemap, std::move(ref)};
+}
+
+DevPagemap* PagemapRegistry::find(uint64_t address) {
+  const auto it = by_begin_.upper_bound(address);
+  if (it == by_begin_.begin()) return nullptr;
+  const Entry& entry = std::prev(it)->second;
+  return address < entry.end ? entry.pagemap : nullptr;
+}
+
+}  // namespace pmemd

@@ -1,0 +1,26 @@
+// Page frame numbers of the emulated physical address space.
+//
+// Thread contract: values.
+#pragma once
+
+#include <compare>
+#include <cstdint>
+
+#include "core/base/units.h"
+
+namespace pmemd {
+
+// The emulated address space ends here, as on x86-64 with five levels of page tables.
+inline constexpr unsigned kPhysicalAddressBits = 52;
+inline constexpr uint64_t kPfnEnd = (uint64_t{1} << kPhysicalAddressBits) / kPageSize;
+
+struct Pfn {
+  uint64_t value = 0;
+
+  static constexpr Pfn of(uint64_t address) { return {address / kPageSize}; }
+  constexpr bool exists() const { return value < kPfnEnd; }
+  constexpr uint64_t address() const { return value * kPageSize; }  // wants exists()
+  auto operator<=>(const Pfn&) const = default;
+};
+
+}  // namespace pmemd
