@@ -6,21 +6,42 @@
 #include <cassert>
 #include <utility>
 
+#include "core/base/fault.h"
+
 namespace pmemd {
+
+namespace {
+
+FaultPoint fault_map("enable.map-image", "mapping the namespace's part of the image");
+FaultPoint fault_read_clean("enable.read-clean", "reading whether it was disabled in order");
+FaultPoint fault_write_clean("enable.write-clean", "marking it as in use");
+FaultPoint fault_format("enable.format", "making the root directory of a new fsdax");
+FaultPoint fault_mount("enable.mount", "reading the file system");
+FaultPoint fault_memremap("enable.memremap", "registering the pagemap");
+FaultPoint fault_publish("enable.publish", "the last step; the pagemap is registered");
+FaultPoint fault_leak("release.leak", "a reference of the pagemap is never put (doesn't fail)");
+FaultPoint fault_unmap("release.unmap", "waiting for references, leaving the registry");
+FaultPoint fault_persist("release.persist", "making the image durable");
+FaultPoint fault_mark_clean("release.mark-clean", "marking it as disabled in order");
+
+}  // namespace
 
 Device::Device(Pool& pool, PagemapRegistry& registry, const RegionRecord& region,
                NamespaceRecord record)
     : pool_(pool),
       registry_(registry),
       record_(std::move(record)),
-      pagemap_(record_.name(), is_fsdax() ? MemoryType::kFsDax : MemoryType::kGeneric,
-               phys_range(region), kNamespaceMetadataSize),
-      references_(pagemap_.ref()) {}
+      base_address_(region.base_address),
+      pagemap_(make_pagemap()),
+      references_(pagemap_->ref()) {}
 
 Device::~Device() { assert(state() == State::kDisabled); }
 
-PhysRange Device::phys_range(const RegionRecord& region) const {
-  return PhysRange::sized(region.base_address + record_.range.begin, record_.range.length());
+std::unique_ptr<DevPagemap> Device::make_pagemap() const {
+  return std::make_unique<DevPagemap>(
+      record_.name(), is_fsdax() ? MemoryType::kFsDax : MemoryType::kGeneric,
+      PhysRange::sized(base_address_ + record_.range.begin, record_.range.length()),
+      kNamespaceMetadataSize);
 }
 
 // The section is opened first, the state is read second: whoever changes the state and then waits
@@ -39,6 +60,15 @@ Result<Device::Request> Device::begin_writeback(const RequestOrigin& origin) {
   return begin(State::kDying, origin);
 }
 
+Result<Device::Request> Device::begin_read(const RequestOrigin& origin) {
+  auto request = begin(State::kDying, origin);
+  // Inside the section: whoever removes the pins and then waits for requests has seen this one.
+  if (request && state() != State::kLive && !claims().is_pinned(origin.ino, origin.range)) {
+    return fail(gone_errno());
+  }
+  return request;
+}
+
 Result<uint64_t> Device::add_handle(const OpenHandle& handle) {
   const auto id = claims().add_handle(handle.ino, handle.pid, handle.writable);
   if (!id) return fail(gone_errno());
@@ -46,7 +76,8 @@ Result<uint64_t> Device::add_handle(const OpenHandle& handle) {
 }
 
 Result<uint64_t> Device::pin(uint64_t handle, pid_t pid, FileRange range) {
-  auto id = claims().add_pin(handle, pid, range, pagemap_.ref().tryget_live());
+  PMEMD_ASSIGN(const auto request, begin_request());
+  auto id = claims().add_pin(handle, pid, range, pagemap_->ref().tryget_live());
   if (id.err() == ENODEV) return fail(gone_errno());
   return id;
 }
@@ -79,30 +110,46 @@ Result<void> Device::enable() {
     return fail(EBUSY, fmt::format("{}: already enabled", record_.name()));
   }
   if (state() != State::kDisabled) {
-    return fail(EBUSY, fmt::format("{}: its removal has not ended", record_.name()),
-                "disable it again: the removal goes on where it stopped");
+    resurrect();
+    return {};
   }
+  PMEMD_TRY(fault_map.hit());
   PMEMD_ASSIGN(auto image, pool_.map_namespace(record_));
+  PMEMD_TRY(fault_read_clean.hit());
   PMEMD_ASSIGN(const bool clean, pool_.is_clean(record_.serial));
+  PMEMD_TRY(fault_write_clean.hit());
   PMEMD_TRY(pool_.set_clean(record_.serial, false));
 
   std::unique_ptr<FileSystem> fs;
   if (is_fsdax()) {
     // At the first enable; a kill since the namespace was made comes to nothing.
+    PMEMD_TRY(fault_format.hit());
     PMEMD_TRY(
         FileSystem::format(pool_.database(), record_.serial, {.uid = geteuid(), .gid = getegid()}));
     const FileSystem::Options options = {
         .serial = record_.serial, .clean = clean, .data_offset = kNamespaceMetadataSize};
+    PMEMD_TRY(fault_mount.hit());
     PMEMD_ASSIGN(fs, FileSystem::mount(pool_.database(), *image, srcu_, lookups_, options));
   }
-  // Last, since it is what others can see; it is undone by itself on failure. What a failure
-  // leaves is a namespace that isn't marked clean: its free space is discarded the next time.
-  PMEMD_TRY(registry_.memremap_pages(pagemap_));
+  PMEMD_TRY(publish());
   image_ = std::move(image);
   fs_ = std::move(fs);
   lost_writebacks_.store(0, std::memory_order_relaxed);
   state_.store(State::kLive, std::memory_order_release);
   claims().open();
+  return {};
+}
+
+// Last, since it is what others can see. What a failure leaves is a namespace that isn't marked
+// clean: its free space is discarded the next time.
+Result<void> Device::publish() {
+  PMEMD_TRY(fault_memremap.hit());
+  PMEMD_TRY(registry_.memremap_pages(*pagemap_));
+  if (auto failed = fault_publish.hit(); !failed) {
+    // Nobody can have a reference of what was never live, save a lookup, for a moment.
+    PMEMD_TRY(registry_.memunmap_pages(*pagemap_, deadline_after(std::chrono::seconds(10))));
+    return failed;
+  }
   return {};
 }
 
@@ -114,13 +161,13 @@ Result<void> Device::kill(bool only_if_idle) {
     return fail(EBUSY, fmt::format("{}: {} open files", record_.name(), handle_count()));
   }
   state_.store(State::kDying, std::memory_order_release);
-  pagemap_.ref().kill();
+  pagemap_->ref().kill();
   return {};
 }
 
 void Device::resurrect() {
-  assert(state() == State::kDying);
-  pagemap_.ref().resurrect();
+  assert(state() == State::kDying || state() == State::kDead);
+  registry_.resurrect(*pagemap_);
   state_.store(State::kLive, std::memory_order_release);
   claims().open();
 }
@@ -130,17 +177,34 @@ void Device::stop_writeback() {
   state_.store(State::kDead, std::memory_order_release);
 }
 
-Result<void> Device::release(Deadline deadline) {
+uint64_t Device::unaccounted_references() const {
+  MutexLock lock(pagemap_mutex_);
+  const uint64_t all = pagemap_->references();
+  const uint64_t held = references_.held();
+  return all > held ? all - held : 0;
+}
+
+Result<void> Device::release(Deadline deadline, bool abandon) {
   assert(state() == State::kDead);
   PMEMD_TRY(wait_requests(deadline));
-  PMEMD_TRY(registry_.memunmap_pages(pagemap_, deadline));
-
-  Result<void> durable = image_->persist(0, image_->size_bytes());
-  if (auto times = fs_ ? fs_->flush_times() : Result<void>(); !times && durable) {
-    durable = std::move(times);
+  if (!fault_leak.hit()) pagemap_->ref().tryget().release();
+  PMEMD_TRY(fault_unmap.hit());
+  auto unmapped = registry_.memunmap_pages(*pagemap_, deadline);
+  if (!unmapped) {
+    if (unmapped.err() != ETIMEDOUT || !abandon) return unmapped;
+    // Whoever puts one later puts it on the old pagemap, which stays for that.
+    auto fresh = make_pagemap();
+    leases().rebind(fresh->ref());
+    {
+      MutexLock lock(pagemap_mutex_);
+      pagemap_.swap(fresh);
+    }
+    abandoned_ += registry_.abandon(std::move(fresh));
   }
+  auto durable = make_durable();
   fs_.reset();
   image_.reset();
+  if (durable) durable = fault_mark_clean.hit();
   if (durable) durable = pool_.set_clean(record_.serial, true);
   state_.store(State::kDisabled, std::memory_order_release);
   if (!durable) {
@@ -148,6 +212,18 @@ Result<void> Device::release(Deadline deadline) {
                                            record_.name(), durable.error().describe()));
   }
   return {};
+}
+
+// All of it that can be; the first error.
+Result<void> Device::make_durable() {
+  Result<void> durable = fault_persist.hit();
+  if (auto persisted = image_->persist(0, image_->size_bytes()); !persisted && durable) {
+    durable = std::move(persisted);
+  }
+  if (auto times = fs_ ? fs_->flush_times() : Result<void>(); !times && durable) {
+    durable = std::move(times);
+  }
+  return durable;
 }
 
 }  // namespace pmemd

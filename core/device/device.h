@@ -2,7 +2,7 @@
 //
 //   disabled ──enable()──▶ live ──kill()──▶ dying ──stop_writeback()──▶ dead ──release()──▶
 //   disabled
-//                            ▲────resurrect()──┘
+//                            ▲────resurrect()──┴───────────────────┘
 //
 // live: everything. dying: no new opens, reads or writes; the kernel's writeback of what was stored
 // before is still accepted, that is why nothing is lost. dead: the medium is gone.
@@ -13,6 +13,8 @@
 //  2. The image and the file system live from enable() until release(); a Request keeps them.
 //  3. release() drops them only when no request is in flight and the pagemap is drained.
 //  4. Lookup counts and open handles outlive a removal: the kernel still holds the inodes.
+//  5. Until release() succeeds nothing is lost: resurrect() makes it live as before. After it the
+//     device is disabled, whatever else failed.
 //
 // Thread contract: requests and handles from any thread; enable(), kill() … release() from one
 // thread at a time (the owner serializes them with a lock of the operation).
@@ -80,6 +82,9 @@ class Device {
   Result<Request> begin_request(const RequestOrigin& origin = {});  // live; else gone_errno()
   // live or dying; else gone_errno()
   Result<Request> begin_writeback(const RequestOrigin& origin = {});
+  // As begin_request(); while it is dying also what touches a pinned range, which must stay whole
+  // until it is unpinned.
+  Result<Request> begin_read(const RequestOrigin& origin);
 
   // --- open handles. The id goes to the kernel; 0 is none. gone_errno() unless live.
   Result<uint64_t> add_handle(const OpenHandle& handle);
@@ -112,36 +117,50 @@ class Device {
 
   // --- enable and removal
 
-  // EBUSY: not disabled. EIO: the namespace doesn't hold together. ENOMEM: its range belongs to
-  // another pagemap. After a failure everything is as before, save that the namespace may not be
-  // marked clean any more.
+  // EBUSY: it is live. EIO: the namespace doesn't hold together. ENOMEM: its range belongs to
+  // another pagemap. ENXIO: its range is System RAM. After a failure everything is as before, save
+  // that the namespace may not be marked clean any more. One whose removal stopped half-way is
+  // taken back.
   Result<void> enable();
 
   // live → dying. EBUSY: `only_if_idle`, and a handle is open. ENXIO: not live.
   Result<void> kill(bool only_if_idle);
-  void resurrect();       // dying → live, before anything was revoked
+  void resurrect();       // dying, dead → live: a removal is taken back
   void stop_writeback();  // dying → dead
   // Every request admitted before the call has ended. ETIMEDOUT.
   Result<void> wait_requests(Deadline deadline) { return srcu_.synchronize(deadline); }
   uint64_t requests_in_flight() const { return srcu_.open_sections(); }
   // dead → disabled: waits for requests and references, makes everything durable, unmaps the
-  // image, leaves the registry. ETIMEDOUT: still dead, call again. Other errors (what could not be
-  // made durable) are returned after the release.
-  Result<void> release(Deadline deadline);
+  // image, leaves the registry. ETIMEDOUT: requests or references are left; still dead. `abandon`:
+  // references that are left at the deadline are given up, and counted (requests never are: they
+  // use the image). Other errors (what could not be made durable) are returned after the release.
+  Result<void> release(Deadline deadline, bool abandon = false);
+  // References that were given up, since the device was made.
+  uint64_t abandoned_references() const { return abandoned_.load(std::memory_order_relaxed); }
+  // References of the pagemap that nothing in the table accounts for: leaked, or (for a moment)
+  // taken by a lookup.
+  uint64_t unaccounted_references() const;
 
  private:
   Result<Request> begin(State last_allowed, const RequestOrigin& origin);
-  PhysRange phys_range(const RegionRecord& region) const;
+  std::unique_ptr<DevPagemap> make_pagemap() const;
+  Result<void> publish();
+  Result<void> make_durable();
 
   Pool& pool_;
   PagemapRegistry& registry_;
   const NamespaceRecord record_;
+  const uint64_t base_address_;  // of its region
 
   // Own locking.
   std::atomic<State> state_ = State::kDisabled;
   std::atomic<uint64_t> lost_writebacks_ = 0;  // since enable()
+  std::atomic<uint64_t> abandoned_ = 0;
   Srcu srcu_;
-  DevPagemap pagemap_;
+  // Another one after references were abandoned. Changed when no request is open; who isn't in one
+  // reads it under the lock.
+  std::unique_ptr<DevPagemap> pagemap_;
+  mutable Mutex pagemap_mutex_;
   ReferenceTable references_;
   LookupCounts lookups_;
 

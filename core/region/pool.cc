@@ -85,7 +85,7 @@ Result<void> Pool::remove_half_made() {
     labels = labels_;
   }
   for (const auto& [record, live] : labels.namespaces) {
-    if (!live) (void)erase_namespace(record);
+    if (!live) (void)erase_or_note(record);
   }
   for (const auto& [region, live] : labels.regions) {
     if (!live) PMEMD_TRY(drop_region(region));

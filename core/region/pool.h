@@ -92,7 +92,8 @@ class Pool {
 
   // Deletes its metadata (inodes, extents, …) and zeroes its bytes, durably. The caller has seen to
   // it that it is not enabled. ENOENT. Any other error: if the namespace is still listed, nothing
-  // has happened; if not, it is gone for good and its space comes back with the next open.
+  // has happened; if not, it is gone for good, and its space comes back with the next namespace
+  // that is made or destroyed, or the next open.
   Result<void> destroy_namespace(const NamespaceRecord& record) PMEMD_EXCLUDES(mutex_);
 
   // Maps a namespace's range and verifies its info block. EIO: it doesn't hold together (message).
@@ -122,6 +123,9 @@ class Pool {
   Result<void> set_live(uint64_t serial, bool live);  // in the database; durable
   // For what is not live: zeroes the bytes, deletes the rows, gives the place back.
   Result<void> erase_namespace(const NamespaceRecord& record) PMEMD_EXCLUDES(mutex_);
+  // The same; what can't be erased is noted, for finish_erasures().
+  Result<void> erase_or_note(const NamespaceRecord& record) PMEMD_EXCLUDES(mutex_);
+  void finish_erasures() PMEMD_EXCLUDES(mutex_);
   Result<void> delete_inodes(uint64_t serial);
   Result<void> drop_region(const RegionRecord& region) PMEMD_EXCLUDES(mutex_);
 
@@ -142,6 +146,7 @@ class Pool {
 
   mutable Mutex mutex_;  // before the database's
   Labels labels_ PMEMD_GUARDED_BY(mutex_);
+  std::vector<NamespaceRecord> half_erased_ PMEMD_GUARDED_BY(mutex_);  // not live
   // Of live regions. None is removed, so that one that was found can be used without the lock.
   std::map<uint32_t, ImageFile> images_ PMEMD_GUARDED_BY(mutex_);
 };

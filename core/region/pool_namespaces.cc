@@ -15,6 +15,7 @@
 #include <set>
 #include <utility>
 
+#include "core/base/fault.h"
 #include "core/base/units.h"
 #include "core/region/info_block.h"
 #include "core/region/placement.h"
@@ -23,6 +24,14 @@
 
 namespace pmemd {
 namespace {
+
+FaultPoint fault_label("create.label", "taking a place for the namespace");
+FaultPoint fault_info_block("create.info-block", "writing what the namespace is");
+FaultPoint fault_mark_live("create.mark-live", "making it one that exists");
+FaultPoint fault_mark("destroy.mark", "making it one that doesn't exist");
+FaultPoint fault_zero("destroy.zero", "zeroing its bytes");
+FaultPoint fault_rows("destroy.rows", "deleting its inodes");
+FaultPoint fault_delete_label("destroy.label", "giving its place back");
 
 uint32_t lowest_free_id(const Labels& labels, uint32_t region) {
   uint32_t id = 0;
@@ -114,14 +123,18 @@ Result<void> Pool::write_info_block(const NamespaceRecord& record) {
 Result<NamespaceRecord> Pool::create_namespace(const CreateNamespace& want) {
   if (want.size_bytes) PMEMD_TRY(check_size("namespace", *want.size_bytes));
   PMEMD_TRY(check_align(want.align));
+  finish_erasures();
+  PMEMD_TRY(fault_label.hit());
   PMEMD_ASSIGN(NamespaceRecord record, reserve_namespace(want));
 
   Result<void> made = database_->sync();
+  if (made) made = fault_info_block.hit();
   if (made) made = write_info_block(record);
+  if (made) made = fault_mark_live.hit();
   if (made) made = set_live(record.serial, true);
   if (!made) {
-    // If this fails too, the next open does it.
-    if (set_live(record.serial, false)) (void)erase_namespace(record);
+    // If this fails, the next open does it.
+    if (set_live(record.serial, false)) (void)erase_or_note(record);
     return std::unexpected(std::move(made).error());
   }
   MutexLock lock(mutex_);
@@ -130,6 +143,8 @@ Result<NamespaceRecord> Pool::create_namespace(const CreateNamespace& want) {
 }
 
 Result<void> Pool::destroy_namespace(const NamespaceRecord& record) {
+  finish_erasures();
+  PMEMD_TRY(fault_mark.hit());
   NamespaceRecord known;
   {
     MutexLock lock(mutex_);
@@ -146,15 +161,38 @@ Result<void> Pool::destroy_namespace(const NamespaceRecord& record) {
     find_label(record.serial)->live = true;
     return std::unexpected(std::move(done).error());
   }
-  PMEMD_TRY(database_->sync());
-  return erase_namespace(known);
+  return erase_or_note(known);
+}
+
+Result<void> Pool::erase_or_note(const NamespaceRecord& record) {
+  auto erased = erase_namespace(record);
+  if (erased) return erased;
+  MutexLock lock(mutex_);
+  half_erased_.push_back(record);
+  return fail(erased.err(),
+              fmt::format("{}: destroyed, but its space is not free yet: {}", record.name(),
+                          erased.error().describe()),
+              "the next create-namespace, or the next start, tries again");
+}
+
+void Pool::finish_erasures() {
+  std::vector<NamespaceRecord> records;
+  {
+    MutexLock lock(mutex_);
+    records.swap(half_erased_);
+  }
+  for (const NamespaceRecord& record : records) (void)erase_or_note(record);
 }
 
 Result<void> Pool::erase_namespace(const NamespaceRecord& record) {
+  PMEMD_TRY(database_->sync());
+  PMEMD_TRY(fault_zero.hit());
   PMEMD_ASSIGN(const auto image, map(record.region, record.range));
   PMEMD_TRY(image->discard(0, image->size_bytes()));
   PMEMD_TRY(image->persist(0, image->size_bytes()));
+  PMEMD_TRY(fault_rows.hit());
   PMEMD_TRY(delete_inodes(record.serial));
+  PMEMD_TRY(fault_delete_label.hit());
   PMEMD_TRY(change("DELETE FROM namespaces WHERE serial = ?", {record.serial}));
   MutexLock lock(mutex_);
   std::erase_if(labels_.namespaces,

@@ -110,6 +110,12 @@ void find_open_files(const std::string& proc, dev_t device, const std::string& m
 
 }  // namespace
 
+std::string process_name(pid_t pid) {
+  if (pid == 0) return "the kernel, or a process of another pid namespace";
+  const std::string comm = read_comm(fmt::format("/proc/{}", pid));
+  return fmt::format("{} ({})", pid, comm.empty() ? "ended" : comm);
+}
+
 std::vector<Holder> find_holders(dev_t device, const std::string& mount_point,
                                  const std::function<bool(uint64_t ino)>& wanted) {
   std::vector<Holder> holders;

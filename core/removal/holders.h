@@ -44,6 +44,9 @@ struct Holder {
   std::vector<OpenFile> open_files = {};
 };
 
+// "4321 (app)"; "4321 (ended)"; for 0 "the kernel, or a process of another pid namespace".
+std::string process_name(pid_t pid);
+
 // Looks at every process but this one. `device` is the mount's st_dev; `wanted` picks inodes.
 // `mount_point` is cut from the front of paths. Counts no pages.
 std::vector<Holder> find_holders(dev_t device, const std::string& mount_point,

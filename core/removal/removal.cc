@@ -8,6 +8,7 @@
 #include <set>
 #include <utility>
 
+#include "core/base/fault.h"
 #include "core/base/unique_fd.h"
 #include "core/region/schema.h"
 
@@ -25,6 +26,16 @@ constexpr std::chrono::milliseconds kReleaseLag{250};
 // A page that is stored to while it is revoked is laundered and revoked again.
 constexpr int kRevokeAttempts = 4;
 
+FaultPoint fault_kill("disable.kill", "no new opens, reads and writes");
+FaultPoint fault_notify("disable.notify", "telling the holders");
+FaultPoint fault_unpin("disable.unpin", "waiting for pins");
+FaultPoint fault_flush("disable.flush", "writing back what mappings stored");
+FaultPoint fault_revoke("disable.revoke", "taking pages away from the mappers");
+FaultPoint fault_inval("disable.inval", "the inval of one file");
+FaultPoint fault_report("disable.report", "telling who was hit, ending processes");
+FaultPoint fault_drain("disable.drain", "waiting for requests in flight");
+FaultPoint fault_release("disable.release", "all of the release");
+
 // One removal of several devices; each step acts on all of them.
 class Removal {
  public:
@@ -40,6 +51,7 @@ class Removal {
 
   RemovalOutcome run() {
     Result<void> result = options_.dry_run ? look() : remove();
+    if (!result) take_back();
     return {std::move(reports_), std::move(result)};
   }
 
@@ -50,20 +62,24 @@ class Removal {
   }
 
   Result<void> remove() {
-    PMEMD_TRY(step("kill", &Removal::kill));
-    PMEMD_TRY(step("notify", &Removal::notify));
-    PMEMD_TRY(step("flush", &Removal::flush));
-    auto revoked = step("revoke", &Removal::revoke);
+    PMEMD_TRY(step("kill", fault_kill, &Removal::kill));
+    PMEMD_TRY(step("notify", fault_notify, &Removal::notify));
+    PMEMD_TRY(step("unpin", fault_unpin, &Removal::unpin));
+    PMEMD_TRY(step("flush", fault_flush, &Removal::flush));
+    auto revoked = step("revoke", fault_revoke, &Removal::revoke);
     // Also those whose pages can't be taken away: with the processes go the pages.
-    if (revoked || revoked.err() == EBUSY) PMEMD_TRY(step("report", &Removal::end_processes));
+    if (revoked || revoked.err() == EBUSY) {
+      PMEMD_TRY(step("report", fault_report, &Removal::end_mappers));
+    }
     PMEMD_TRY(std::move(revoked));
-    PMEMD_TRY(step("drain", &Removal::drain));
-    return step("release", &Removal::release);
+    PMEMD_TRY(step("drain", fault_drain, &Removal::drain));
+    return step("release", fault_release, &Removal::release);
   }
 
-  Result<void> step(const char* name, Result<void> (Removal::*act)()) {
+  Result<void> step(const char* name, FaultPoint& fault, Result<void> (Removal::*act)()) {
     const auto start = Clock::now();
-    Result<void> result = (this->*act)();
+    Result<void> result = fault.hit();
+    if (result) result = (this->*act)();
     const auto took = std::chrono::duration_cast<std::chrono::microseconds>(Clock::now() - start);
     for (auto& report : reports_) report.steps.push_back({name, took});
     return result;
@@ -73,15 +89,17 @@ class Removal {
 
   Result<void> kill();
   Result<void> notify();
+  Result<void> unpin();
   Result<void> flush();
   Result<void> revoke();
-  Result<void> end_processes();
+  Result<void> end_mappers();
   Result<void> drain();
   Result<void> release();
 
-  Result<void> busy(const Device* device) const;
+  Result<void> kill_one(Device& device);
+  void take_back();
+  void end_process(RemovalReport& report, pid_t pid, const std::function<bool()>& still_holds);
   void find_holders_and_lent();
-  uint64_t pages_present(RemovalReport& report, Device& device, bool keep);
   Result<void> wait_requests();
 
   std::vector<Device*> devices_;
@@ -89,7 +107,23 @@ class Removal {
   KernelPort& kernel_;
   EventBus& events_;
   std::vector<RemovalReport> reports_;  // reports_[i] tells of devices_[i]
+  bool told_ = false;                   // pre-remove was published
+  bool hidden_ = false;
 };
+
+// Live as before, each that isn't gone.
+void Removal::take_back() {
+  for (Device* device : devices_) {
+    const auto state = device->state();
+    if (state != Device::State::kDying && state != Device::State::kDead) continue;
+    device->resurrect();
+    if (hidden_) kernel_.show(*device);
+    if (told_) {
+      events_.publish(EventKind::kEnabled, device->record().name(),
+                      {0, device->record().data_bytes()});
+    }
+  }
+}
 
 Result<void> Removal::wait_requests() {
   const Deadline deadline = drain_deadline();
@@ -97,48 +131,39 @@ Result<void> Removal::wait_requests() {
   for (size_t i = 0; i < devices_.size(); ++i) {
     if (devices_[i]->wait_requests(deadline)) continue;
     reports_[i].requests_left = devices_[i]->requests_in_flight();
-    if (!first_error) continue;
-    first_error = fail(ETIMEDOUT,
-                       fmt::format("{}: {} requests in flight did not end in time",
-                                   devices_[i]->record().name(), reports_[i].requests_left),
-                       "call again: the removal goes on where it stopped");
+    auto error = held_up(reports_[i], *devices_[i],
+                         fmt::format("{} requests in flight", reports_[i].requests_left));
+    if (first_error) first_error = std::move(error);
   }
   return first_error;
 }
 
+Result<void> Removal::kill_one(Device& device) {
+  const Deadline deadline = deadline_after(std::max(options_.wait, kReleaseLag));
+  while (true) {
+    auto result = device.kill(!options_.force);
+    if (result.err() != EBUSY || !device.claims().wait_handles_closed(deadline)) return result;
+    // Idle for a moment; if it was opened again, the rest of the time is left.
+    if (Clock::now() >= deadline) return device.kill(!options_.force);
+  }
+}
+
 Result<void> Removal::kill() {
-  std::vector<Device*> killed;
-  for (Device* device : devices_) {
-    if (device->state() != Device::State::kLive) continue;  // an earlier removal stopped half-way
-    auto result = device->kill(!options_.force);
-    if (result.err() == EBUSY && device->claims().wait_handles_closed(deadline_after(kReleaseLag))) {
-      result = device->kill(!options_.force);
-    }
-    if (!result) {
-      for (Device* other : killed) other->resurrect();
-      find_holders_and_lent();
-      return result.err() == EBUSY ? busy(device) : result;
-    }
-    killed.push_back(device);
+  for (size_t i = 0; i < devices_.size(); ++i) {
+    auto result = kill_one(*devices_[i]);
+    if (result) continue;
+    take_back();
+    find_holders_and_lent();
+    if (result.err() == EBUSY) return busy(reports_[i], *devices_[i]);
+    return result;
   }
   // What was lent by requests of before is known when they have ended.
   return wait_requests();
 }
 
-Result<void> Removal::busy(const Device* device) const {
-  for (size_t i = 0; i < devices_.size(); ++i) {
-    const size_t holders = reports_[i].holders.size();
-    // None that we may look at: another user's, and we are not root.
-    if (devices_[i] != device || holders == 0) continue;
-    return fail(EBUSY, fmt::format("{}: in use by {} process{}", device->record().name(), holders,
-                                   holders == 1 ? "" : "es"));
-  }
-  return fail(EBUSY,
-              fmt::format("{}: {} open files", device->record().name(), device->handle_count()));
-}
-
 Result<void> Removal::notify() {
   find_holders_and_lent();
+  told_ = true;
   for (size_t i = 0; i < devices_.size(); ++i) {
     const auto& record = devices_[i]->record();
     const DataRange whole{0, record.data_bytes()};
@@ -157,6 +182,30 @@ Result<void> Removal::notify() {
     if (options_.grace.count() > 0) (void)device->claims().wait_handles_closed(deadline);
   }
   return {};
+}
+
+// Whoever has pinned a range may finish; its pages stay where they are until then.
+Result<void> Removal::unpin() {
+  const Deadline deadline = drain_deadline();
+  for (size_t i = 0; i < devices_.size(); ++i) {
+    ClaimTable& claims = devices_[i]->claims();
+    if (options_.kill) {
+      for (const Reference& pin : claims.list()) {
+        if (pin.kind != ReferenceKind::kPin) continue;
+        end_process(reports_[i], pin.pid, [&] {
+          return std::ranges::any_of(claims.list(),
+                                     [&](const Reference& now) { return now.id == pin.id; });
+        });
+      }
+    }
+    if (options_.surprise || !claims.wait_unpinned(deadline)) {
+      if (!options_.surprise && !options_.abandon) {
+        return held_up(reports_[i], *devices_[i], fmt::format("{} pins", claims.counts().pins));
+      }
+      reports_[i].pins_taken = claims.remove_pins();
+    }
+  }
+  return wait_requests();  // those that were let in for the pins' sake
 }
 
 Result<void> Removal::flush() {
@@ -178,6 +227,7 @@ Result<void> Removal::flush() {
 
 Result<void> Removal::revoke() {
   // Behind the flush, which without privilege opens files by their paths.
+  hidden_ = true;
   for (const Device* device : devices_) kernel_.hide(*device);
   find_holders_and_lent();
   for (size_t i = 0; i < devices_.size(); ++i) {
@@ -186,10 +236,11 @@ Result<void> Removal::revoke() {
     const std::vector<uint64_t> inodes = device.leases().inodes();
     for (int attempt = 1; attempt <= kRevokeAttempts; ++attempt) {
       for (const uint64_t ino : inodes) {
+        PMEMD_TRY(fault_inval.hit());
         auto result = kernel_.inval(ino, kWholeFile);
         if (!result && result.err() != ENOENT) return result;
       }
-      report.pages_left = pages_present(report, device, /*keep=*/false);
+      report.pages_left = count_present_pages(report, device, /*keep=*/false);
       // A surprised page fails its laundering, which may keep it cached though clean: once more.
       if (report.pages_left == 0 && !(options_.surprise && attempt == 1)) break;
     }
@@ -207,21 +258,25 @@ Result<void> Removal::revoke() {
   return {};
 }
 
-Result<void> Removal::end_processes() {
+void Removal::end_process(RemovalReport& report, pid_t pid,
+                          const std::function<bool()>& still_holds) {
+  const UniqueFd pidfd(pidfd_open(pid, 0));
+  // The pid may have passed to another process since: what it held must still be there.
+  if (!pidfd || !still_holds()) return;
+  if (pidfd_send_signal(pidfd.get(), SIGKILL, nullptr, 0) == 0) report.killed.push_back(pid);
+}
+
+Result<void> Removal::end_mappers() {
   if (!options_.kill) return {};
   std::set<pid_t> done;
   for (auto& report : reports_) {
     for (const Holder& holder : report.holders) {
       if (holder.mappings.empty() || !done.insert(holder.pid).second) continue;
-      const UniqueFd pidfd(pidfd_open(holder.pid, 0));
-      // The pid may have passed to another process since: the mappings must still be there.
-      const auto now = kernel_.holders(devices_);
-      const bool still = std::ranges::any_of(
-          now, [&](const Holder& h) { return h.pid == holder.pid && !h.mappings.empty(); });
-      if (!pidfd || !still) continue;
-      if (pidfd_send_signal(pidfd.get(), SIGKILL, nullptr, 0) == 0) {
-        report.killed.push_back(holder.pid);
-      }
+      end_process(report, holder.pid, [&] {
+        return std::ranges::any_of(kernel_.holders(devices_), [&](const Holder& now) {
+          return now.pid == holder.pid && !now.mappings.empty();
+        });
+      });
     }
   }
   return {};
@@ -233,8 +288,15 @@ Result<void> Removal::release() {
   Result<void> first_error;
   for (size_t i = 0; i < devices_.size(); ++i) {
     Device& device = *devices_[i];
-    auto result = device.release(drain_deadline());
+    const uint64_t abandoned_before = device.abandoned_references();
+    auto result = device.release(drain_deadline(), options_.abandon);
+    reports_[i].abandoned = device.abandoned_references() - abandoned_before;
     reports_[i].disabled = device.state() == Device::State::kDisabled;
+    if (result.err() == ETIMEDOUT && !reports_[i].disabled) {
+      result = held_up(
+          reports_[i], *devices_[i],
+          fmt::format("{} references that nobody accounts for", device.unaccounted_references()));
+    }
     if (reports_[i].disabled) {
       events_.publish(EventKind::kRemoved, device.record().name(),
                       {0, device.record().data_bytes()});
@@ -246,41 +308,7 @@ Result<void> Removal::release() {
 
 void Removal::find_holders_and_lent() {
   const auto all = kernel_.holders(devices_);
-  for (size_t i = 0; i < devices_.size(); ++i) {
-    Device& device = *devices_[i];
-    const auto mine = [&](const auto& held) {
-      return inode_serial(held.ino) == device.record().serial;
-    };
-    RemovalReport& report = reports_[i];
-    report.holders.clear();
-    for (const Holder& holder : all) {
-      Holder part{.pid = holder.pid, .uid = holder.uid, .comm = holder.comm};
-      std::ranges::copy_if(holder.mappings, std::back_inserter(part.mappings), mine);
-      std::ranges::copy_if(holder.open_files, std::back_inserter(part.open_files), mine);
-      if (!part.mappings.empty() || !part.open_files.empty()) {
-        report.holders.push_back(std::move(part));
-      }
-    }
-    const auto totals = device.leases().totals();
-    report.lent_ranges = totals.ranges;
-    report.lent_bytes = totals.bytes;
-    pages_present(report, device, /*keep=*/true);
-  }
-}
-
-// Pages of the device that are present in its mappers; `keep`: note them in the report.
-uint64_t Removal::pages_present(RemovalReport& report, Device& device, bool keep) {
-  uint64_t total = 0;
-  for (Holder& holder : report.holders) {
-    for (Mapping& mapping : holder.mappings) {
-      const auto present =
-          count_present_pages(holder.pid, mapping, device.leases().ranges(mapping.ino));
-      if (!present) continue;  // not ours to look at
-      if (keep) mapping.pages_present = *present;
-      total += *present;
-    }
-  }
-  return total;
+  for (size_t i = 0; i < devices_.size(); ++i) note_holders(reports_[i], *devices_[i], all);
 }
 
 }  // namespace

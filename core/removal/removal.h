@@ -1,9 +1,10 @@
 // Forced removal: takes devices away from everybody who maps them.
 //
-//   kill → notify → flush → revoke → report → drain → release
+//   kill → notify → unpin → flush → revoke → report → drain → release
 //
 // kill: no new opens, reads, writes. notify: the event `pre-remove`; with a grace time, waits for
-// the holders to let go. flush: what mappings stored goes to the medium (not with surprise).
+// the holders to let go. unpin: waits for pins. flush: what mappings stored goes to the medium (not
+// with surprise).
 // revoke: one ranged inval an inode; then the page tables of the mappers are looked at: no page of
 // it may be left. report: who was hit. drain: requests in flight and references, with a deadline.
 // release: everything durable, the image unmapped, the range free.
@@ -12,8 +13,9 @@
 //  1. Killed first, revoked second: a page whose READ is in flight is locked, and the inval waits
 //     for it and drops it.
 //  2. A stored byte is on the medium before its page is dropped, unless surprise.
-//  3. After a failure at any step the device is dead or disabled, never half alive; removing again
-//     goes on, and enabling works after that.
+//  3. After a failure at any step a device is live as before (the removal is taken back) or
+//     disabled, never half. What surprise has lost stays lost.
+//  4. No wait is without a deadline; one that passes ends in a report of who holds what.
 //
 // Thread contract: remove_devices() from any thread that serves no requests; one call at a time
 // for a device.
@@ -31,6 +33,7 @@
 #include "core/device/device.h"
 #include "core/failure/event.h"
 #include "core/removal/holders.h"
+#include "core/removal/report.h"
 
 namespace pmemd {
 
@@ -55,40 +58,22 @@ struct RemovalOptions {
   bool force = false;     // also when it is busy
   bool surprise = false;  // no flush: stores that were never written back are lost
   bool dry_run = false;   // report only
-  bool kill = false;      // SIGKILL for the mappers, in the end
+  bool kill = false;      // SIGKILL for the mappers, in the end; for who has pinned, first
+  bool abandon = false;   // gives up pins and references that are left at the deadline
+  std::chrono::milliseconds wait{0};  // not forced: how long to wait until it is idle
   std::chrono::milliseconds grace{0};
-  std::chrono::milliseconds drain_timeout{10'000};
-};
-
-struct RemovalStep {
-  std::string name;
-  std::chrono::microseconds duration{0};
-};
-
-struct RemovalReport {
-  std::string name_of_namespace;
-  bool dry_run = false;
-  bool surprise = false;
-  bool disabled = false;
-  std::vector<Holder> holders = {};  // pages_present: at the time of the revocation
-  std::vector<pid_t> killed = {};
-  uint64_t lent_ranges = 0;
-  uint64_t lent_bytes = 0;
-  uint64_t files_flushed = 0;
-  uint64_t files_revoked = 0;
-  uint64_t pages_left = 0;       // still mapped after the revocation: 0, or something is wrong
-  uint64_t lost_writebacks = 0;  // pages' WRITEs that failed: host disk full, or surprise
-  uint64_t requests_left = 0;    // in flight at the deadline
-  std::vector<RemovalStep> steps = {};
+  std::chrono::milliseconds drain_timeout{10'000};  // for pins, then for requests and references
 };
 
 struct RemovalOutcome {
   std::vector<RemovalReport> reports;  // one a device, in order
-  Result<void> result;                 // EBUSY: holders in the reports; ETIMEDOUT: what is left too
+  Result<void> result;
 };
 
-// Removes the devices that are enabled among `devices`: all, or (without force, when one is busy)
-// none. ENXIO: none of them is enabled.
+// Removes the devices that are enabled among `devices`: all or none, but for a failure at the
+// release, which each has for itself. EBUSY: in use, and not forced (holders in the reports), or
+// pages that can't be taken away. ETIMEDOUT: pins, requests or references are left at the deadline
+// (in the reports). ENXIO: none of them is enabled. Any other: what the kernel or the medium said.
 RemovalOutcome remove_devices(const std::vector<Device*>& devices, const RemovalOptions& options,
                               KernelPort& kernel, EventBus& events);
 

@@ -35,6 +35,7 @@ T must(Result<T> result) {
 inline void take_down(Device& device) {
   if (device.state() == Device::State::kLive) must(device.kill(false));
   if (device.state() == Device::State::kDying) device.stop_writeback();
+  device.claims().remove_pins();
   device.leases().give_back_all();
   if (device.state() == Device::State::kDead) must(device.release(Clock::now()));
 }

@@ -52,8 +52,8 @@ TEST_F(RemovalTest, GoesStepByStepAndDropsPagesOnlyBehindTheFlush) {
   EXPECT_EQ(report.requests_left, 0u);
   EXPECT_EQ(report.holders.size(), 1u);
   EXPECT_TRUE(report.killed.empty());
-  EXPECT_EQ(steps(report), (std::vector<std::string>{"kill", "notify", "flush", "revoke", "report",
-                                                     "drain", "release"}));
+  EXPECT_EQ(steps(report), (std::vector<std::string>{"kill", "notify", "unpin", "flush", "revoke",
+                                                     "report", "drain", "release"}));
   EXPECT_EQ(fsdax_.state(), State::kDisabled);
   expect_live(devdax_);
   EXPECT_TRUE(fsdax_.enable()) << "with the handles that are still open";
@@ -125,15 +125,16 @@ TEST_F(RemovalTest, InodeThatTheKernelDoesNotKnowIsNoError) {
   EXPECT_EQ(kernel_.calls("inval"), 1u);
 }
 
-TEST_F(RemovalTest, InvalThatFailsKeepsTheLeasesAndASecondCallFinishes) {
+TEST_F(RemovalTest, InvalThatFailsTakesItAllBackAndASecondCallRemoves) {
   lend(fsdax_, 5, {0, 4096});
   kernel_.on_inval = [](uint64_t) -> Result<void> { return fail(EIO, "inval"); };
   const auto outcome = remove({&fsdax_}, forced());
   EXPECT_EQ(outcome.result.err(), EIO);
   EXPECT_FALSE(outcome.reports.at(0).disabled);
-  EXPECT_EQ(fsdax_.state(), State::kDying);
+  EXPECT_EQ(kernel_.calls("show"), 1u) << "its name was hidden";
+  EXPECT_EQ(kernel_.calls("enabled"), 1u) << "who was told that it goes is told that it stays";
   EXPECT_EQ(fsdax_.leases().totals().ranges, 1u);
-  EXPECT_EQ(fsdax_.enable().err(), EBUSY);
+  expect_live(fsdax_);
   kernel_.on_inval = nullptr;
   EXPECT_TRUE(remove({&fsdax_}, forced()).result);
   EXPECT_EQ(fsdax_.state(), State::kDisabled);
@@ -219,18 +220,23 @@ TEST_F(RemovalTest, IdleOneNeedsNoForceAndNoTime) {
 
 // --- requests and references that don't end in time
 
-TEST_F(RemovalTest, RequestThatIsHeldTimesOutAndASecondCallFinishes) {
+TEST_F(RemovalTest, RequestThatIsHeldTimesOutWithBothLiveAndASecondCallRemoves) {
   lend(fsdax_, 5, {0, 4096});
   {
-    const auto held = must(fsdax_.begin_request());
+    const auto held =
+        must(fsdax_.begin_request({.what = "READ", .pid = getpid(), .ino = 7, .range = {0, 1}}));
     const auto outcome = remove({&fsdax_, &devdax_}, forced());
     EXPECT_EQ(outcome.result.err(), ETIMEDOUT);
     EXPECT_NE(outcome.result.error().message.find("namespace0.0: 1 requests"), std::string::npos);
     EXPECT_FALSE(outcome.result.error().hint.empty());
     EXPECT_EQ(outcome.reports.at(0).requests_left, 1u);
     EXPECT_FALSE(outcome.reports.at(0).disabled);
+    ASSERT_EQ(outcome.reports.at(0).in_the_way.size(), 1u) << "and it says what it is";
+    EXPECT_EQ(outcome.reports.at(0).in_the_way[0].what, "READ");
+    EXPECT_NE(outcome.result.error().message.find(std::to_string(getpid())), std::string::npos);
     EXPECT_EQ(outcome.reports.at(1).requests_left, 0u);
-    EXPECT_EQ(fsdax_.state(), State::kDying);
+    expect_live(fsdax_);
+    expect_live(devdax_);
     EXPECT_TRUE(kernel_.log().empty()) << "what was lent isn't known yet: nothing is revoked";
     EXPECT_EQ(remove({&fsdax_, &devdax_}, forced()).result.err(), ETIMEDOUT);
   }
@@ -251,7 +257,7 @@ TEST_F(RemovalTest, RequestsLeftAreToldOfEachDevice) {
   EXPECT_EQ(outcome.reports.at(1).requests_left, 2u);
 }
 
-TEST_F(RemovalTest, WritebackThatIsHeldAtASurpriseTimesOutDead) {
+TEST_F(RemovalTest, WritebackThatIsHeldAtASurpriseTimesOut) {
   lend(fsdax_, 5, {0, 4096});
   std::optional<Device::Request> held;
   kernel_.on_event = [&](const Event&) {
@@ -262,7 +268,7 @@ TEST_F(RemovalTest, WritebackThatIsHeldAtASurpriseTimesOutDead) {
   const auto outcome = remove({&fsdax_}, options);
   EXPECT_EQ(outcome.result.err(), ETIMEDOUT);
   EXPECT_EQ(outcome.reports.at(0).requests_left, 1u);
-  EXPECT_EQ(fsdax_.state(), State::kDead);
+  EXPECT_EQ(fsdax_.state(), State::kLive);
   EXPECT_EQ(kernel_.calls("inval"), 0u);
   kernel_.on_event = nullptr;
   held.reset();
@@ -270,7 +276,7 @@ TEST_F(RemovalTest, WritebackThatIsHeldAtASurpriseTimesOutDead) {
   EXPECT_EQ(kernel_.calls("inval"), 2u);
 }
 
-TEST_F(RemovalTest, WritebackThatIsHeldAtTheDrainTimesOutDeadWithNothingLent) {
+TEST_F(RemovalTest, WritebackThatIsHeldAtTheDrainTimesOutLiveWithNothingLent) {
   lend(fsdax_, 5, {0, 4096});
   std::optional<Device::Request> held;
   kernel_.on_inval = [&](uint64_t) -> Result<void> {
@@ -278,8 +284,8 @@ TEST_F(RemovalTest, WritebackThatIsHeldAtTheDrainTimesOutDeadWithNothingLent) {
     return {};
   };
   EXPECT_EQ(remove({&fsdax_}, forced()).result.err(), ETIMEDOUT);
-  EXPECT_EQ(fsdax_.state(), State::kDead);
   EXPECT_EQ(fsdax_.leases().totals().ranges, 0u);
+  expect_live(fsdax_);
   held.reset();
   kernel_.forget_log();
   const auto outcome = remove({&fsdax_}, forced());
@@ -289,7 +295,7 @@ TEST_F(RemovalTest, WritebackThatIsHeldAtTheDrainTimesOutDeadWithNothingLent) {
   EXPECT_EQ(kernel_.calls("removed"), 1u);
 }
 
-TEST_F(RemovalTest, ReferenceThatIsHeldTimesOutAtTheReleaseAndASecondCallFinishes) {
+TEST_F(RemovalTest, ReferenceThatIsHeldTimesOutAtTheReleaseAndASecondCallRemoves) {
   const auto region = must(pool_.pool().region(fsdax_.record().region));
   const Pfn pfn{(region.base_address + fsdax_.record().range.begin) / kPageSize};
   auto held = pool_.registry().get_dev_pagemap(pfn);
@@ -298,8 +304,9 @@ TEST_F(RemovalTest, ReferenceThatIsHeldTimesOutAtTheReleaseAndASecondCallFinishe
   EXPECT_EQ(outcome.result.err(), ETIMEDOUT);
   EXPECT_NE(outcome.result.error().message.find("1 references"), std::string::npos);
   EXPECT_FALSE(outcome.reports.at(0).disabled);
+  EXPECT_EQ(outcome.reports.at(0).unaccounted, 1u);
   EXPECT_TRUE(outcome.reports.at(1).disabled) << "the others go all the same";
-  EXPECT_EQ(fsdax_.state(), State::kDead);
+  expect_live(fsdax_);
   EXPECT_EQ(kernel_.calls("removed"), 1u);
   held.reset();
   EXPECT_TRUE(remove({&fsdax_, &devdax_}, forced()).result);

@@ -1,0 +1,82 @@
+#include "core/removal/report.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <iterator>
+#include <set>
+#include <utility>
+
+#include "core/region/schema.h"
+
+namespace pmemd {
+namespace {
+
+constexpr size_t kMaxReported = 1000;  // of requests and pins in a report
+constexpr size_t kMaxNamed = 8;        // of processes in a message
+
+}  // namespace
+
+void note_holders(RemovalReport& report, Device& device, const std::vector<Holder>& holders) {
+  const auto mine = [&](const auto& held) {
+    return inode_serial(held.ino) == device.record().serial;
+  };
+  report.holders.clear();
+  for (const Holder& holder : holders) {
+    Holder part{.pid = holder.pid, .uid = holder.uid, .comm = holder.comm};
+    std::ranges::copy_if(holder.mappings, std::back_inserter(part.mappings), mine);
+    std::ranges::copy_if(holder.open_files, std::back_inserter(part.open_files), mine);
+    if (!part.mappings.empty() || !part.open_files.empty()) {
+      report.holders.push_back(std::move(part));
+    }
+  }
+  const auto totals = device.leases().totals();
+  report.lent_ranges = totals.ranges;
+  report.lent_bytes = totals.bytes;
+  count_present_pages(report, device, /*keep=*/true);
+}
+
+uint64_t count_present_pages(RemovalReport& report, Device& device, bool keep) {
+  uint64_t total = 0;
+  for (Holder& holder : report.holders) {
+    for (Mapping& mapping : holder.mappings) {
+      const auto present =
+          count_present_pages(holder.pid, mapping, device.leases().ranges(mapping.ino));
+      if (!present) continue;  // not ours to look at
+      if (keep) mapping.pages_present = *present;
+      total += *present;
+    }
+  }
+  return total;
+}
+
+std::unexpected<Error> busy(const RemovalReport& report, const Device& device) {
+  const std::string& name = report.name_of_namespace;
+  const size_t holders = report.holders.size();
+  // None that we may look at: another user's, and we are not root.
+  if (holders == 0)
+    return fail(EBUSY, fmt::format("{}: {} open files", name, device.handle_count()));
+  return fail(EBUSY,
+              fmt::format("{}: in use by {} process{}", name, holders, holders == 1 ? "" : "es"));
+}
+
+std::unexpected<Error> held_up(RemovalReport& report, const Device& device,
+                               const std::string& what) {
+  std::set<std::string> who;
+  for (const Reference& reference : device.references().list(kMaxReported).references) {
+    if (reference.kind != ReferenceKind::kRequest && reference.kind != ReferenceKind::kPin)
+      continue;
+    report.in_the_way.push_back(reference);
+    if (who.size() < kMaxNamed) who.insert(process_name(reference.pid));
+  }
+  report.unaccounted = device.unaccounted_references();
+  std::string of_whom;
+  for (const std::string& name : who) of_whom += (of_whom.empty() ? ", of " : ", ") + name;
+  return fail(
+      ETIMEDOUT,
+      fmt::format("{}: {} left at the deadline{}", report.name_of_namespace, what, of_whom),
+      "pmemctl refs lists who holds what; wait longer with --drain-timeout, or give them up "
+      "with --abandon");
+}
+
+}  // namespace pmemd

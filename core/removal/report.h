@@ -1,0 +1,61 @@
+// What a removal tells: who was hit, who is in the way.
+//
+// Thread contract: values; the functions from any thread that serves no requests.
+#pragma once
+
+#include <sys/types.h>
+
+#include <chrono>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "core/base/error.h"
+#include "core/device/device.h"
+#include "core/pagemap/reference.h"
+#include "core/removal/holders.h"
+
+namespace pmemd {
+
+struct RemovalStep {
+  std::string name;
+  std::chrono::microseconds duration{0};
+};
+
+struct RemovalReport {
+  std::string name_of_namespace;
+  bool dry_run = false;
+  bool surprise = false;
+  bool disabled = false;
+  std::vector<Holder> holders = {};  // pages_present: at the time of the revocation
+  std::vector<pid_t> killed = {};
+  uint64_t lent_ranges = 0;
+  uint64_t lent_bytes = 0;
+  uint64_t files_flushed = 0;
+  uint64_t files_revoked = 0;
+  uint64_t pages_left = 0;       // still mapped after the revocation: 0, or something is wrong
+  uint64_t lost_writebacks = 0;  // pages' WRITEs that failed: host disk full, or surprise
+  uint64_t requests_left = 0;    // in flight at the deadline
+  uint64_t pins_taken = 0;       // by surprise or abandon
+  uint64_t abandoned = 0;        // references of the pagemap that were given up
+  // What holds it up (requests, pins), when that is why it failed; and references that nobody
+  // accounts for.
+  std::vector<Reference> in_the_way = {};
+  uint64_t unaccounted = 0;
+  std::vector<RemovalStep> steps = {};
+};
+
+// Notes what of `holders` is the device's, what it was lent, and how many pages are present.
+void note_holders(RemovalReport& report, Device& device, const std::vector<Holder>& holders);
+
+// How many pages of the device are present in the report's mappers; `keep`: notes them.
+uint64_t count_present_pages(RemovalReport& report, Device& device, bool keep);
+
+// EBUSY: who uses it.
+[[nodiscard]] std::unexpected<Error> busy(const RemovalReport& report, const Device& device);
+
+// ETIMEDOUT: `what` ("2 pins") is left; who is in the way goes to the report and the message.
+[[nodiscard]] std::unexpected<Error> held_up(RemovalReport& report, const Device& device,
+                                             const std::string& what);
+
+}  // namespace pmemd
