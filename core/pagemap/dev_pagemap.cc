@@ -48,14 +48,11 @@ Result<void> DevPagemap::check() const {
     return refuse("device memory without an owner");
   if (setup_.ranges.empty()) return refuse("no range");
   for (const PhysRange range : setup_.ranges) {
-    if (range.empty() || !is_aligned(range.begin, kSubsectionSize) ||
-        !is_aligned(range.end, kSubsectionSize)) {
-      return refuse(fmt::format("range {:#x}-{:#x} is empty or not aligned to 2 MiB", range.begin,
-                                range.end));
-    }
-    if (range.end > uint64_t{1} << kPhysicalAddressBits) {
-      return refuse(fmt::format("range {:#x}-{:#x} reaches beyond the physical address space",
-                                range.begin, range.end));
+    if (!is_whole_subsections(range)) {
+      return refuse(
+          fmt::format("range {:#x}-{:#x} is empty, not aligned to 2 MiB, or beyond the "
+                      "address space",
+                      range.begin, range.end));
     }
   }
   if (!is_aligned(setup_.metadata_bytes, kPageSize) ||

@@ -58,22 +58,27 @@ Result<void> PagemapRegistry::memremap_pages(DevPagemap& pagemap) {
 
 Result<void> PagemapRegistry::pagemap_range(DevPagemap& pagemap, size_t index) {
   const PhysRange range = pagemap.ranges()[index];
-  auto it = by_begin_.upper_bound(range.begin);
-  if (it != by_begin_.begin()) --it;
-  for (; it != by_begin_.end() && it->first < range.end; ++it) {
-    if (range.overlaps({it->first, it->second.end})) {
-      return fail(ENOMEM, fmt::format("{}: range {:#x}-{:#x} belongs to {}", pagemap.name(),
-                                      range.begin, range.end, it->second.pagemap->name()));
-    }
+  if (const Entry* other = find(range)) {
+    return fail(ENOMEM, fmt::format("{}: range {:#x}-{:#x} belongs to {}", pagemap.name(),
+                                    range.begin, range.end, other->pagemap->name()));
+  }
+  if (physical_.overlaps_system_ram(range)) {
+    return fail(ENXIO,
+                fmt::format("{}: range {:#x}-{:#x} is System RAM, or part of it", pagemap.name(),
+                            range.begin, range.end),
+                "start pmemd with less --system-ram, or make a region behind it");
   }
   by_begin_.emplace(range.begin, Entry{range.end, &pagemap});
+  physical_.add_device(range);
   pagemap.hold_page_references(pagemap.page_references(++pagemap.nr_range_));
   return {};
 }
 
 void PagemapRegistry::pageunmap_ranges(DevPagemap& pagemap) {
   while (pagemap.nr_range_ != 0) {
-    by_begin_.erase(pagemap.ranges()[--pagemap.nr_range_].begin);
+    const PhysRange range = pagemap.ranges()[--pagemap.nr_range_];
+    physical_.remove_device(range);
+    by_begin_.erase(range.begin);
   }
 }
 
@@ -113,20 +118,57 @@ uint64_t PagemapRegistry::abandon(std::unique_ptr<DevPagemap> pagemap) {
 PagemapRef PagemapRegistry::get_dev_pagemap(Pfn pfn, PagemapRef cached) {
   if (cached && cached->contains(pfn)) return cached;
   cached.reset();  // before the lock: this put may be the last one
-  if (!pfn.exists()) return {};
   MutexLock lock(mutex_);
-  DevPagemap* const pagemap = find(pfn.address());
+  return tryget_live(pfn);
+}
+
+PagemapRef PagemapRegistry::tryget_live(Pfn pfn) const {
+  DevPagemap* const pagemap = find(pfn);
   if (pagemap == nullptr) return {};
   auto ref = pagemap->ref().tryget_live();
   if (!ref) return {};
   return {pagemap, std::move(ref)};
 }
 
-DevPagemap* PagemapRegistry::find(uint64_t address) {
-  const auto it = by_begin_.upper_bound(address);
-  if (it == by_begin_.begin()) return nullptr;
-  const Entry& entry = std::prev(it)->second;
-  return address < entry.end ? entry.pagemap : nullptr;
+const PagemapRegistry::Entry* PagemapRegistry::find(PhysRange range) const {
+  // Ranges are disjoint: if any overlaps, the last one that begins below the end does.
+  const auto behind = by_begin_.lower_bound(range.end);
+  if (behind == by_begin_.begin()) return nullptr;
+  const Entry& entry = std::prev(behind)->second;
+  return entry.end > range.begin ? &entry : nullptr;
+}
+
+DevPagemap* PagemapRegistry::find(Pfn pfn) const {
+  if (!pfn.exists()) return nullptr;
+  const Entry* const entry = find(PhysRange::sized(pfn.address(), kPageSize));
+  return entry == nullptr ? nullptr : entry->pagemap;
+}
+
+Result<void> PagemapRegistry::add_system_ram(PhysRange range) {
+  const auto refuse = [&](int err, const std::string& why) {
+    return fail(err, fmt::format("System RAM {:#x}-{:#x}: {}", range.begin, range.end, why));
+  };
+  if (!is_whole_subsections(range)) {
+    return refuse(EINVAL, "is empty, not aligned to 2 MiB, or beyond the address space");
+  }
+  MutexLock lock(mutex_);
+  if (const Entry* other = find(range)) {
+    return refuse(EEXIST, "part of it belongs to " + other->pagemap->name());
+  }
+  if (physical_.overlaps_system_ram(range)) return refuse(EEXIST, "part of it is there already");
+  physical_.add_system_ram(range);
+  return {};
+}
+
+bool PagemapRegistry::pfn_valid(Pfn pfn) {
+  MutexLock lock(mutex_);
+  return valid(pfn, nullptr);
+}
+
+bool PagemapRegistry::pfn_to_online_page(Pfn pfn) {
+  PagemapRef put_last;
+  MutexLock lock(mutex_);
+  return online(pfn, nullptr, put_last);
 }
 
 }  // namespace pmemd

@@ -1,4 +1,5 @@
-// Which pages belong to which pagemap: set up, found, and torn down as the kernel does.
+// The pages of the emulated machine: System RAM and devices, set up, found, explained, and torn
+// down as the kernel does.
 //
 // Invariants:
 //  1. A pfn belongs to at most one registered pagemap.
@@ -9,10 +10,12 @@
 //
 // Thread contract: any thread; of one pagemap, memremap_pages(), memunmap_pages(), resurrect() and
 // abandon() are the owner's, one at a time.
-// Models: mm/memremap.c memremap_pages(), memunmap_pages(), get_dev_pagemap() @v6.12; differs: the
+// Models: mm/memremap.c memremap_pages(), memunmap_pages(), get_dev_pagemap(),
+// include/linux/mmzone.h pfn_valid(), mm/memory_hotplug.c pfn_to_online_page() @v6.12; differs: the
 // wait for the last reference has a deadline; a collision anywhere in a range is seen, also with a
 // pagemap that is dying (the kernel looks at its first and last pfn, for live ones); a set-up is
-// seen by others whole or not at all.
+// seen by others whole or not at all. Kept as it is: in a section with System RAM, a page of a
+// dying pagemap is told to be online.
 #pragma once
 
 #include <cstdint>
@@ -23,6 +26,9 @@
 #include "core/base/error.h"
 #include "core/base/mutex.h"
 #include "core/pagemap/dev_pagemap.h"
+#include "core/pagemap/explain.h"
+#include "core/pagemap/pfn.h"
+#include "core/pagemap/sections.h"
 #include "core/range/range.h"
 
 namespace pmemd {
@@ -68,7 +74,7 @@ class PagemapRegistry {
   // Registers all ranges, makes the reference live, and gives each page its own.
   // EINVAL: a type without the ops or the owner it must have; no range; one that is empty, not
   // aligned to 2 MiB, or beyond the address space; metadata that isn't whole pages or leaves none.
-  // ENOMEM: part of a range belongs to a pagemap already, be it this one.
+  // ENOMEM: part of a range belongs to a pagemap already, be it this one. ENXIO: to System RAM.
   Result<void> memremap_pages(DevPagemap& pagemap) PMEMD_EXCLUDES(mutex_);
 
   // Kills the reference unless its owner has done so, puts the pages' references, waits for the
@@ -93,6 +99,18 @@ class PagemapRegistry {
   // pagemap too (even if that was killed since: its holder keeps it), and put if not.
   PagemapRef get_dev_pagemap(Pfn pfn, PagemapRef cached = {}) PMEMD_EXCLUDES(mutex_);
 
+  // Memory of the emulated machine, there from the start, online, for good.
+  // EINVAL: empty, not aligned to 2 MiB, or beyond the address space. EEXIST: part of it is System
+  // RAM already, or a device's.
+  Result<void> add_system_ram(PhysRange range) PMEMD_EXCLUDES(mutex_);
+
+  // Whether there are pages; also in the holes of a section that was there from the start.
+  bool pfn_valid(Pfn pfn) PMEMD_EXCLUDES(mutex_);
+  // Whether it is a page of System RAM that is online, and no device's.
+  bool pfn_to_online_page(Pfn pfn) PMEMD_EXCLUDES(mutex_);
+  // All of the above for one pfn, at one moment, with the steps that decided.
+  Explanation explain(Pfn pfn) PMEMD_EXCLUDES(mutex_);
+
  private:
   struct Entry {
     uint64_t end = 0;
@@ -101,11 +119,20 @@ class PagemapRegistry {
 
   Result<void> pagemap_range(DevPagemap& pagemap, size_t index) PMEMD_REQUIRES(mutex_);
   void pageunmap_ranges(DevPagemap& pagemap) PMEMD_REQUIRES(mutex_);
-  // The one that `address` belongs to, whatever its state; or nullptr.
-  DevPagemap* find(uint64_t address) PMEMD_REQUIRES(mutex_);
+  // The entry that overlaps `range`; or nullptr.
+  const Entry* find(PhysRange range) const PMEMD_REQUIRES(mutex_);
+  // The pagemap that `pfn` belongs to, whatever its state; or nullptr.
+  DevPagemap* find(Pfn pfn) const PMEMD_REQUIRES(mutex_);
+  PagemapRef tryget_live(Pfn pfn) const PMEMD_REQUIRES(mutex_);
+
+  // `steps`: if not null, gets the questions asked. `found`: a reference to be put without the
+  // lock.
+  bool valid(Pfn pfn, ExplainSteps* steps) const PMEMD_REQUIRES(mutex_);
+  bool online(Pfn pfn, ExplainSteps* steps, PagemapRef& found) const PMEMD_REQUIRES(mutex_);
 
   Mutex mutex_;
   std::map<uint64_t, Entry> by_begin_ PMEMD_GUARDED_BY(mutex_);  // disjoint ranges
+  PhysicalMap physical_ PMEMD_GUARDED_BY(mutex_);
 };
 
 }  // namespace pmemd

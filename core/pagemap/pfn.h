@@ -1,4 +1,4 @@
-// Page frame numbers of the emulated physical address space.
+// Page frame numbers and whole subsections of the emulated physical address space.
 //
 // Thread contract: values.
 #pragma once
@@ -7,6 +7,7 @@
 #include <cstdint>
 
 #include "core/base/units.h"
+#include "core/range/range.h"
 
 namespace pmemd {
 
@@ -22,5 +23,11 @@ struct Pfn {
   constexpr uint64_t address() const { return value * kPageSize; }  // wants exists()
   auto operator<=>(const Pfn&) const = default;
 };
+
+// What memory comes and goes in: not empty, aligned to 2 MiB, within the address space.
+constexpr bool is_whole_subsections(PhysRange range) {
+  return !range.empty() && is_aligned(range.begin, kSubsectionSize) &&
+         is_aligned(range.end, kSubsectionSize) && range.end <= kPfnEnd * kPageSize;
+}
 
 }  // namespace pmemd
