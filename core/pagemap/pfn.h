@@ -12,8 +12,8 @@
 namespace pmemd {
 
 // The emulated address space ends here, as on x86-64 with five levels of page tables.
-inline constexpr unsigned kPhysicalAddressBits = 52;
-inline constexpr uint64_t kPfnEnd = (uint64_t{1} << kPhysicalAddressBits) / kPageSize;
+inline constexpr uint64_t kPhysicalAddressEnd = uint64_t{1} << 52;
+inline constexpr uint64_t kPfnEnd = kPhysicalAddressEnd / kPageSize;
 
 struct Pfn {
   uint64_t value = 0;
@@ -27,7 +27,7 @@ struct Pfn {
 // What memory comes and goes in: not empty, aligned to 2 MiB, within the address space.
 constexpr bool is_whole_subsections(PhysRange range) {
   return !range.empty() && is_aligned(range.begin, kSubsectionSize) &&
-         is_aligned(range.end, kSubsectionSize) && range.end <= kPfnEnd * kPageSize;
+         is_aligned(range.end, kSubsectionSize) && range.end <= kPhysicalAddressEnd;
 }
 
 }  // namespace pmemd

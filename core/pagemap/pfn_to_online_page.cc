@@ -81,7 +81,7 @@ bool PagemapRegistry::online(Pfn pfn, ExplainSteps* steps, PagemapRef& found) co
   }
   if (!ask_subsection(questions, section, pfn)) return false;
   if (!questions.ask("may pages of a device be in the section?", section.is_online_device(), [&] {
-        return section.is_online_device() ? "a device's range begins or ends in it, or did"
+        return section.is_online_device() ? "there are, or were"
                                           : "all of its pages are System RAM";
       })) {
     return true;

@@ -41,7 +41,7 @@ void PhysicalMap::add_device(PhysRange range) {
     MemSection& section = activate(nr);
     assert((section.subsections_ & bits) == 0);
     section.subsections_ |= bits;
-    if (~bits != 0) section.has_zone_device_ = true;
+    section.has_zone_device_ = true;  // of no account where it has all of it: that is never online
   });
 }
 

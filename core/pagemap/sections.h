@@ -31,7 +31,7 @@ namespace pmemd {
 
 inline constexpr uint64_t kSectionSize = 128 * kMiB;
 inline constexpr unsigned kSubsectionsPerSection = kSectionSize / kSubsectionSize;
-inline constexpr uint64_t kSectionEnd = (uint64_t{1} << kPhysicalAddressBits) / kSectionSize;
+inline constexpr uint64_t kSectionEnd = kPhysicalAddressEnd / kSectionSize;
 
 // Numbers of the section, and of the subsection in it. Of any pfn, also one that doesn't exist.
 constexpr uint64_t pfn_to_section_nr(Pfn pfn) { return pfn.value / (kSectionSize / kPageSize); }
@@ -44,7 +44,7 @@ class MemSection {
   bool is_valid() const { return is_present_; }  // it has pages
   bool is_early() const { return is_early_; }    // since boot: all of it counts as having pages
   bool is_online() const { return is_online_; }  // the page allocator has pages of it
-  // A device's pages begin or end inside it: "online" doesn't hold for each pfn.
+  // There is, or was, a device's page in it, too: "online" doesn't hold for each pfn.
   bool is_online_device() const { return is_online_ && has_zone_device_; }
   bool pfn_section_valid(Pfn pfn) const {
     return (subsections_ >> pfn_to_subsection(pfn) & 1) != 0;

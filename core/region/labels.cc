@@ -77,8 +77,8 @@ void check_region(const RegionRecord& region, uint64_t previous_end,
   if (region.size_bytes < kNamespaceSizeMin || !is_aligned(region.size_bytes, kSubsectionSize)) {
     add(fmt::format("its size {} is no multiple of 2 MiB, or too small", region.size_bytes));
   }
-  if (!is_aligned(region.base_address, kRegionBaseAlign) || region.base_address < previous_end) {
-    add(fmt::format("its base address {:#x} is no multiple of 1 GiB, or overlaps another region",
+  if (!is_aligned(region.base_address, kSubsectionSize) || region.base_address < previous_end) {
+    add(fmt::format("its base address {:#x} is no multiple of 2 MiB, or overlaps another region",
                     region.base_address));
   }
   if (region.base_address >= kPhysicalAddressEnd ||
@@ -182,7 +182,7 @@ Result<void> insert_namespace(Database& database, const NamespaceLabel& label) {
 
 std::vector<Finding> check_labels(const Labels& labels) {
   std::vector<Finding> findings;
-  uint64_t previous_end = kFirstRegionBase;
+  uint64_t previous_end = 0;
   auto by_base = labels.regions;
   std::ranges::sort(by_base, {}, [](const auto& label) { return label.record.base_address; });
   for (const auto& [region, live] : by_base) {

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "core/base/error.h"
+#include "core/pagemap/pfn.h"
 #include "core/region/database.h"
 #include "core/region/records.h"
 
@@ -35,10 +36,9 @@ struct Labels {
   std::vector<RegionRange> free_extents(const RegionRecord& region) const;
 };
 
-// The emulated physical address of region0, what later ones are aligned to, and where it all ends.
+// Where regions go that were not told where: to a multiple of kRegionBaseAlign, from here on.
 inline constexpr uint64_t kFirstRegionBase = 4 * kGiB;
 inline constexpr uint64_t kRegionBaseAlign = kGiB;
-inline constexpr uint64_t kPhysicalAddressEnd = uint64_t{1} << 52;
 
 // EIO: unreadable, or a value that no pool of this version holds.
 Result<Labels> load_labels(Database& database);

@@ -34,6 +34,44 @@ Result<void> check_align(uint64_t align) {
   return {};
 }
 
+Result<uint64_t> place_region(const std::vector<RegionLabel>& regions, uint64_t size,
+                              std::optional<uint64_t> wanted) {
+  const auto in_the_way = [&](uint64_t base) -> const RegionRecord* {
+    for (const auto& [other, live] : regions) {
+      const auto taken = PhysRange::sized(other.base_address, other.size_bytes);
+      if (taken.overlaps(PhysRange::sized(base, size))) return &other;
+    }
+    return nullptr;
+  };
+  const auto fits = [&](uint64_t base) {
+    return base <= kPhysicalAddressEnd && size <= kPhysicalAddressEnd - base;
+  };
+  if (wanted) {
+    if (!is_aligned(*wanted, kSubsectionSize) || !fits(*wanted)) {
+      return fail(EINVAL,
+                  fmt::format("region: base {:#x} is no multiple of 2 MiB, or it ends beyond the "
+                              "emulated address space",
+                              *wanted),
+                  fmt::format("the highest possible base is {:#x}",
+                              align_down(kPhysicalAddressEnd - size, kSubsectionSize)));
+    }
+    if (const RegionRecord* other = in_the_way(*wanted)) {
+      return fail(
+          EEXIST,
+          fmt::format("region: {:#x}-{:#x} overlaps {}", *wanted, *wanted + size, other->name()),
+          "pmemctl list -R shows where regions are");
+    }
+    return *wanted;
+  }
+  uint64_t base = kFirstRegionBase;
+  while (fits(base)) {
+    const RegionRecord* other = in_the_way(base);
+    if (other == nullptr) return base;
+    base = align_up(other->base_address + other->size_bytes, kRegionBaseAlign);
+  }
+  return fail(ENOSPC, "region: the emulated address space is full", "make another pool");
+}
+
 std::optional<RegionRange> place(const std::vector<RegionRange>& free_extents,
                                  std::optional<uint64_t> size, uint64_t align) {
   std::optional<RegionRange> largest;

@@ -1,4 +1,4 @@
-// Where a new namespace goes, and which sizes are possible. Pure functions.
+// Where a new region or namespace goes, and which sizes are possible. Pure functions.
 #pragma once
 
 #include <cstdint>
@@ -8,6 +8,7 @@
 
 #include "core/base/error.h"
 #include "core/range/range.h"
+#include "core/region/labels.h"
 
 namespace pmemd {
 
@@ -17,6 +18,13 @@ Result<void> check_size(const std::string& object, uint64_t size);
 
 // EINVAL: no power of two, or below 2 MiB.
 Result<void> check_align(uint64_t align);
+
+// The base address of a new region: `wanted`, or the lowest free multiple of kRegionBaseAlign, from
+// kFirstRegionBase on, that has room for `size`.
+// EINVAL: `wanted` is not aligned to 2 MiB, or it would reach beyond the address space. EEXIST: it
+// would overlap another region. ENOSPC: no room.
+Result<uint64_t> place_region(const std::vector<RegionLabel>& regions, uint64_t size,
+                              std::optional<uint64_t> wanted);
 
 // In the first extent that has room for `size`, at its lowest multiple of `align`; without a size
 // the largest piece that begins at such a multiple. None: there is no room.

@@ -80,9 +80,11 @@ class Pool {
   };
   Available available(uint32_t region) const PMEMD_EXCLUDES(mutex_);
 
-  // Durable when it returns. ENOSPC: the host disk is full. EINVAL: size. EEXIST: a file that is no
-  // region's has the new image's name.
-  Result<RegionRecord> create_region(uint64_t size, Reservation reservation) PMEMD_EXCLUDES(mutex_);
+  // Durable when it returns. `base`: its emulated physical address; chosen, if not given.
+  // ENOSPC: the host disk or the emulated address space is full. EINVAL: size or base. EEXIST: it
+  // would overlap another region, or a file that is no region's has the new image's name.
+  Result<RegionRecord> create_region(uint64_t size, Reservation reservation,
+                                     std::optional<uint64_t> base = {}) PMEMD_EXCLUDES(mutex_);
 
   // Durable when it returns, info block included. The first free extent that is large enough, or
   // the largest; the id is the lowest free one of the region. ENOENT: no such region. ENOSPC: no
@@ -115,8 +117,8 @@ class Pool {
 
   // Choose where it goes, and take that place with a label that is not live.
   Result<NamespaceRecord> reserve_namespace(const CreateNamespace& want) PMEMD_EXCLUDES(mutex_);
-  Result<RegionRecord> reserve_region(uint64_t size, Reservation reservation)
-      PMEMD_EXCLUDES(mutex_);
+  Result<RegionRecord> reserve_region(uint64_t size, Reservation reservation,
+                                      std::optional<uint64_t> base) PMEMD_EXCLUDES(mutex_);
   // The rest of creation.
   Result<void> make_region(const RegionRecord& region) PMEMD_EXCLUDES(mutex_);
   Result<void> write_info_block(const NamespaceRecord& record) PMEMD_EXCLUDES(mutex_);

@@ -135,19 +135,12 @@ Result<std::unique_ptr<Pool>> Pool::create(const std::string& path, uint64_t reg
   return open_locked(pool, std::move(lock), Mode::kReadWrite);
 }
 
-Result<RegionRecord> Pool::reserve_region(uint64_t size, Reservation reservation) {
+Result<RegionRecord> Pool::reserve_region(uint64_t size, Reservation reservation,
+                                          std::optional<uint64_t> base) {
   MutexLock lock(mutex_);
-  RegionRecord region{
-      .id = 0, .size_bytes = size, .base_address = kFirstRegionBase, .reservation = reservation};
-  for (const auto& [other, live] : labels_.regions) {
-    region.id = std::max(region.id, other.id + 1);
-    region.base_address = std::max(
-        region.base_address, align_up(other.base_address + other.size_bytes, kRegionBaseAlign));
-  }
-  if (region.base_address > kPhysicalAddressEnd - size) {
-    return fail(ENOSPC, region.name() + ": the emulated address space is full",
-                "make another pool");
-  }
+  RegionRecord region{.id = 0, .size_bytes = size, .reservation = reservation};
+  PMEMD_ASSIGN(region.base_address, place_region(labels_.regions, size, base));
+  for (const auto& [other, live] : labels_.regions) region.id = std::max(region.id, other.id + 1);
   const std::string image = image_path(path_, region.id);
   if (::access(image.c_str(), F_OK) == 0) {
     return fail(EEXIST, image + ": is there, but no region's", "move it away");
@@ -187,9 +180,10 @@ Result<void> Pool::drop_region(const RegionRecord& region) {
   return {};
 }
 
-Result<RegionRecord> Pool::create_region(uint64_t size, Reservation reservation) {
+Result<RegionRecord> Pool::create_region(uint64_t size, Reservation reservation,
+                                         std::optional<uint64_t> base) {
   PMEMD_TRY(check_size("region", size));
-  PMEMD_ASSIGN(const RegionRecord region, reserve_region(size, reservation));
+  PMEMD_ASSIGN(const RegionRecord region, reserve_region(size, reservation, base));
   if (auto made = make_region(region); !made) {
     (void)drop_region(region);  // or the next open does
     return std::unexpected(std::move(made).error());

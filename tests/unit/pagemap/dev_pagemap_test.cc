@@ -79,7 +79,7 @@ TEST(DevPagemap, PrivateAndCoherentMemoryWantTheirOpsAndAnOwner) {
 }
 
 TEST(DevPagemap, RangesAreWholeSubsectionsWithinTheAddressSpace) {
-  constexpr uint64_t kEnd = uint64_t{1} << kPhysicalAddressBits;
+  constexpr uint64_t kEnd = kPhysicalAddressEnd;
   const std::vector<std::vector<PhysRange>> wrong = {
       {},
       {{0, 0}},

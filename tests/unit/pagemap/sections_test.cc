@@ -68,7 +68,7 @@ TEST(PhysicalMap, MemoryGrowsWithSectionsNotWithPages) {
   map.add_device(tebibyte);
   const uint64_t sections = kTiB / kSectionSize;
   EXPECT_LE(map.bytes_of_memory(), sections * 16 + 33 * 8);
-  map.add_device({kPfnEnd * kPageSize - kUnit, kPfnEnd * kPageSize});  // far away from it
+  map.add_device({kPhysicalAddressEnd - kUnit, kPhysicalAddressEnd});  // far away from it
   EXPECT_LE(map.bytes_of_memory(), (sections + 256) * 16 + 34 * 8);
   map.remove_device(tebibyte);
   EXPECT_LE(map.bytes_of_memory(), 256 * 16 + 8u);
@@ -84,7 +84,7 @@ TEST(Sections, SystemRamIsWholeSubsectionsAndNobodyElses) {
   for (const PhysRange wrong :
        {PhysRange{0, 0}, PhysRange{kUnit, 0}, PhysRange{20 * kUnit + 1, 21 * kUnit},
         PhysRange{20 * kUnit, 21 * kUnit - kPageSize},
-        PhysRange{kPfnEnd * kPageSize, kPfnEnd * kPageSize + kUnit}}) {
+        PhysRange{kPhysicalAddressEnd, kPhysicalAddressEnd + kUnit}}) {
     EXPECT_EQ(registry.add_system_ram(wrong).err(), EINVAL);
   }
   EXPECT_EQ(registry.add_system_ram(units(3, 5)).err(), EEXIST);

@@ -105,7 +105,13 @@ class LabelsTest : public ::testing::Test {
   Labels labels_;
 };
 
-TEST_F(LabelsTest, GoodLabelsHaveNoFindings) { EXPECT_THAT(objects(), IsEmpty()); }
+TEST_F(LabelsTest, GoodLabelsHaveNoFindings) {
+  EXPECT_THAT(objects(), IsEmpty());
+  region(1).base_address = 0;  // anywhere, in any order
+  EXPECT_THAT(objects(), IsEmpty());
+  region(1).base_address = kFirstRegionBase + 64 * kMiB;
+  EXPECT_THAT(objects(), IsEmpty());
+}
 
 TEST_F(LabelsTest, FreeExtentsAreWhatNoNamespaceTakesLiveOrNot) {
   labels_.namespaces[0].live = false;
@@ -124,9 +130,9 @@ TEST_F(LabelsTest, EachRuleThatIsBrokenIsFound) {
   };
   expect("region1", [&] { region(1).size_bytes += kMiB; });
   expect("region1", [&] { region(1).base_address += kMiB; });
+  expect("region1", [&] { region(1).base_address = kFirstRegionBase + 62 * kMiB; });
   expect("region1", [&] { region(1).base_address = kFirstRegionBase; });
   expect("region1", [&] { region(1).base_address = kPhysicalAddressEnd; });
-  expect("region0", [&] { region(0).base_address = 0; });
   expect("namespace7.0", [&] { space(0).region = 7; });
   expect("namespace0.0", [&] { space(0).uuid = "none"; });
   expect("namespace1.0", [&] { space(2).uuid = space(0).uuid; });

@@ -141,6 +141,31 @@ TEST_F(PoolNamespaces, RegionsBeginAtTheNextGibibyte) {
   EXPECT_THAT(findings(*pool_), IsEmpty());
 }
 
+TEST_F(PoolNamespaces, RegionsBeginWhereTheyAreTold) {
+  const auto at = [&](uint64_t base) {
+    return pool_->create_region(kSize, Reservation::kSparse, base);
+  };
+  EXPECT_EQ(at(3 * kGiB + 2 * kMiB)->base_address, 3 * kGiB + 2 * kMiB);
+  EXPECT_EQ(at(0)->base_address, 0);
+  EXPECT_EQ(at(kPhysicalAddressEnd - kSize)->base_address, kPhysicalAddressEnd - kSize);
+  EXPECT_EQ(at(4 * kGiB + kSize)->name(), "region4") << "directly behind region0";
+  EXPECT_EQ(at(4 * kGiB + 2 * kSize - 2 * kMiB).err(), EEXIST);
+  EXPECT_EQ(at(4 * kGiB - 2 * kMiB).error().message,
+            "region: 0xffe00000-0x103e00000 overlaps region0");
+  EXPECT_EQ(at(kMiB).err(), EINVAL);
+  EXPECT_EQ(at(8 * kGiB + kPageSize).err(), EINVAL);
+  EXPECT_EQ(at(kPhysicalAddressEnd - kSize + 2 * kMiB).err(), EINVAL);
+  EXPECT_EQ(at(kPhysicalAddressEnd).err(), EINVAL);
+  EXPECT_EQ(at(UINT64_MAX - 2 * kMiB + 1).err(), EINVAL) << "wraps around";
+  EXPECT_EQ(pool_->create_region(kSize, Reservation::kSparse)->base_address, 5 * kGiB)
+      << "one that isn't told goes where there is room, not behind the highest";
+  pool_.reset();
+  pool_ = *Pool::open(path_, Pool::Mode::kReadWrite);
+  EXPECT_EQ(pool_->region(1)->base_address, 3 * kGiB + 2 * kMiB);
+  EXPECT_EQ(pool_->regions().size(), 6);
+  EXPECT_THAT(findings(*pool_), IsEmpty());
+}
+
 TEST_F(PoolNamespaces, CreationErrors) {
   EXPECT_EQ(create_error({.region = 4}).err(), ENOENT);
   EXPECT_EQ(create_error({.size_bytes = 5 * kMiB}).err(), EINVAL);
