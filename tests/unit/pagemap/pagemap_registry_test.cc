@@ -336,15 +336,42 @@ TEST(PagemapRegistry, AbandonFreesTheRangeAndTheLatePutFindsTheOldObject) {
   ASSERT_TRUE(registry.memunmap_pages(next, Clock::now()));
 }
 
-// Killed, not yet unmapped; and nothing to give up at all.
-TEST(PagemapRegistry, AbandonPutsThePagesReferencesItself) {
+// A pagemap whose end can be seen: `life` expires with it.
+std::unique_ptr<DevPagemap> watched(std::weak_ptr<int>& life) {
+  auto alive = std::make_shared<int>(0);
+  life = alive;
+  return std::make_unique<DevPagemap>(
+      DevPagemap::Setup{.name = "watched",
+                        .ranges = {units(0, 2)},
+                        .ops = {.page_free = [alive](PhysRange) {}, .migrate_to_ram = nullptr}});
+}
+
+TEST(PagemapRegistry, AbandonPutsThePagesReferencesItselfAndFreesWhatIsDrained) {
   PagemapRegistry registry;
-  auto map = std::make_unique<DevPagemap>("m", MemoryType::kFsDax, units(0, 2));
+  std::weak_ptr<int> life;
+  auto map = watched(life);
   ASSERT_TRUE(registry.memremap_pages(*map));
-  map->ref().kill();
+  map->ref().kill();  // and no memunmap_pages()
   EXPECT_EQ(registry.abandon(std::move(map)), 0u);
-  EXPECT_EQ(registry.abandon(std::make_unique<DevPagemap>("n", MemoryType::kFsDax, units(0, 2))),
-            0u);
+  EXPECT_TRUE(life.expired());
+  EXPECT_EQ(registry.abandon(watched(life)), 0u) << "never registered";
+  EXPECT_TRUE(life.expired());
+}
+
+TEST(PagemapRegistry, AbandonedIsFreedByTheNextAbandonOnceItHasDrained) {
+  PagemapRegistry registry;
+  std::weak_ptr<int> life;
+  std::weak_ptr<int> other;
+  auto map = watched(life);
+  ASSERT_TRUE(registry.memremap_pages(*map));
+  auto held = registry.get_dev_pagemap(Pfn{0});
+  map->ref().kill();
+  EXPECT_EQ(registry.abandon(std::move(map)), 1u);
+  EXPECT_EQ(registry.abandon(watched(other)), 0u);
+  EXPECT_FALSE(life.expired()) << "somebody holds it";
+  held.reset();
+  EXPECT_EQ(registry.abandon(watched(other)), 0u);
+  EXPECT_TRUE(life.expired());
 }
 
 // The leak checker must not mind, and nothing asserts at the end of the process.

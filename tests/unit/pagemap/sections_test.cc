@@ -49,6 +49,7 @@ TEST(PhysicalMap, SectionsRememberWhatTheyHold) {
 
 TEST(PhysicalMap, SectionGoesWithItsLastSubsectionAndItsTaintWithIt) {
   PhysicalMap map;
+  map.add_device(units(kUnitsPerSection, kUnitsPerSection + 1));  // a neighbour, in the same block
   map.add_device(units(1, 3));
   map.add_device(units(3, 4));
   map.remove_device(units(1, 3));
@@ -57,9 +58,11 @@ TEST(PhysicalMap, SectionGoesWithItsLastSubsectionAndItsTaintWithIt) {
   EXPECT_TRUE(map.section(0).pfn_section_valid(in_unit(3)));
   map.remove_device(units(3, 4));
   EXPECT_FALSE(map.section(0).is_valid());
-  EXPECT_EQ(map.bytes_of_memory(), 0u);
+  EXPECT_TRUE(map.section(1).is_valid());
   map.add_system_ram(units(0, kUnitsPerSection));
   EXPECT_FALSE(map.section(0).is_online_device()) << "the taint was the old section's";
+  map.remove_device(units(kUnitsPerSection, kUnitsPerSection + 1));
+  EXPECT_FALSE(map.section(1).is_valid());
 }
 
 TEST(PhysicalMap, MemoryGrowsWithSectionsNotWithPages) {
