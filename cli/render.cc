@@ -129,9 +129,14 @@ void render_status(std::ostream& out, const Json& status) {
   line("namespaces",
        fmt::format("{}, {} enabled", text_of(status, "namespaces"), text_of(status, "enabled")));
   line("requests", text_of(status, "requests"));
-  line("handles", fmt::format("{} open", text_of(status, "open_handles")));
+  const uint64_t pins = number_of(status, "pins");
+  line("handles", fmt::format("{} open{}", text_of(status, "open_handles"),
+                              pins == 0 ? "" : ", " + count_of(pins, "pin", "pins")));
   line("lent", fmt::format("{} in {}", size(status, "lent_bytes"),
                            count_of(number_of(status, "lent_ranges"), "range", "ranges")));
+  if (const uint64_t count = number_of(status, "abandoned")) {
+    line("abandoned", count_of(count, "reference", "references"));
+  }
   line("events",
        fmt::format("{}, {}", text_of(status, "events"),
                    count_of(number_of(status, "subscribers"), "subscriber", "subscribers")));
@@ -183,6 +188,13 @@ void render_report(std::ostream& out, const Json& report) {
   }
   if (const uint64_t left = number_of(report, "requests_left")) {
     out << fmt::format("  still under way: {}\n", count_of(left, "request", "requests"));
+  }
+  if (const uint64_t taken = number_of(report, "pins_taken")) {
+    out << fmt::format("  taken: {}\n", count_of(taken, "pin", "pins"));
+  }
+  if (const uint64_t given_up = number_of(report, "abandoned")) {
+    out << fmt::format("  given up: {}\n",
+                       count_of(given_up, "leaked reference", "leaked references"));
   }
   render_holders(out, holders);
 }

@@ -5,6 +5,7 @@
 #include "cli/client.h"
 #include "cli/fields.h"
 #include "cli/json_output.h"
+#include "cli/refs.h"
 #include "cli/render.h"
 #include "cli/table.h"
 #include "core/control/interface.h"
@@ -41,6 +42,7 @@ int Session::fail(const VarlinkError& error) {
   }
   err() << "pmemctl: " << describe(error) << '\n';
   render_holders(err(), list_of(error.parameters, "holders"));
+  render_references(err(), list_of(error.parameters, "in_the_way"));
   return kFailed;
 }
 

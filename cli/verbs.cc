@@ -8,101 +8,40 @@
 #include <string>
 
 #include "cli/check_pool.h"
-#include "cli/duration.h"
+#include "cli/debug.h"
 #include "cli/fields.h"
 #include "cli/json_output.h"
 #include "cli/monitor.h"
+#include "cli/refs.h"
 #include "cli/render.h"
-#include "core/base/units.h"
 
 namespace pmemd::cli {
 
 namespace {
-
-// A verb's parameters collect in a Json, which its call then sends; shared, since CLI11 copies the
-// functions that fill it.
-using Parameters = std::shared_ptr<Json>;
-Parameters no_parameters() { return std::make_shared<Json>(Json::object()); }
-
-struct Verbs {
-  CLI::App& app;
-  Session& session;
-  Action& action;
-
-  CLI::App* add(const std::string& name, const std::string& purpose, const std::string& examples,
-                Action run) const {
-    CLI::App* verb = app.add_subcommand(name, purpose);
-    verb->footer("Example:\n  " + examples);
-    verb->callback([&chosen = action, run = std::move(run)] { chosen = run; });
-    return verb;
-  }
-};
-
-// ---- Options
-
-template <class Parse>
-CLI::Option* add_parsed(CLI::App* verb, const std::string& flags, const Parameters& parameters,
-                        const std::string& key, const std::string& help, Parse parse) {
-  return verb->add_option(
-      flags,
-      [=](const CLI::results_t& texts) {
-        const auto value = parse(texts.back());
-        if (!value) {
-          throw CLI::ValidationError(flags.substr(flags.find(',') + 1), value.error().describe());
-        }
-        (*parameters)[key] = *value;
-        return true;
-      },
-      help);
-}
-
-CLI::Option* add_size(CLI::App* verb, const std::string& flags, const Parameters& parameters,
-                      const std::string& key, const std::string& help) {
-  return add_parsed(verb, flags, parameters, key, help + " (bytes, or 64M, 1G, 1T)", parse_size)
-      ->type_name("SIZE");
-}
-
-CLI::Option* add_time(CLI::App* verb, const std::string& flags, const Parameters& parameters,
-                      const std::string& key, const std::string& help) {
-  return add_parsed(verb, flags, parameters, key, help + " (500ms, 5s, 2m)", parse_duration_ms)
-      ->type_name("TIME");
-}
-
-CLI::Option* add_flag(CLI::App* verb, const std::string& flags, const Parameters& parameters,
-                      const std::string& key, const std::string& help) {
-  return verb->add_flag_callback(
-                 flags, [=] { (*parameters)[key] = true; }, help)
-      ->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
-}
-
-// "0" means "region0" and "0.1" "namespace0.1", as with ndctl.
-Result<std::string> full_name(const std::string& kind, const std::string& name) {
-  const bool is_id = !name.empty() && name.find_first_not_of("0123456789.") == std::string::npos;
-  return is_id ? kind + name : name;
-}
-
-CLI::Option* add_name(CLI::App* verb, const std::string& flags, const Parameters& parameters,
-                      const std::string& kind, const std::string& help) {
-  return add_parsed(verb, flags, parameters, kind, help,
-                    [=](const std::string& name) { return full_name(kind, name); })
-      ->type_name("NAME");
-}
 
 void add_removal_options(CLI::App* verb, const Parameters& parameters) {
   add_flag(verb, "-f,--force", parameters, "force", "Take it away from those who use it");
   add_flag(verb, "--surprise", parameters, "surprise",
            "Don't flush first: what was stored and not synced is lost, as with hardware");
   add_flag(verb, "--dry-run", parameters, "dry_run", "Only tell who would be hit, change nothing");
+  add_time(verb, "--wait", parameters, "wait_ms", "Without --force: how long to wait for users");
   add_time(verb, "--grace", parameters, "grace_ms", "How long users may let go by themselves");
   add_flag(verb, "--kill", parameters, "kill", "End the users that remain (SIGKILL)");
   add_time(verb, "--drain-timeout", parameters, "drain_timeout_ms",
-           "How long to wait for requests under way");
+           "How long to wait for pins, and for requests under way");
+  add_flag(verb, "--abandon", parameters, "abandon",
+           "Give up pins and leaked references that are left then");
 }
 
 void check_removal_options(const Json& parameters) {
+  if (parameters.contains("force") && parameters.contains("wait_ms")) {
+    throw CLI::ValidationError("--wait", "not with --force: that takes --grace");
+  }
   if (parameters.contains("force") || parameters.contains("dry_run")) return;
-  for (const auto& [key, flag] :
-       {std::pair("surprise", "--surprise"), {"grace_ms", "--grace"}, {"kill", "--kill"}}) {
+  for (const auto& [key, flag] : {std::pair("surprise", "--surprise"),
+                                  {"grace_ms", "--grace"},
+                                  {"kill", "--kill"},
+                                  {"abandon", "--abandon"}}) {
     if (parameters.contains(key))
       throw CLI::ValidationError(flag, "only with --force or --dry-run");
   }
@@ -142,32 +81,6 @@ int list(Session& session, Json parameters, bool human) {
   return kDone;
 }
 
-// A call whose reply has one member worth showing: an object or an array of them.
-int call_and_show(Session& session, const std::string& method, const Json& parameters,
-                  const char* key, void (*render)(std::ostream&, const Json&)) {
-  const auto reply = session.call(method, parameters);
-  if (!reply) return session.fail(reply.error());
-  const Json shown = reply->contains(key) ? (*reply)[key] : Json::array();
-  const Json array = shown.is_array() ? shown : Json::array({shown});
-  if (session.json) {
-    print_objects(session.out(), array);
-  } else {
-    render(session.out(), array);
-  }
-  return kDone;
-}
-
-// A call that tells nothing but that it is done.
-int call_and_tell(Session& session, const std::string& method, const Json& parameters,
-                  std::string_view done, const char* object) {
-  const auto reply = session.call(method, parameters);
-  if (!reply) return session.fail(reply.error());
-  if (!session.json) {
-    session.out() << fmt::format("{}: {}\n", parameters[object].get<std::string>(), done);
-  }
-  return kDone;
-}
-
 void render_reports(std::ostream& out, const Json& reports) {
   for (const Json& report : reports) {
     if (&report != &reports[0]) out << '\n';
@@ -177,14 +90,7 @@ void render_reports(std::ostream& out, const Json& reports) {
 }
 
 int status(Session& session) {
-  const auto reply = session.call("Status", Json::object());
-  if (!reply) return session.fail(reply.error());
-  if (session.json) {
-    print_objects(session.out(), Json::array({*reply}));
-  } else {
-    render_status(session.out(), *reply);
-  }
-  return kDone;
+  return call_and_show_all(session, "Status", Json::object(), render_status);
 }
 
 int mappers(Session& session, const Json& parameters) {
@@ -315,6 +221,8 @@ void add_verbs(CLI::App& app, Session& session, Action& action) {
   add_creating_verbs(verbs);
   add_enabling_verbs(verbs, "namespace", "Namespace", "namespace0.0", "report");
   add_enabling_verbs(verbs, "region", "Region", "region0", "reports");
+  add_refs_verb(verbs);
+  add_debug_verbs(verbs);
 }
 
 }  // namespace pmemd::cli

@@ -16,6 +16,7 @@
 #include <memory>
 #include <thread>
 
+#include "core/base/fault.h"
 #include "core/region/pool.h"
 #include "core/removal/removal.h"
 #include "daemon/abort_guard.h"
@@ -148,6 +149,7 @@ Result<void> Daemon::start() {
                                                .events = events_,
                                                .mount_point = mount_point_,
                                                .is_tuned = tuned.has_value(),
+                                               .debug_faults = options_.debug_faults,
                                                .control_stats = {}});
   enable_all();
   return start_control();
@@ -180,6 +182,7 @@ bool Daemon::stop() {
     clean = false;
   };
   const Deadline deadline = deadline_after(kStopTimeout);
+  FaultPoint::disarm_all();
   if (devices_ && !devices_->interrupt_operations(deadline)) {
     spdlog::error("an operation did not end in time");
     clean = false;
@@ -193,9 +196,14 @@ bool Daemon::stop() {
     }
   }
   if (!enabled.empty()) {
-    auto outcome = remove_devices(enabled, {.force = true}, *notifier_, events_);
+    // Nobody comes back for what is left: it is given up, and told.
+    auto outcome = remove_devices(enabled, {.force = true, .abandon = true}, *notifier_, events_);
     note(outcome.result);
     for (const auto& report : outcome.reports) {
+      if (report.pins_taken + report.abandoned != 0) {
+        spdlog::warn("{}: {} pins taken, {} references given up", report.name_of_namespace,
+                     report.pins_taken, report.abandoned);
+      }
       if (report.lost_writebacks == 0) continue;
       spdlog::error("{}: {} pages could not be written back", report.name_of_namespace,
                     report.lost_writebacks);

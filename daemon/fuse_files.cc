@@ -74,7 +74,7 @@ void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
   const DevicePtr device = context_of(req).devices.by_ino(ino);
   if (!device) return reply_error(req, ESTALE);
   const auto range = FileRange::sized(static_cast<uint64_t>(offset), size);
-  const auto request = device->begin_request(origin_of(req, ino, "READ", range));
+  const auto request = device->begin_read(origin_of(req, ino, "READ", range));
   if (!request) return reply_error(req, request.err());
 
   auto bytes = device->is_fsdax() ? request->fs().read(ino, range) : read_devdax(*request, range);

@@ -3,6 +3,8 @@
 #include <fmt/chrono.h>
 #include <fmt/format.h>
 
+#include <map>
+
 namespace pmemd {
 namespace {
 
@@ -106,7 +108,40 @@ Json to_json(const RemovalReport& report) {
           {"pages_left", report.pages_left},
           {"lost_writebacks", report.lost_writebacks},
           {"requests_left", report.requests_left},
+          {"pins_taken", report.pins_taken},
+          {"abandoned", report.abandoned},
           {"steps", std::move(steps)}};
+}
+
+Json to_json(const Reference& reference, const std::string& path) {
+  Json json = {{"kind", to_string(reference.kind)}};
+  if (reference.pid != 0) {
+    json["pid"] = reference.pid;
+    json["comm"] = comm_of(reference.pid);
+  }
+  json["inode"] = reference.ino;
+  if (!path.empty()) json["file"] = path_in_namespace(path);
+  json["offset"] = reference.range.begin;
+  json["length"] = reference.range.length();
+  if (reference.kind == ReferenceKind::kMapping) json["address"] = reference.address;
+  if (!reference.what.empty()) json["what"] = reference.what;
+  json["since"] = to_text(reference.since);
+  return json;
+}
+
+Json in_the_way_to_json(const std::vector<RemovalReport>& reports) {
+  Json list = Json::array();
+  for (const RemovalReport& report : reports) {
+    std::map<uint64_t, std::string> paths;
+    for (const Holder& holder : report.holders) {
+      for (const Mapping& mapping : holder.mappings) paths[mapping.ino] = mapping.path;
+      for (const OpenFile& file : holder.open_files) paths[file.ino] = file.path;
+    }
+    for (const Reference& reference : report.in_the_way) {
+      list.push_back(to_json(reference, paths[reference.ino]));
+    }
+  }
+  return list;
 }
 
 Json to_json(const Event& event) {

@@ -15,6 +15,10 @@ Json to_json(const Device& device);
 // `hit`: of a removal; says what its next access gets.
 Json to_json(const Holder& holder, const std::string& name_of_namespace, bool hit);
 Json to_json(const RemovalReport& report);
+// `path`: from the mount's root; empty if nobody knows it.
+Json to_json(const Reference& reference, const std::string& path);
+// A failure of a removal: who and what is in the way.
+Json in_the_way_to_json(const std::vector<RemovalReport>& reports);
 Json to_json(const Event& event);
 
 }  // namespace pmemd

@@ -29,6 +29,8 @@ std::variant<Options, int> parse_options(int argc, char** argv) {
       ->type_name("PATH");
   app.add_flag("--foreground", options.foreground, "stay in the foreground; log to stderr");
   app.add_flag("--allow-other", options.allow_other, "let other users use the mount");
+  app.add_flag("--debug-faults", options.debug_faults,
+               "let pmemctl debug make steps fail and stall; for tests");
   app.add_option("--log-level", options.log_level, "debug, info, warn or error")
       ->check(CLI::IsMember({"debug", "info", "warn", "error"}))
       ->capture_default_str();

@@ -17,6 +17,7 @@ struct Options {
   bool foreground = false;
   bool allow_other = false;
   std::string log_level = "info";
+  bool debug_faults = false;
   bool check = false;  // look at the pool and end
   bool json = false;   // --check's findings as JSON
 };

@@ -11,7 +11,9 @@
 #include "core/filesystem/check.h"
 #include "core/region/pool.h"
 #include "core/removal/removal.h"
+#include "daemon/debug.h"
 #include "daemon/json.h"
+#include "daemon/refs.h"
 
 namespace pmemd {
 namespace {
@@ -53,7 +55,7 @@ HandlerResult list(Machine& machine, const Call& call) {
 }
 
 HandlerResult status(Machine& machine) {
-  uint64_t enabled = 0, handles = 0, ranges = 0, bytes = 0;
+  uint64_t enabled = 0, handles = 0, ranges = 0, bytes = 0, pins = 0, abandoned = 0;
   const auto devices = machine.devices.all();
   for (const DevicePtr& device : devices) {
     enabled += device->state() == Device::State::kLive ? 1 : 0;
@@ -61,6 +63,8 @@ HandlerResult status(Machine& machine) {
     const auto lent = device->leases().totals();
     ranges += lent.ranges;
     bytes += lent.bytes;
+    pins += device->claims().counts().pins;
+    abandoned += device->abandoned_references();
   }
   const auto control = machine.control_stats();
   return Json{{"version", PMEMD_VERSION},
@@ -77,6 +81,8 @@ HandlerResult status(Machine& machine) {
               {"open_handles", handles},
               {"lent_ranges", ranges},
               {"lent_bytes", bytes},
+              {"pins", pins},
+              {"abandoned", abandoned},
               {"subscribers", control.subscribers},
               {"events", machine.events.published()}};
 }
@@ -87,6 +93,18 @@ HandlerResult create_region(Machine& machine, const Call& call) {
                                                                     ? Reservation::kSparse
                                                                     : Reservation::kReserved));
   return Json{{"region", to_json(region, machine.pool.available(region.id))}};
+}
+
+// Of one that is disabled, whose Operation the caller has. After a failure it is there as before,
+// or gone.
+Result<void> destroy_device(Machine& machine, const DevicePtr& device) {
+  const NamespaceRecord& record = device->record();
+  auto destroyed = machine.pool.destroy_namespace(record);
+  const auto listed = machine.pool.find_namespace(record.name());
+  if (!destroyed && listed && listed->serial == record.serial) return destroyed;
+  machine.devices.remove(device);
+  machine.events.publish(EventKind::kDestroyed, record.name(), {0, record.data_bytes()});
+  return destroyed;
 }
 
 HandlerResult create_namespace(Machine& machine, const Call& call) {
@@ -109,7 +127,10 @@ HandlerResult create_namespace(Machine& machine, const Call& call) {
   }
   machine.events.publish(EventKind::kCreated, record.name(), {0, record.data_bytes()});
   PMEMD_ASSIGN(const auto operation, machine.devices.begin_operation({*device}));
-  PMEMD_TRY(enable_device(machine, **device));
+  if (auto enabled = enable_device(machine, **device); !enabled) {
+    (void)destroy_device(machine, *device);  // as if it had never been
+    return std::unexpected(Refusal(std::move(enabled).error()));
+  }
   return Json{{"namespace", to_json(**device)}};
 }
 
@@ -117,12 +138,14 @@ RemovalOptions removal_options(const Call& call) {
   RemovalOptions options = {.force = call.flag("force"),
                             .surprise = call.flag("surprise"),
                             .dry_run = call.flag("dry_run"),
-                            .kill = call.flag("kill")};
+                            .kill = call.flag("kill"),
+                            .abandon = call.flag("abandon")};
   // A day is as good as for ever, and can't overflow.
   constexpr uint64_t kMaxMs = 24 * 3600 * 1000;
   const auto ms = [&](const char* name) {
     return std::chrono::milliseconds(std::min(*call.number(name), kMaxMs));
   };
+  if (call.number("wait_ms")) options.wait = ms("wait_ms");
   if (call.number("grace_ms")) options.grace = ms("grace_ms");
   if (call.number("drain_timeout_ms")) options.drain_timeout = ms("drain_timeout_ms");
   return options;
@@ -138,7 +161,9 @@ std::expected<std::vector<RemovalReport>, Refusal> remove_all(Machine& machine,
   if (error.err() == EBUSY && error.hint.empty()) {
     error.hint = "end these processes, or take it away from them with --force";
   }
-  return std::unexpected(Refusal(std::move(error), Json{{"holders", holders_of(outcome.reports)}}));
+  return std::unexpected(
+      Refusal(std::move(error), Json{{"holders", holders_of(outcome.reports)},
+                                     {"in_the_way", in_the_way_to_json(outcome.reports)}}));
 }
 
 HandlerResult disable_namespace(Machine& machine, const Call& call) {
@@ -191,9 +216,7 @@ HandlerResult destroy_namespace(Machine& machine, const Call& call) {
     PMEMD_ASSIGN(const auto reports, remove_all(machine, {device}, {.force = true}));
   }
   PMEMD_ASSIGN(const auto operation, machine.devices.begin_operation({device}));
-  PMEMD_TRY(machine.pool.destroy_namespace(record));
-  machine.devices.remove(device);
-  machine.events.publish(EventKind::kDestroyed, record.name(), {0, record.data_bytes()});
+  PMEMD_TRY(destroy_device(machine, device));
   return Json::object();
 }
 
@@ -268,7 +291,11 @@ Handlers make_handlers(Machine& machine) {
   add("DisableNamespace", disable_namespace);
   add("DisableRegion", disable_region);
   add("Mappers", mappers);
+  add("Refs", refs);
   add("Check", check);
+  add("FailAt", fail_at);
+  add("ClearFaults", clear_faults);
+  add("ListFaults", list_faults);
   return handlers;
 }
 

@@ -24,6 +24,7 @@ struct Machine {
   EventBus& events;
   std::string mount_point;
   bool is_tuned = false;
+  bool debug_faults = false;  // --debug-faults
   std::function<ControlServer::Stats()> control_stats;
 };
 

@@ -26,16 +26,21 @@ constexpr std::array kDestroyNamespaceParameters = {Parameter{"namespace", kText
 constexpr std::array kNamespaceParameter = {Parameter{"namespace", kText}};
 constexpr std::array kRegionParameter = {Parameter{"region", kText}};
 constexpr std::array kMappersParameters = {Parameter{"namespace", kText, kOptional}};
+constexpr std::array kFailAtParameters = {Parameter{"step", kText},
+                                          Parameter{"count", kInt, kOptional},
+                                          Parameter{"delay_ms", kInt, kOptional}};
 constexpr std::array kInterfaceParameter = {Parameter{"interface", kText}};
 
 // What both kinds of removal take beside the object.
-constexpr std::array<Parameter, 7> removal_of(std::string_view object) {
+constexpr std::array<Parameter, 9> removal_of(std::string_view object) {
   return {Parameter{object, kText},
           Parameter{"force", kBool, kOptional},
           Parameter{"surprise", kBool, kOptional},
           Parameter{"dry_run", kBool, kOptional},
+          Parameter{"wait_ms", kInt, kOptional},
           Parameter{"grace_ms", kInt, kOptional},
           Parameter{"kill", kBool, kOptional},
+          Parameter{"abandon", kBool, kOptional},
           Parameter{"drain_timeout_ms", kInt, kOptional}};
 }
 constexpr std::array kDisableNamespaceParameters = removal_of("namespace");
@@ -48,6 +53,8 @@ constexpr std::array kMethods = {
     Method{kInterface, "List", Access::kAnyone, false, kListParameters},
     Method{kInterface, "Status", Access::kAnyone, false, {}},
     Method{kInterface, "Mappers", Access::kAnyone, false, kMappersParameters},
+    Method{kInterface, "Refs", Access::kAnyone, false, kNamespaceParameter},
+    Method{kInterface, "ListFaults", Access::kAnyone, false, {}},
     Method{kInterface, "Monitor", Access::kAnyone, true, {}},
     Method{kInterface, "Check", Access::kAnyone, false, {}},
     Method{kInterface, "CreateRegion", Access::kOwner, false, kCreateRegionParameters},
@@ -57,6 +64,8 @@ constexpr std::array kMethods = {
     Method{kInterface, "EnableRegion", Access::kOwner, false, kRegionParameter},
     Method{kInterface, "DisableNamespace", Access::kOwner, false, kDisableNamespaceParameters},
     Method{kInterface, "DisableRegion", Access::kOwner, false, kDisableRegionParameters},
+    Method{kInterface, "FailAt", Access::kOwner, false, kFailAtParameters},
+    Method{kInterface, "ClearFaults", Access::kOwner, false, {}},
 };
 
 VarlinkError service_error(std::string_view name, std::string_view key, std::string_view value) {

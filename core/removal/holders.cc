@@ -110,9 +110,11 @@ void find_open_files(const std::string& proc, dev_t device, const std::string& m
 
 }  // namespace
 
+std::string comm_of(pid_t pid) { return read_comm(fmt::format("/proc/{}", pid)); }
+
 std::string process_name(pid_t pid) {
   if (pid == 0) return "the kernel, or a process of another pid namespace";
-  const std::string comm = read_comm(fmt::format("/proc/{}", pid));
+  const std::string comm = comm_of(pid);
   return fmt::format("{} ({})", pid, comm.empty() ? "ended" : comm);
 }
 

@@ -44,6 +44,7 @@ struct Holder {
   std::vector<OpenFile> open_files = {};
 };
 
+std::string comm_of(pid_t pid);  // of a process or thread; empty when it has ended
 // "4321 (app)"; "4321 (ended)"; for 0 "the kernel, or a process of another pid namespace".
 std::string process_name(pid_t pid);
 

@@ -171,6 +171,7 @@ std::vector<std::string> TestPool::daemon_args(const DaemonOptions& options) con
     args.push_back("--create=" + options.create);
     if (options.sparse) args.emplace_back("--sparse");
   }
+  if (options.debug_faults) args.emplace_back("--debug-faults");
   if (options.allow_other) args.emplace_back("--allow-other");
   return args;
 }

@@ -54,6 +54,7 @@ struct DaemonOptions {
   std::string create = "256M";  // --create; "": none
   bool sparse = true;
   bool allow_other = false;
+  bool debug_faults = false;
   // Other than the test's own.
   std::optional<std::string> pool = {}, mount = {}, socket = {};
   std::vector<std::string> env = {};

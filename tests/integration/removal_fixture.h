@@ -2,6 +2,7 @@
 // (devdax, dax0.1), and words for what they do to it.
 #pragma once
 
+#include <chrono>
 #include <set>
 #include <stdexcept>
 #include <string>
@@ -9,6 +10,28 @@
 #include "tests/integration/harness.h"
 
 namespace pmemd {
+
+// What pmemctl monitor prints, an object a line.
+class MonitorProgram {
+ public:
+  explicit MonitorProgram(const TestPool& pool) : program_(pool.ctl_args({"--json", "monitor"})) {
+    const auto deadline = std::chrono::steady_clock::now() + kPatience;
+    while (pool.ctl_json({"status"}).at("subscribers") == 0) {
+      if (std::chrono::steady_clock::now() > deadline) throw std::runtime_error("not subscribed");
+    }
+  }
+  Json next() { return Json::parse(program_.receive()); }
+  // The next event without a file: one for a whole namespace.
+  Json next_of_namespace() {
+    Json event = next();
+    while (event.contains("file")) event = next();
+    return event;
+  }
+  Process& process() { return program_.process(); }
+
+ private:
+  Conversation program_;
+};
 
 class RemovalTest : public MountTest {
  protected:
@@ -27,6 +50,12 @@ class RemovalTest : public MountTest {
     return pool_.ctl_json({"disable-namespace", "namespace0.0", "--force", option});
   }
   void turn_on() { pool_.ctl_json({"enable-namespace", "namespace0.0"}); }
+
+  // Nothing that the kernel may drop by itself is left in its page cache.
+  void turn_off_and_on() {
+    force_off();
+    turn_on();
+  }
 
   static std::set<pid_t> pids_of(const Json& report) {
     std::set<pid_t> pids;

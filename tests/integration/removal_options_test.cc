@@ -16,28 +16,6 @@ namespace {
 using ::testing::AllOf;
 using ::testing::HasSubstr;
 
-// What pmemctl monitor prints, an object a line.
-class MonitorProgram {
- public:
-  explicit MonitorProgram(const TestPool& pool) : program_(pool.ctl_args({"--json", "monitor"})) {
-    const auto deadline = std::chrono::steady_clock::now() + kPatience;
-    while (pool.ctl_json({"status"}).at("subscribers") == 0) {
-      if (std::chrono::steady_clock::now() > deadline) throw std::runtime_error("not subscribed");
-    }
-  }
-  Json next() { return Json::parse(program_.receive()); }
-  // The next event without a file: one for a whole namespace.
-  Json next_of_namespace() {
-    Json event = next();
-    while (event.contains("file")) event = next();
-    return event;
-  }
-  Process& process() { return program_.process(); }
-
- private:
-  Conversation program_;
-};
-
 // --- dry run, busy, twice
 
 TEST_F(RemovalTest, DryRunReportsTheSameAndChangesNothing) {

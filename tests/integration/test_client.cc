@@ -291,7 +291,8 @@ class Commands {
     pmemd_pin pin{};
     pin.offset = next<uint64_t>(words);
     pin.length = next<uint64_t>(words);
-    return answer(ioctl(file, PMEMD_IOC_PIN, &pin) == 0, std::to_string(pin.id));
+    const bool good = ioctl(file, PMEMD_IOC_PIN, &pin) == 0;
+    return answer(good, std::to_string(pin.id));
   }
   std::string register_map(std::istringstream& words) const {
     const int file = fd(words);
@@ -299,7 +300,8 @@ class Commands {
     mapping.offset = next<uint64_t>(words);
     mapping.length = next<uint64_t>(words);
     mapping.address = reinterpret_cast<uintptr_t>(map(words).base);
-    return answer(ioctl(file, PMEMD_IOC_MAP, &mapping) == 0, std::to_string(mapping.id));
+    const bool good = ioctl(file, PMEMD_IOC_MAP, &mapping) == 0;
+    return answer(good, std::to_string(mapping.id));
   }
   std::string let_go(std::istringstream& words, unsigned long request) const {
     const int file = fd(words);

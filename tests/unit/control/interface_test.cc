@@ -58,7 +58,8 @@ TEST(Interface, OnlyMethodsThatChangeNothingAreForEveryone) {
       open.insert(method.name);
     }
   }
-  EXPECT_EQ(open, (std::set<std::string_view>{"List", "Status", "Mappers", "Monitor", "Check"}));
+  EXPECT_EQ(open, (std::set<std::string_view>{"List", "Status", "Mappers", "Refs", "ListFaults",
+                                              "Monitor", "Check"}));
 }
 
 TEST(Interface, NamesWhatIsNotThere) {
@@ -150,6 +151,8 @@ TEST(Interface, ExamplesOfEachReplyFit) {
                            {"pages_left", 0},
                            {"lost_writebacks", 0},
                            {"requests_left", 0},
+                           {"pins_taken", 0},
+                           {"abandoned", 0},
                            {"steps", {{{"name", "kill"}, {"us", 3}}}}};
   const Json event = Json::parse(R"({"seq":1,"time":"2026-01-01T00:00:00.000000Z",
       "kind":"pre-remove","namespace":"namespace0.0","offset":0,"length":4096,"file":"/dir/a",
@@ -158,7 +161,7 @@ TEST(Interface, ExamplesOfEachReplyFit) {
       {"List", {{"regions", {region}}, {"namespaces", {fsdax, devdax}}}},
       {"Status", Json::parse(R"({"version":"0.1.0","pid":1,"pool":"/p","mount":"/m","uptime_s":1,
           "privileged":true,"tuned":true,"regions":1,"namespaces":2,"enabled":1,"requests":9,
-          "open_handles":2,"lent_ranges":3,"lent_bytes":4096,"subscribers":0,"events":4})")},
+          "open_handles":2,"lent_ranges":3,"lent_bytes":4096,"pins":1,"abandoned":0,"subscribers":0,"events":4})")},
       {"CreateRegion", {{"region", region}}},
       {"CreateNamespace", {{"namespace", devdax}}},
       {"DestroyNamespace", Json::object()},
@@ -168,6 +171,13 @@ TEST(Interface, ExamplesOfEachReplyFit) {
       {"DisableRegion", {{"reports", {report}}}},
       {"Mappers", {{"holders", {holder}}}},
       {"Monitor", {{"event", event}}},
+      {"Refs", Json::parse(R"({"namespace":"namespace0.0","state":"enabled","held":2,
+          "unaccounted":0,"abandoned":0,"leases":1,"handles":1,"mappings":0,"pins":1,"requests":0,
+          "references":[],"omitted":0})")},
+      {"FailAt", Json::object()},
+      {"ClearFaults", Json::object()},
+      {"ListFaults",
+       {{"faults", {{{"step", "a.b"}, {"what", "c"}, {"left", 1}, {"hits", 0}, {"delay_ms", 0}}}}}},
       {"Check", {{"findings", {{{"object", "pool.db"}, {"problem", "corrupt"}}}}}},
   };
   EXPECT_EQ(replies.size(), idl().methods.size());
@@ -177,6 +187,12 @@ TEST(Interface, ExamplesOfEachReplyFit) {
   const Error busy{{EBUSY, std::generic_category()}, "namespace0.0: in use", "use --force"};
   EXPECT_EQ(
       idl().check(idl().errors.at("Failed"), failed(busy, {{"holders", {holder}}}).parameters), "");
+  const Json pin = Json::parse(R"({"kind":"pin","pid":1,"comm":"app","inode":7,"file":"/a",
+      "offset":0,"length":4096,"since":"2026-01-01T00:00:00.000000Z"})");
+  EXPECT_EQ(
+      idl().check(idl().errors.at("Failed"),
+                  failed(busy, {{"holders", Json::array()}, {"in_the_way", {pin}}}).parameters),
+      "");
 
   Json bad = report;
   bad["holders"][0]["mappings"][0]["offset"] = "0";

@@ -1,0 +1,66 @@
+#include "cli/debug.h"
+
+#include <fmt/format.h>
+
+#include <charconv>
+
+#include "cli/fields.h"
+#include "cli/table.h"
+
+namespace pmemd::cli {
+namespace {
+
+Result<uint64_t> parse_count(const std::string& text) {
+  uint64_t count = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), count);
+  if (error != std::errc() || end != text.data() + text.size() || count == 0 || count > INT64_MAX) {
+    return fail(EINVAL, fmt::format("'{}': not a number from 1", text));
+  }
+  return count;
+}
+
+void render_faults(std::ostream& out, const Json& faults) {
+  Table table({{"STEP"},
+               {"LEFT", Table::Align::kRight},
+               {"HITS", Table::Align::kRight},
+               {"WHAT", Table::Align::kLeft, /*elastic=*/true}});
+  for (const Json& fault : faults) {
+    table.add({text_of(fault, "step"), text_of(fault, "left"), text_of(fault, "hits"),
+               text_of(fault, "what")});
+  }
+  table.print(out);
+}
+
+}  // namespace
+
+void add_debug_verbs(const Verbs& verbs) {
+  Session& session = verbs.session;
+  CLI::App* debug = verbs.app.add_subcommand(
+      "debug", "Make steps of the daemon fail or stall (it must run with --debug-faults)");
+  debug->require_subcommand(1);
+  const Verbs below{*debug, session, verbs.action};
+
+  auto parameters = no_parameters();
+  CLI::App* verb = below.add(
+      "fail-at", "Make a step fail, or stall",
+      "pmemctl debug fail-at disable.flush --count 2\n"
+      "  pmemctl debug fail-at disable.revoke --delay 5s",
+      [=, &session] { return call_and_tell(session, "FailAt", *parameters, "armed", "step"); });
+  add_parsed(verb, "step", parameters, "step", "Which one: pmemctl debug list shows them",
+             [](const std::string& step) -> Result<std::string> { return step; })
+      ->required()
+      ->type_name("STEP");
+  add_parsed(verb, "--count", parameters, "count", "How often (once, if not given)", parse_count)
+      ->type_name("N");
+  add_time(verb, "--delay", parameters, "delay_ms", "Stall so long instead of failing");
+
+  below.add("clear", "No step fails or stalls any more", "pmemctl debug clear", [&session] {
+    const auto reply = session.call("ClearFaults", Json::object());
+    return reply ? kDone : session.fail(reply.error());
+  });
+  below.add("list", "Show the steps", "pmemctl debug list", [&session] {
+    return call_and_show(session, "ListFaults", Json::object(), "faults", render_faults);
+  });
+}
+
+}  // namespace pmemd::cli

@@ -1,0 +1,82 @@
+#include "cli/refs.h"
+
+#include <fmt/format.h>
+
+#include "cli/fields.h"
+#include "cli/table.h"
+
+namespace pmemd::cli {
+namespace {
+
+using Align = Table::Align;
+
+constexpr uint64_t kToTheEnd = INT64_MAX;
+
+std::string range_of(const Json& reference) {
+  const uint64_t begin = number_of(reference, "offset");
+  const uint64_t end = begin + number_of(reference, "length");
+  if (begin == 0 && end == kToTheEnd) return "whole file";
+  return fmt::format("{:#x}-{:#x}", begin, end);
+}
+
+std::string kind_of(const Json& reference) {
+  const std::string kind = text_of(reference, "kind");
+  const std::string what = text_of(reference, "what");
+  return what.empty() ? kind : kind + " " + what;
+}
+
+// "2026-11-21T10:00:00.000000Z" → "10:00:00.000": today's, most times.
+std::string time_of(const Json& reference) {
+  const std::string since = text_of(reference, "since");
+  return since.size() < 23 ? since : since.substr(11, 12);
+}
+
+void render_refs(std::ostream& out, const Json& reply) {
+  out << fmt::format("{}: {}; {} references held\n", text_of(reply, "namespace"),
+                     text_of(reply, "state"), number_of(reply, "held"));
+  out << fmt::format("  {} leases, {} pins; beside these {} handles, {} mappings, {} requests\n",
+                     number_of(reply, "leases"), number_of(reply, "pins"),
+                     number_of(reply, "handles"), number_of(reply, "mappings"),
+                     number_of(reply, "requests"));
+  if (const uint64_t count = number_of(reply, "unaccounted")) {
+    out << fmt::format("  {} references belong to nothing that is listed: leaked\n", count);
+  }
+  if (const uint64_t count = number_of(reply, "abandoned")) {
+    out << fmt::format("  {} references were given up by --abandon\n", count);
+  }
+  render_references(out, list_of(reply, "references"));
+  if (const uint64_t count = number_of(reply, "omitted")) {
+    out << fmt::format("and {} more\n", count);
+  }
+}
+
+}  // namespace
+
+void add_refs_verb(const Verbs& verbs) {
+  Session& session = verbs.session;
+  const auto parameters = no_parameters();
+  CLI::App* verb = verbs.add(
+      "refs", "Show who has what of a namespace: leases, open files, mappings, pins, requests",
+      "pmemctl refs namespace0.0",
+      [=, &session] { return call_and_show_all(session, "Refs", *parameters, render_refs); });
+  add_name(verb, "namespace", parameters, "namespace", "Which one")->required();
+}
+
+void render_references(std::ostream& out, const Json& references) {
+  Table table({{"PID", Align::kRight},
+               {"COMMAND"},
+               {"KIND"},
+               {"FILE", Align::kLeft, /*elastic=*/true},
+               {"RANGE"},
+               {"SINCE (UTC)"}});
+  for (const Json& reference : references) {
+    const bool is_lease = text_of(reference, "kind") == "lease";
+    const std::string file = text_of(reference, "file");
+    table.add({text_of(reference, "pid"), is_lease ? "(page cache)" : text_of(reference, "comm"),
+               kind_of(reference), file.empty() ? "inode " + text_of(reference, "inode") : file,
+               range_of(reference), time_of(reference)});
+  }
+  if (!table.empty()) table.print(out);
+}
+
+}  // namespace pmemd::cli

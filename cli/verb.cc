@@ -1,0 +1,89 @@
+#include "cli/verb.h"
+
+#include <fmt/format.h>
+
+#include "cli/duration.h"
+#include "cli/json_output.h"
+#include "core/base/units.h"
+
+namespace pmemd::cli {
+namespace {
+
+Result<std::string> full_name(const std::string& kind, const std::string& name) {
+  const bool is_id = !name.empty() && name.find_first_not_of("0123456789.") == std::string::npos;
+  return is_id ? kind + name : name;
+}
+
+}  // namespace
+
+CLI::App* Verbs::add(const std::string& name, const std::string& purpose,
+                     const std::string& examples, Action run) const {
+  CLI::App* verb = app.add_subcommand(name, purpose);
+  verb->footer("Example:\n  " + examples);
+  verb->callback([&chosen = action, run = std::move(run)] { chosen = run; });
+  return verb;
+}
+
+CLI::Option* add_size(CLI::App* verb, const std::string& flags, const Parameters& parameters,
+                      const std::string& key, const std::string& help) {
+  return add_parsed(verb, flags, parameters, key, help + " (bytes, or 64M, 1G, 1T)", parse_size)
+      ->type_name("SIZE");
+}
+
+CLI::Option* add_time(CLI::App* verb, const std::string& flags, const Parameters& parameters,
+                      const std::string& key, const std::string& help) {
+  return add_parsed(verb, flags, parameters, key, help + " (500ms, 5s, 2m)", parse_duration_ms)
+      ->type_name("TIME");
+}
+
+CLI::Option* add_flag(CLI::App* verb, const std::string& flags, const Parameters& parameters,
+                      const std::string& key, const std::string& help) {
+  return verb->add_flag_callback(
+                 flags, [=] { (*parameters)[key] = true; }, help)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
+}
+
+CLI::Option* add_name(CLI::App* verb, const std::string& flags, const Parameters& parameters,
+                      const std::string& kind, const std::string& help) {
+  return add_parsed(verb, flags, parameters, kind, help,
+                    [=](const std::string& name) { return full_name(kind, name); })
+      ->type_name("NAME");
+}
+
+int call_and_show(Session& session, const std::string& method, const Json& parameters,
+                  const char* key, void (*render)(std::ostream&, const Json&)) {
+  const auto reply = session.call(method, parameters);
+  if (!reply) return session.fail(reply.error());
+  const Json shown = reply->contains(key) ? (*reply)[key] : Json::array();
+  const Json array = shown.is_array() ? shown : Json::array({shown});
+  if (session.json) {
+    print_objects(session.out(), array);
+  } else {
+    render(session.out(), array);
+  }
+  return kDone;
+}
+
+int call_and_tell(Session& session, const std::string& method, const Json& parameters,
+                  std::string_view done, const char* object) {
+  const auto reply = session.call(method, parameters);
+  if (!reply) return session.fail(reply.error());
+  if (!session.json) {
+    session.out() << fmt::format("{}: {}\n", parameters[object].get<std::string>(), done);
+  }
+  return kDone;
+}
+
+int call_and_show_all(Session& session, const std::string& method, const Json& parameters,
+                      void (*render)(std::ostream&, const Json&)) {
+  const auto reply = session.call(method, parameters);
+  if (!reply) return session.fail(reply.error());
+  if (session.json) {
+    print_objects(session.out(), Json::array({*reply}));
+  } else {
+    render(session.out(), *reply);
+  }
+  return kDone;
+}
+
+}  // namespace pmemd::cli

@@ -1,0 +1,12 @@
+// The verb Refs: who has what of a namespace.
+//
+// Thread contract: as daemon/verbs.h.
+#pragma once
+
+#include "daemon/verbs.h"
+
+namespace pmemd {
+
+HandlerResult refs(Machine& machine, const Call& call);
+
+}  // namespace pmemd
