@@ -1,0 +1,31 @@
+// Calls on the control socket without a program in between, for tests that make thousands.
+//
+// Thread contract: one thread. What can't be sent or received throws.
+#pragma once
+
+#include <string>
+
+#include "core/base/unique_fd.h"
+#include "tests/integration/harness.h"
+
+namespace pmemd {
+
+class ControlClient {
+ public:
+  explicit ControlClient(const std::string& socket);
+
+  struct Answer {
+    Json parameters;
+    std::string error;  // empty: it was done
+    bool done() const { return error.empty(); }
+    int err() const { return parameters.value("errno", 0); }
+    std::string message() const { return parameters.value("message", error); }
+  };
+  // `method` is of org.pmemd: "List".
+  Answer call(const std::string& method, const Json& parameters = Json::object());
+
+ private:
+  UniqueFd fd_;
+};
+
+}  // namespace pmemd

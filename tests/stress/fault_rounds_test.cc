@@ -1,0 +1,202 @@
+// A failure at every step of enable, disable (plain, forced, surprise), create and destroy, on a
+// real mount whose files are mapped, pinned, written and renamed all the while. After each one the
+// namespace is enabled or disabled, nothing in between; no reference is left; enabling works; and
+// `check` is content.
+//
+// PMEMD_FAULT_ROUNDS says how many rounds of all steps (100).
+#include <fcntl.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <array>
+#include <cstdlib>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "tests/integration/control_client.h"
+#include "tests/integration/harness.h"
+
+namespace pmemd {
+namespace {
+
+// namespace0.0 (fsdax) and 0.1 (devdax) are under load; 0.2 (devdax) was read once and is idle.
+class FaultRoundsTest : public MountTest {
+ protected:
+  void SetUp() override {
+    MountTest::SetUp();
+    if (IsSkipped()) return;
+    pool_.start({.debug_faults = true});
+    control_.emplace(pool_.socket());
+    must("DestroyNamespace", {{"namespace", "namespace0.0"}, {"force", true}});
+    must("CreateNamespace", {{"size", 64 << 20}});
+    must("CreateNamespace", {{"size", 16 << 20}, {"mode", "devdax"}});
+    must("CreateNamespace", {{"size", 16 << 20}, {"mode", "devdax"}});
+    write_file(pool_.path("pmem0/mapped"), std::string(4 << 20, 'x'));
+    for (const char* file : {"pmem0/mapped", "dax0.1"}) {
+      loads_.push_back(std::make_unique<Conversation>(std::vector<std::string>{
+          program("pmemd_test_load"), pool_.path(file), pool_.path("pmem0")}));
+      ASSERT_EQ(loads_.back()->receive(), "ready");
+    }
+    const Json faults = must("ListFaults", {}).at("faults");
+    for (const Json& fault : faults) points_.push_back(fault.at("step"));
+  }
+
+  Json must(const std::string& method, const Json& parameters) {
+    const auto answer = control_->call(method, parameters);
+    EXPECT_TRUE(answer.done()) << method << parameters.dump() << ": " << answer.message();
+    return answer.parameters;
+  }
+  bool is_enabled(const std::string& name) {
+    const Json all = must("List", {{"namespaces", true}, {"idle", true}});
+    for (const Json& space : all.at("namespaces")) {
+      if (space.at("dev") == name) return !space.contains("state");
+    }
+    ADD_FAILURE() << name << " is gone";
+    return false;
+  }
+  bool exists(const std::string& name) {
+    const Json all = must("List", {{"namespaces", true}, {"idle", true}});
+    return std::ranges::any_of(all.at("namespaces"),
+                               [&](const Json& space) { return space.at("dev") == name; });
+  }
+  void arm(const std::string& point) { must("FailAt", {{"step", point}}); }
+  // The call fails, at the step that was armed.
+  void expect_fails(const std::string& point, const std::string& method, const Json& parameters) {
+    const auto answer = control_->call(method, parameters);
+    EXPECT_FALSE(answer.done()) << method << answer.parameters.dump();
+    EXPECT_NE(answer.message().find(point), std::string::npos) << answer.message();
+  }
+  // A pin that is being made has its reference before it is listed: so not always at once.
+  void expect_unaccounted(const std::string& name, uint64_t count) {
+    const auto deadline = std::chrono::steady_clock::now() + kPatience;
+    while (must("Refs", {{"namespace", name}}).at("unaccounted") != count) {
+      ASSERT_LT(std::chrono::steady_clock::now(), deadline) << "a reference was lost";
+    }
+  }
+  void expect_no_leak(const std::string& name) {
+    expect_unaccounted(name, 0);
+    EXPECT_NE(must("Refs", {{"namespace", name}}).at("state"), "dying");
+  }
+  void lend_something(const std::string& name) {
+    const char* file = name == "namespace0.0"   ? "pmem0/mapped"
+                       : name == "namespace0.1" ? "dax0.1"
+                                                : "dax0.2";
+    const UniqueFd fd(open(pool_.path(file).c_str(), O_RDONLY | O_CLOEXEC));
+    std::array<char, 4096> page{};
+    EXPECT_EQ(pread(fd.get(), page.data(), page.size(), 0), 4096) << errno_name(errno);
+    // The daemon hears nothing of this one; but the kernel can't forget the inode.
+    kept_.reset(open(pool_.path(file).c_str(), O_PATH | O_CLOEXEC));
+  }
+  void disable(const std::string& name, bool force = true) {
+    must("DisableNamespace", {{"namespace", name}, {"force", force}});
+  }
+  void enable(const std::string& name) { must("EnableNamespace", {{"namespace", name}}); }
+
+  void fail_enabling(const std::string& name, const std::string& point) {
+    if (point == "enable.format" || point == "enable.mount") {
+      if (name != "namespace0.0") return;  // a devdax has no file system
+    }
+    disable(name);
+    arm(point);
+    expect_fails(point, "EnableNamespace", {{"namespace", name}});
+    EXPECT_FALSE(is_enabled(name));
+    expect_no_leak(name);
+    enable(name);
+  }
+
+  void fail_disabling(const std::string& name, const std::string& point, const Json& options) {
+    SCOPED_TRACE(name);
+    Json parameters = {{"namespace", name}};
+    parameters.update(options);
+    lend_something(name);
+    arm(point);
+    if (point == "release.leak") {
+      parameters["drain_timeout_ms"] = 20;
+      const auto answer = control_->call("DisableNamespace", parameters);
+      EXPECT_EQ(answer.err(), ETIMEDOUT) << answer.message();
+      EXPECT_TRUE(is_enabled(name)) << "taken back";
+      expect_unaccounted(name, 1);
+      parameters["force"] = parameters["abandon"] = true;
+      parameters["drain_timeout_ms"] = 1000;
+      EXPECT_EQ(must("DisableNamespace", parameters).at("report").at("abandoned"), 1);
+    } else {
+      expect_fails(point, "DisableNamespace", parameters);
+    }
+    expect_no_leak(name);
+    const bool before_the_end = point.starts_with("disable.") || point == "release.unmap";
+    EXPECT_EQ(is_enabled(name), before_the_end) << "as before, or gone";
+    if (!is_enabled(name)) enable(name);
+    disable(name, name != "namespace0.2");
+    enable(name);
+  }
+
+  void fail_creating(const std::string& point) {
+    arm(point);
+    expect_fails(point, "CreateNamespace", {{"size", 8 << 20}});
+    EXPECT_FALSE(exists("namespace0.3"));
+    must("CreateNamespace", {{"size", 8 << 20}});
+    must("DestroyNamespace", {{"namespace", "namespace0.3"}, {"force", true}});
+  }
+
+  void fail_destroying(const std::string& point) {
+    must("CreateNamespace", {{"size", 8 << 20}});
+    write_file(pool_.path("pmem0.3/file"), "content");
+    arm(point);
+    expect_fails(point, "DestroyNamespace", {{"namespace", "namespace0.3"}, {"force", true}});
+    EXPECT_EQ(exists("namespace0.3"), point == "destroy.mark");
+    if (exists("namespace0.3")) must("DestroyNamespace", {{"namespace", "namespace0.3"}});
+  }
+
+  void round() {
+    const Json plain = Json::object();
+    const Json forced = {{"force", true}};
+    const Json surprise = {{"force", true}, {"surprise", true}};
+    for (const std::string& point : points_) {
+      SCOPED_TRACE(point);
+      const std::string operation = point.substr(0, point.find('.'));
+      if (operation == "enable") {
+        for (const char* name : {"namespace0.0", "namespace0.1"}) fail_enabling(name, point);
+        fail_creating(point);
+      } else if (operation == "disable" || operation == "release") {
+        fail_disabling("namespace0.2", point, plain);
+        fail_disabling("namespace0.0", point, forced);
+        fail_disabling("namespace0.1", point, surprise);
+      } else if (operation == "create") {
+        fail_creating(point);
+      } else if (operation == "destroy") {
+        fail_destroying(point);
+      } else {
+        ADD_FAILURE() << "no test knows the step " << point;
+      }
+    }
+    EXPECT_EQ(must("Check", {}).at("findings"), Json::array());
+  }
+
+  TestPool pool_{Storage::kMemory};
+  std::optional<ControlClient> control_;
+  std::vector<std::unique_ptr<Conversation>> loads_;
+  std::vector<std::string> points_;
+  UniqueFd kept_;
+};
+
+TEST_F(FaultRoundsTest, EveryStepFailsUnderLoadAndNothingIsLeftHalf) {
+  const char* wanted = getenv("PMEMD_FAULT_ROUNDS");
+  const int rounds = wanted == nullptr ? 100 : std::atoi(wanted);
+  EXPECT_GE(points_.size(), 27u);
+  for (int i = 0; i < rounds && !HasFailure(); ++i) {
+    SCOPED_TRACE(testing::Message() << "round " << i);
+    round();
+  }
+  for (auto& load : loads_)
+    EXPECT_TRUE(load->process().running()) << "it goes on, whatever happens";
+  loads_.clear();
+  for (const char* name : {"namespace0.0", "namespace0.1", "namespace0.2"}) disable(name, false);
+  control_.reset();
+  pool_.stop();
+  pool_.expect_check_passes();
+}
+
+}  // namespace
+}  // namespace pmemd
