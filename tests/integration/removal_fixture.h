@@ -38,9 +38,11 @@ class RemovalTest : public MountTest {
   void SetUp() override {
     MountTest::SetUp();
     if (IsSkipped()) return;
-    pool_.start();
+    pool_.start(daemon_options());
     pool_.make_two_namespaces();
   }
+
+  virtual DaemonOptions daemon_options() const { return {}; }
 
   void make_file(const std::string& name, size_t bytes) {
     write_file(pool_.path(name), pattern(bytes, bytes));
