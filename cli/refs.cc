@@ -57,9 +57,15 @@ void add_refs_verb(const Verbs& verbs) {
   const auto parameters = no_parameters();
   CLI::App* verb = verbs.add(
       "refs", "Show who has what of a namespace: leases, open files, mappings, pins, requests",
-      "pmemctl refs namespace0.0",
+      "pmemctl refs namespace0.0\n"
+      "  pmemctl refs namespace0.0 --file /dir/a --offset 0 --length 4K",
       [=, &session] { return call_and_show_all(session, "Refs", *parameters, render_refs); });
   add_name(verb, "namespace", parameters, "namespace", "Which one")->required();
+  add_parsed(verb, "--file", parameters, "file", "Only of this file: its path in the namespace",
+             [](const std::string& path) -> Result<std::string> { return path; })
+      ->type_name("PATH");
+  add_offset(verb, "--offset", parameters, "offset", "Only of the range that begins here");
+  add_size(verb, "--length", parameters, "length", "and is so long");
 }
 
 void render_references(std::ostream& out, const Json& references) {

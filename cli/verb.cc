@@ -30,6 +30,16 @@ CLI::Option* add_size(CLI::App* verb, const std::string& flags, const Parameters
       ->type_name("SIZE");
 }
 
+CLI::Option* add_offset(CLI::App* verb, const std::string& flags, const Parameters& parameters,
+                        const std::string& key, const std::string& help) {
+  const auto parse = [](const std::string& text) -> Result<uint64_t> {
+    if (text == "0") return uint64_t{0};
+    return parse_size(text);
+  };
+  return add_parsed(verb, flags, parameters, key, help + " (bytes, or 64M, 1G, 1T)", parse)
+      ->type_name("OFFSET");
+}
+
 CLI::Option* add_time(CLI::App* verb, const std::string& flags, const Parameters& parameters,
                       const std::string& key, const std::string& help) {
   return add_parsed(verb, flags, parameters, key, help + " (500ms, 5s, 2m)", parse_duration_ms)

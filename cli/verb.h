@@ -53,6 +53,9 @@ CLI::Option* add_parsed(CLI::App* verb, const std::string& flags, const Paramete
 // In bytes.
 CLI::Option* add_size(CLI::App* verb, const std::string& flags, const Parameters& parameters,
                       const std::string& key, const std::string& help);
+// The same, and 0 is one too.
+CLI::Option* add_offset(CLI::App* verb, const std::string& flags, const Parameters& parameters,
+                        const std::string& key, const std::string& help);
 // In milliseconds.
 CLI::Option* add_time(CLI::App* verb, const std::string& flags, const Parameters& parameters,
                       const std::string& key, const std::string& help);

@@ -1,6 +1,12 @@
 #include "daemon/refs.h"
 
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstring>
 #include <map>
+#include <optional>
+#include <sstream>
 #include <string>
 
 #include "daemon/json.h"
@@ -33,28 +39,73 @@ std::map<uint64_t, std::string> paths_of(Machine& machine, Device& device) {
   return paths;
 }
 
+// "/dir/a" in the namespace. ENOENT, ENOTDIR, or what the lookup says.
+Result<uint64_t> find_file(Device& device, const std::string& path) {
+  PMEMD_ASSIGN(const auto request, device.begin_request({.what = "refs"}));
+  uint64_t ino = request.fs().root();
+  std::istringstream names(path);
+  for (std::string name; std::getline(names, name, '/');) {
+    if (name.empty()) continue;
+    const auto attr = request.fs().lookup(ino, name);
+    if (!attr) {
+      return fail(
+          attr.err(),
+          fmt::format("{}: {}: {}", device.record().name(), path, std::strerror(attr.err())),
+          "a path begins in the namespace: /dir/file");
+    }
+    ino = attr->ino;
+  }
+  return ino;
+}
+
+Result<ReferenceFilter> filter_of(Device& device, const Call& call) {
+  ReferenceFilter filter{.ino = device.root_ino()};
+  if (const auto path = call.text("file")) {
+    if (!device.is_fsdax()) {
+      return fail(EINVAL, fmt::format("{}: it has no files", device.record().name()),
+                  "leave --file out");
+    }
+    PMEMD_ASSIGN(filter.ino, find_file(device, *path));
+  } else if (device.is_fsdax()) {
+    return fail(EINVAL, fmt::format("{}: a range is of a file", device.record().name()),
+                "name it with --file");
+  }
+  const uint64_t begin = std::min(call.number("offset").value_or(0), kWholeFile.end);
+  const uint64_t length = call.number("length").value_or(kWholeFile.end);
+  filter.range = {begin, begin + std::min(length, kWholeFile.end - begin)};
+  return filter;
+}
+
 }  // namespace
 
 HandlerResult refs(Machine& machine, const Call& call) {
   PMEMD_ASSIGN(const DevicePtr device, machine.devices.find(*call.text("namespace")));
   const auto paths = paths_of(machine, *device);
   const ReferenceTable& table = device->references();
-  const auto list = table.list(kMaxListed);
+  std::optional<ReferenceFilter> only;
+  if (call.text("file") || call.number("offset") || call.number("length")) {
+    PMEMD_ASSIGN(only, filter_of(*device, call));
+  }
+  const auto list = table.list(kMaxListed, only);
   Json references = Json::array();
   for (const Reference& reference : list.references) {
     const auto path = paths.find(reference.ino);
     references.push_back(to_json(reference, path == paths.end() ? "" : path->second));
   }
-  const auto counts = table.counts();
-  const auto count = [&](ReferenceKind kind) { return counts.at(static_cast<size_t>(kind)); };
   const uint64_t unaccounted = device->unaccounted_references();
-  return Json{
-      {"namespace", device->record().name()},        {"state", state_of(*device)},
-      {"held", table.held() + unaccounted},          {"unaccounted", unaccounted},
-      {"abandoned", device->abandoned_references()}, {"leases", count(ReferenceKind::kLease)},
-      {"handles", count(ReferenceKind::kHandle)},    {"mappings", count(ReferenceKind::kMapping)},
-      {"pins", count(ReferenceKind::kPin)},          {"requests", count(ReferenceKind::kRequest)},
-      {"references", std::move(references)},         {"omitted", list.omitted}};
+  Json reply = {{"namespace", device->record().name()},
+                {"state", state_of(*device)},
+                {"held", table.held() + unaccounted},
+                {"unaccounted", unaccounted},
+                {"abandoned", device->abandoned_references()}};
+  reply["leases"] = list.count(ReferenceKind::kLease);
+  reply["handles"] = list.count(ReferenceKind::kHandle);
+  reply["mappings"] = list.count(ReferenceKind::kMapping);
+  reply["pins"] = list.count(ReferenceKind::kPin);
+  reply["requests"] = list.count(ReferenceKind::kRequest);
+  reply["references"] = std::move(references);
+  reply["omitted"] = list.omitted;
+  return reply;
 }
 
 }  // namespace pmemd

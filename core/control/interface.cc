@@ -26,6 +26,9 @@ constexpr std::array kDestroyNamespaceParameters = {Parameter{"namespace", kText
 constexpr std::array kNamespaceParameter = {Parameter{"namespace", kText}};
 constexpr std::array kRegionParameter = {Parameter{"region", kText}};
 constexpr std::array kMappersParameters = {Parameter{"namespace", kText, kOptional}};
+constexpr std::array kRefsParameters = {
+    Parameter{"namespace", kText}, Parameter{"file", kText, kOptional},
+    Parameter{"offset", kInt, kOptional}, Parameter{"length", kInt, kOptional}};
 constexpr std::array kFailAtParameters = {Parameter{"step", kText},
                                           Parameter{"count", kInt, kOptional},
                                           Parameter{"delay_ms", kInt, kOptional}};
@@ -53,7 +56,7 @@ constexpr std::array kMethods = {
     Method{kInterface, "List", Access::kAnyone, false, kListParameters},
     Method{kInterface, "Status", Access::kAnyone, false, {}},
     Method{kInterface, "Mappers", Access::kAnyone, false, kMappersParameters},
-    Method{kInterface, "Refs", Access::kAnyone, false, kNamespaceParameter},
+    Method{kInterface, "Refs", Access::kAnyone, false, kRefsParameters},
     Method{kInterface, "ListFaults", Access::kAnyone, false, {}},
     Method{kInterface, "Monitor", Access::kAnyone, true, {}},
     Method{kInterface, "Check", Access::kAnyone, false, {}},

@@ -86,19 +86,29 @@ void LeaseTable::rebind(PercpuRef& ref) {
   ref_ = &ref;
 }
 
-uint64_t LeaseTable::append_to(std::vector<Reference>& list, size_t limit) const {
+uint64_t LeaseTable::append_to(std::vector<Reference>& list, size_t limit,
+                               const std::optional<ReferenceFilter>& only) const {
   MutexLock lock(mutex_);
-  uint64_t added = 0;
-  for (const auto& [ino, lent] : lent_) {
-    if (list.size() >= limit) break;
-    for (const FileRange& range : lent.ranges.ranges()) {
-      if (list.size() >= limit) break;
+  uint64_t matching = 0;
+  const auto append_inode = [&](uint64_t ino, const OfInode& lent) {
+    lent.ranges.for_each([&](FileRange range) {
+      if (only && !range.overlaps(only->range)) return;
+      ++matching;
+      if (list.size() >= limit) return;
       list.push_back(
           {.kind = ReferenceKind::kLease, .ino = ino, .range = range, .since = lent.since});
-      ++added;
-    }
+    });
+  };
+  if (only) {
+    if (const auto it = lent_.find(only->ino); it != lent_.end())
+      append_inode(only->ino, it->second);
+    return matching;
   }
-  return totals_.ranges - added;
+  for (const auto& [ino, lent] : lent_) {
+    if (list.size() >= limit) break;
+    append_inode(ino, lent);
+  }
+  return totals_.ranges;
 }
 
 LeaseTable::Totals LeaseTable::totals() const {

@@ -15,6 +15,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <optional>
 #include <unordered_map>
 #include <vector>
 
@@ -48,8 +49,10 @@ class LeaseTable {
     uint64_t bytes = 0;
   };
   Totals totals() const PMEMD_EXCLUDES(mutex_);
-  // Adds the ranges to `list`, as long as it has less than `limit` entries; how many did not fit.
-  uint64_t append_to(std::vector<Reference>& list, size_t limit) const PMEMD_EXCLUDES(mutex_);
+  // Adds the ranges (`only`: not others) to `list`, as long as it has less than `limit` entries.
+  // How many there are.
+  uint64_t append_to(std::vector<Reference>& list, size_t limit,
+                     const std::optional<ReferenceFilter>& only) const PMEMD_EXCLUDES(mutex_);
 
  private:
   struct OfInode {

@@ -35,4 +35,14 @@ struct Reference {
   std::chrono::system_clock::time_point since = {};
 };
 
+// Those of a file that touch a range of it. A handle is of the whole file.
+struct ReferenceFilter {
+  uint64_t ino = 0;
+  FileRange range = kWholeFile;
+
+  bool matches(const Reference& reference) const {
+    return reference.ino == ino && reference.range.overlaps(range);
+  }
+};
+
 }  // namespace pmemd

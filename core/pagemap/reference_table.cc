@@ -20,30 +20,27 @@ std::string_view to_string(ReferenceKind kind) {
   return "unknown";
 }
 
-ReferenceTable::Counts ReferenceTable::counts() const {
-  const ClaimTable::Counts claims = claims_.counts();
-  Counts counts{};
-  counts[static_cast<size_t>(ReferenceKind::kLease)] = leases_.totals().ranges;
-  counts[static_cast<size_t>(ReferenceKind::kHandle)] = claims.handles;
-  counts[static_cast<size_t>(ReferenceKind::kMapping)] = claims.mappings;
-  counts[static_cast<size_t>(ReferenceKind::kPin)] = claims.pins;
-  counts[static_cast<size_t>(ReferenceKind::kRequest)] = requests_.list().size();
-  return counts;
-}
-
 uint64_t ReferenceTable::held() const { return leases_.totals().ranges + claims_.counts().pins; }
 
-ReferenceTable::List ReferenceTable::list(size_t limit) const {
+ReferenceTable::List ReferenceTable::list(size_t limit,
+                                          const std::optional<ReferenceFilter>& only) const {
   List list{.references = requests_.list()};
   // By kind from the last to the first, then as they came.
   auto claims = claims_.list();
   std::ranges::stable_sort(claims, std::ranges::greater(), &Reference::kind);
   list.references.insert(list.references.end(), claims.begin(), claims.end());
+  if (only) {
+    std::erase_if(list.references, [&](const Reference& one) { return !only->matches(one); });
+  }
+  for (const Reference& one : list.references) ++list.counts.at(static_cast<size_t>(one.kind));
   if (list.references.size() > limit) {
     list.omitted = list.references.size() - limit;
     list.references.resize(limit);
   }
-  list.omitted += leases_.append_to(list.references, limit);
+  const size_t before = list.references.size();
+  const uint64_t leases = leases_.append_to(list.references, limit, only);
+  list.counts.at(static_cast<size_t>(ReferenceKind::kLease)) = leases;
+  list.omitted += leases - (list.references.size() - before);
   return list;
 }
 

@@ -10,6 +10,7 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "core/pagemap/claim_table.h"
@@ -29,18 +30,18 @@ class ReferenceTable {
   const ClaimTable& claims() const { return claims_; }
   RequestTable& requests() { return requests_; }
 
-  // How many of each kind.
-  using Counts = std::array<uint64_t, kReferenceKinds>;
-  Counts counts() const;
-  // How many of these hold a reference of the pagemap: its count, if nothing leaks.
+  // How many hold a reference of the pagemap: its count, if nothing leaks.
   uint64_t held() const;
 
   struct List {
     std::vector<Reference> references;  // requests, pins, mappings, handles, leases; oldest first
+    std::array<uint64_t, kReferenceKinds> counts = {};  // of each kind, those omitted too
     uint64_t omitted = 0;
+
+    uint64_t count(ReferenceKind kind) const { return counts.at(static_cast<size_t>(kind)); }
   };
-  // At most `limit` of them: leases are left out first.
-  List list(size_t limit) const;
+  // At most `limit` of them, leases are left out first. `only`: not those of other ranges.
+  List list(size_t limit, const std::optional<ReferenceFilter>& only = std::nullopt) const;
 
  private:
   LeaseTable leases_;

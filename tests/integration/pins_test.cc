@@ -87,6 +87,15 @@ TEST_F(PinsTest, RefsTellWhoHasWhat) {
   EXPECT_EQ(table.code, 0);
   EXPECT_THAT(table.out, AllOf(HasSubstr("namespace0.0: enabled"), HasSubstr("0x1000-0x3000"),
                                HasSubstr("(page cache)"), HasSubstr("whole file")));
+  const auto of_range = [&](const std::string& offset, const std::string& length) {
+    return pool_.ctl_json({"refs", "0.0", "--file", "/a", "--offset", offset, "--length", length});
+  };
+  EXPECT_EQ(of_range("12K", "4K").at("pins"), 0);
+  EXPECT_EQ(of_range("0", "4097").at("pins"), 1);
+  EXPECT_THAT(pool_.ctl({"refs", "0.0", "--file", "/none"}).err, HasSubstr("/none"));
+  EXPECT_EQ(pool_.ctl({"refs", "0.0", "--offset", "0"}).code, 1) << "of which file?";
+  EXPECT_EQ(pool_.ctl({"refs", "0.1", "--file", "/a"}).code, 1) << "a devdax has none";
+  EXPECT_EQ(pool_.ctl_json({"refs", "0.1", "--offset", "4K"}).at("pins"), 0);
   EXPECT_EQ(pool_.ctl({"refs", "namespace9.9"}).code, 1);
   EXPECT_EQ(pool_.ctl({"refs"}).code, 2);
 }

@@ -22,7 +22,7 @@ class ReferenceTableTest : public testing::Test {
     ref_.kill();
     EXPECT_TRUE(ref_.wait(Clock::now()));
   }
-  uint64_t count(ReferenceKind kind) const { return table_.counts().at(static_cast<size_t>(kind)); }
+  uint64_t count(ReferenceKind kind) const { return table_.list(0).count(kind); }
 
   PercpuRef ref_;
   ReferenceTable table_{ref_};
@@ -68,6 +68,30 @@ TEST_F(ReferenceTableTest, ListBeginsWithWhatHoldsUpARemovalAndHasALimit) {
   const auto few = table_.list(1);
   EXPECT_EQ(few.references.size(), 1u);
   EXPECT_EQ(few.omitted, 12u);
+}
+
+TEST_F(ReferenceTableTest, FilterPicksWhatTouchesTheRangeOfTheFile) {
+  ASSERT_TRUE(table_.leases().lend(5, {0, 4096}));
+  ASSERT_TRUE(table_.leases().lend(5, {8192, 12288}));
+  ASSERT_TRUE(table_.leases().lend(6, {0, 4096}));
+  const uint64_t file = table_.claims().add_handle(5, 1, true).value();
+  const uint64_t other = table_.claims().add_handle(6, 1, true).value();
+  ASSERT_TRUE(table_.claims().add_pin(file, 1, {4096, 8192}, ref_.tryget_live()));
+  ASSERT_TRUE(table_.claims().add_mapping(other, 1, {0, 4096}, 0));
+  const auto request = table_.requests().enter({.what = "READ", .ino = 5, .range = {4096, 8192}});
+  const auto all = table_.list(100, ReferenceFilter{.ino = 5});
+  EXPECT_EQ(all.references.size(), 5u);
+  EXPECT_EQ(all.count(ReferenceKind::kMapping), 0u);
+  const auto some = table_.list(100, ReferenceFilter{.ino = 5, .range = {0, 4097}});
+  EXPECT_EQ(some.count(ReferenceKind::kLease), 1u);
+  EXPECT_EQ(some.count(ReferenceKind::kPin), 1u);
+  EXPECT_EQ(some.count(ReferenceKind::kRequest), 1u);
+  EXPECT_EQ(some.count(ReferenceKind::kHandle), 1u);
+  const auto few = table_.list(1, ReferenceFilter{.ino = 5});
+  EXPECT_EQ(few.references.size(), 1u);
+  EXPECT_EQ(few.count(ReferenceKind::kLease), 2u);
+  EXPECT_EQ(few.omitted, 4u);
+  EXPECT_TRUE(table_.list(100, ReferenceFilter{.ino = 7}).references.empty());
 }
 
 TEST_F(ReferenceTableTest, RequestIsListedUntilItEndsWhereverItIsMoved) {
