@@ -4,6 +4,7 @@
 
 #include "cli/fields.h"
 #include "cli/table.h"
+#include "core/base/units.h"
 
 namespace pmemd::cli {
 namespace {
@@ -32,22 +33,23 @@ std::string time_of(const Json& reference) {
 }
 
 void render_refs(std::ostream& out, const Json& reply) {
-  out << fmt::format("{}: {}; {} references held\n", text_of(reply, "namespace"),
-                     text_of(reply, "state"), number_of(reply, "held"));
-  out << fmt::format("  {} leases, {} pins; beside these {} handles, {} mappings, {} requests\n",
-                     number_of(reply, "leases"), number_of(reply, "pins"),
-                     number_of(reply, "handles"), number_of(reply, "mappings"),
-                     number_of(reply, "requests"));
-  if (const uint64_t count = number_of(reply, "unaccounted")) {
-    out << fmt::format("  {} references belong to nothing that is listed: leaked\n", count);
+  const auto count = [&](std::string_view key, std::string_view one) {
+    return format_count(number_of(reply, key), one);
+  };
+  out << fmt::format("{}: {}; {} held\n", text_of(reply, "namespace"), text_of(reply, "state"),
+                     count("held", "reference"));
+  out << fmt::format("  {}, {}; beside these {}, {}, {}\n", count("leases", "lease"),
+                     count("pins", "pin"), count("handles", "handle"), count("mappings", "mapping"),
+                     count("requests", "request"));
+  if (number_of(reply, "unaccounted") != 0) {
+    out << fmt::format("  leaked: {}, of nothing that is listed\n",
+                       count("unaccounted", "reference"));
   }
-  if (const uint64_t count = number_of(reply, "abandoned")) {
-    out << fmt::format("  {} references were given up by --abandon\n", count);
+  if (number_of(reply, "abandoned") != 0) {
+    out << fmt::format("  given up by --abandon: {}\n", count("abandoned", "reference"));
   }
   render_references(out, list_of(reply, "references"));
-  if (const uint64_t count = number_of(reply, "omitted")) {
-    out << fmt::format("and {} more\n", count);
-  }
+  if (const uint64_t more = number_of(reply, "omitted")) out << fmt::format("and {} more\n", more);
 }
 
 }  // namespace

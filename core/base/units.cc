@@ -52,4 +52,8 @@ std::string format_size(uint64_t bytes) {
                : fmt::format("{:.1f} {}", value, kUnits[unit]);
 }
 
+std::string format_count(uint64_t count, std::string_view one) {
+  return fmt::format("{} {}{}", count, one, count == 1 ? "" : "s");
+}
+
 }  // namespace pmemd

@@ -31,4 +31,7 @@ Result<uint64_t> parse_size(std::string_view text);
 // "256 MiB", "1.5 GiB", "512 B": for people, never parsed again.
 std::string format_size(uint64_t bytes);
 
+// "1 pin", "2 pins".
+std::string format_count(uint64_t count, std::string_view one);
+
 }  // namespace pmemd

@@ -158,7 +158,8 @@ Result<void> Device::kill(bool only_if_idle) {
     return fail(ENXIO, fmt::format("{}: not enabled", record_.name()));
   }
   if (!claims().close(only_if_idle)) {
-    return fail(EBUSY, fmt::format("{}: {} open files", record_.name(), handle_count()));
+    return fail(EBUSY,
+                fmt::format("{}: {}", record_.name(), format_count(handle_count(), "open file")));
   }
   state_.store(State::kDying, std::memory_order_release);
   pagemap_->ref().kill();

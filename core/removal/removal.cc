@@ -10,6 +10,7 @@
 
 #include "core/base/fault.h"
 #include "core/base/unique_fd.h"
+#include "core/base/units.h"
 #include "core/region/schema.h"
 
 // glibc 2.36's header has no C++ linkage of its own.
@@ -132,7 +133,7 @@ Result<void> Removal::wait_requests() {
     if (devices_[i]->wait_requests(deadline)) continue;
     reports_[i].requests_left = devices_[i]->requests_in_flight();
     auto error = held_up(reports_[i], *devices_[i],
-                         fmt::format("{} requests in flight", reports_[i].requests_left));
+                         format_count(reports_[i].requests_left, "request") + " in flight");
     if (first_error) first_error = std::move(error);
   }
   return first_error;
@@ -200,7 +201,7 @@ Result<void> Removal::unpin() {
     }
     if (options_.surprise || !claims.wait_unpinned(deadline)) {
       if (!options_.surprise && !options_.abandon) {
-        return held_up(reports_[i], *devices_[i], fmt::format("{} pins", claims.counts().pins));
+        return held_up(reports_[i], *devices_[i], format_count(claims.counts().pins, "pin"));
       }
       reports_[i].pins_taken = claims.remove_pins();
     }
@@ -295,7 +296,7 @@ Result<void> Removal::release() {
     if (result.err() == ETIMEDOUT && !reports_[i].disabled) {
       result = held_up(
           reports_[i], *devices_[i],
-          fmt::format("{} references that nobody accounts for", device.unaccounted_references()));
+          format_count(device.unaccounted_references(), "reference") + " that nobody accounts for");
     }
     if (reports_[i].disabled) {
       events_.publish(EventKind::kRemoved, device.record().name(),

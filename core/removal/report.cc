@@ -7,6 +7,7 @@
 #include <set>
 #include <utility>
 
+#include "core/base/units.h"
 #include "core/region/schema.h"
 
 namespace pmemd {
@@ -55,7 +56,8 @@ std::unexpected<Error> busy(const RemovalReport& report, const Device& device) {
   const size_t holders = report.holders.size();
   // None that we may look at: another user's, and we are not root.
   if (holders == 0)
-    return fail(EBUSY, fmt::format("{}: {} open files", name, device.handle_count()));
+    return fail(EBUSY,
+                fmt::format("{}: {}", name, format_count(device.handle_count(), "open file")));
   return fail(EBUSY,
               fmt::format("{}: in use by {} process{}", name, holders, holders == 1 ? "" : "es"));
 }

@@ -118,9 +118,9 @@ TEST_F(PinsTest, ForcedRemovalThatMeetsAPinChangesNothingAndSaysWhoseItIs) {
   const Output output =
       pool_.ctl({"disable-namespace", "namespace0.0", "--force", "--drain-timeout", "10ms"});
   EXPECT_EQ(output.code, 1);
-  EXPECT_THAT(output.err,
-              AllOf(HasSubstr("namespace0.0: 1 pins"), HasSubstr(std::to_string(client_->pid())),
-                    HasSubstr("/a"), HasSubstr("0x0-0x1000"), HasSubstr("--abandon")));
+  EXPECT_THAT(output.err, AllOf(HasSubstr("namespace0.0: 1 pin left"),
+                                HasSubstr(std::to_string(client_->pid())), HasSubstr("/a"),
+                                HasSubstr("0x0-0x1000"), HasSubstr("--abandon")));
   EXPECT_EQ(client_->ask("load 0 0"), "ok 7");
   EXPECT_EQ(client_->ask("load 0 32768").substr(0, 3), "ok ");
   EXPECT_EQ(client_->ask("pwrite 0 8192 1"), "ok");

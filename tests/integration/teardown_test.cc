@@ -70,10 +70,10 @@ TEST_F(TeardownTest, LeakedReferenceIsReportedThenGivenUpAndCounted) {
                                            "--drain-timeout", "20ms"};
   const Output first = pool_.ctl(forced);
   EXPECT_EQ(first.code, 1);
-  EXPECT_THAT(first.err, AllOf(HasSubstr("namespace0.0: 1 references that nobody accounts for"),
+  EXPECT_THAT(first.err, AllOf(HasSubstr("namespace0.0: 1 reference that nobody accounts for"),
                                HasSubstr("--abandon")));
   EXPECT_EQ(client.ask("load 0 0"), "ok 5") << "as before";
-  EXPECT_THAT(pool_.ctl({"refs", "0.0"}).out, HasSubstr("1 references belong to nothing"));
+  EXPECT_THAT(pool_.ctl({"refs", "0.0"}).out, HasSubstr("leaked: 1 reference,"));
   EXPECT_EQ(pool_.ctl(forced).code, 1) << "it is still there";
 
   auto with_abandon = forced;

@@ -97,5 +97,11 @@ TEST(Align, RoundsToPowersOfTwo) {
   EXPECT_FALSE(is_aligned(kGiB + 4096, kSubsectionSize));
 }
 
+TEST(Units, CountsAsPeopleWriteThem) {
+  EXPECT_EQ(format_count(0, "pin"), "0 pins");
+  EXPECT_EQ(format_count(1, "open file"), "1 open file");
+  EXPECT_EQ(format_count(2, "pin"), "2 pins");
+}
+
 }  // namespace
 }  // namespace pmemd

@@ -34,7 +34,7 @@ TEST_F(RemovalBusyTest, OneThatNobodyVisibleHoldsIsStillBusy) {
   must(fsdax_.add_handle({.ino = ino(fsdax_, 5)}));
   const auto outcome = remove({&fsdax_}, {});
   EXPECT_EQ(outcome.result.err(), EBUSY);
-  EXPECT_NE(outcome.result.error().message.find("1 open files"), std::string::npos);
+  EXPECT_NE(outcome.result.error().message.find("1 open file"), std::string::npos);
 }
 
 TEST_F(RemovalBusyTest, OneBusyAmongSeveralLeavesAllLive) {

@@ -52,7 +52,7 @@ TEST_F(RemovalPinsTest, AtTheDeadlineItIsToldWhoHasPinnedWhatAndAllIsAsBefore) {
   const auto outcome = remove({&fsdax_, &devdax_}, forced());
   EXPECT_EQ(outcome.result.err(), ETIMEDOUT);
   const std::string& message = outcome.result.error().message;
-  EXPECT_NE(message.find("namespace0.0: 1 pins"), std::string::npos) << message;
+  EXPECT_NE(message.find("namespace0.0: 1 pin left"), std::string::npos) << message;
   EXPECT_NE(message.find(std::to_string(getpid())), std::string::npos) << message;
   const RemovalReport& report = outcome.reports.at(0);
   ASSERT_EQ(report.in_the_way.size(), 1u);

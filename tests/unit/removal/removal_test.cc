@@ -227,7 +227,8 @@ TEST_F(RemovalTest, RequestThatIsHeldTimesOutWithBothLiveAndASecondCallRemoves) 
         must(fsdax_.begin_request({.what = "READ", .pid = getpid(), .ino = 7, .range = {0, 1}}));
     const auto outcome = remove({&fsdax_, &devdax_}, forced());
     EXPECT_EQ(outcome.result.err(), ETIMEDOUT);
-    EXPECT_NE(outcome.result.error().message.find("namespace0.0: 1 requests"), std::string::npos);
+    EXPECT_NE(outcome.result.error().message.find("namespace0.0: 1 request in flight"),
+              std::string::npos);
     EXPECT_FALSE(outcome.result.error().hint.empty());
     EXPECT_EQ(outcome.reports.at(0).requests_left, 1u);
     EXPECT_FALSE(outcome.reports.at(0).disabled);
@@ -302,7 +303,7 @@ TEST_F(RemovalTest, ReferenceThatIsHeldTimesOutAtTheReleaseAndASecondCallRemoves
   ASSERT_TRUE(held);
   const auto outcome = remove({&fsdax_, &devdax_}, forced());
   EXPECT_EQ(outcome.result.err(), ETIMEDOUT);
-  EXPECT_NE(outcome.result.error().message.find("1 references"), std::string::npos);
+  EXPECT_NE(outcome.result.error().message.find("1 reference that"), std::string::npos);
   EXPECT_FALSE(outcome.reports.at(0).disabled);
   EXPECT_EQ(outcome.reports.at(0).unaccounted, 1u);
   EXPECT_TRUE(outcome.reports.at(1).disabled) << "the others go all the same";
