@@ -9,9 +9,11 @@
 
 #include "cli/check_pool.h"
 #include "cli/debug.h"
+#include "cli/explain.h"
 #include "cli/fields.h"
 #include "cli/json_output.h"
 #include "cli/monitor.h"
+#include "cli/number.h"
 #include "cli/refs.h"
 #include "cli/render.h"
 
@@ -156,6 +158,10 @@ void add_creating_verbs(const Verbs& verbs) {
                              });
   add_size(verb, "-s,--size", parameters, "size", "Its size, a multiple of 2 MiB")->required();
   add_flag(verb, "--sparse", parameters, "sparse", "Don't reserve disk space for it");
+  add_parsed(verb, "--base", parameters, "base",
+             "Its emulated physical address, a multiple of 2 MiB (0x180000000, or 6G)",
+             parse_address)
+      ->type_name("ADDR");
 
   parameters = no_parameters();
   verb = verbs.add("create-namespace", "Create a namespace in a region, and enable it",
@@ -222,6 +228,7 @@ void add_verbs(CLI::App& app, Session& session, Action& action) {
   add_enabling_verbs(verbs, "namespace", "Namespace", "namespace0.0", "report");
   add_enabling_verbs(verbs, "region", "Region", "region0", "reports");
   add_refs_verb(verbs);
+  add_explain_verb(verbs);
   add_debug_verbs(verbs);
 }
 

@@ -117,6 +117,9 @@ Result<void> Daemon::start() {
     if (control_) control_->publish(to_json(event));
   });
   devices_ = std::make_unique<DeviceTable>(*pool_);
+  if (options_.system_ram_bytes != 0) {
+    PMEMD_TRY(devices_->registry().add_system_ram({0, options_.system_ram_bytes}));
+  }
   PMEMD_TRY(devices_->load());
   processes_ = std::make_unique<ProcessWatch>([this](pid_t pid) {
     for (const DevicePtr& device : devices_->by_serial()) device->claims().remove_process(pid);

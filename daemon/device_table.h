@@ -31,6 +31,9 @@ class DeviceTable {
  public:
   explicit DeviceTable(Pool& pool) : pool_(pool) {}
 
+  // The emulated machine's pages; the devices' among them.
+  PagemapRegistry& registry() { return registry_; }
+
   // Adds a device for each namespace of the pool; disabled.
   Result<void> load();
   Result<DevicePtr> add(const NamespaceRecord& record);

@@ -61,6 +61,19 @@ Json to_json(const Device& device) {
   return json;
 }
 
+std::string_view state_of(const Device& device) {
+  switch (device.state()) {
+    case Device::State::kLive:
+      return "enabled";
+    case Device::State::kDying:
+    case Device::State::kDead:
+      return "dying";
+    case Device::State::kDisabled:
+      return "disabled";
+  }
+  return "unknown";
+}
+
 Json to_json(const Holder& holder, const std::string& name_of_namespace, bool hit) {
   Json mappings = Json::array();
   for (const Mapping& mapping : holder.mappings) {

@@ -2,6 +2,9 @@
 // of core/control/org.pmemd.varlink (ndctl's keys where ndctl has them).
 #pragma once
 
+#include <string>
+#include <string_view>
+
 #include "core/control/varlink.h"
 #include "core/device/device.h"
 #include "core/failure/event.h"
@@ -12,6 +15,7 @@ namespace pmemd {
 
 Json to_json(const RegionRecord& region, const Pool::Available& available);
 Json to_json(const Device& device);
+std::string_view state_of(const Device& device);  // "enabled", "dying" or "disabled"
 // `hit`: of a removal; says what its next access gets.
 Json to_json(const Holder& holder, const std::string& name_of_namespace, bool hit);
 Json to_json(const RemovalReport& report);

@@ -4,12 +4,40 @@
 #include <cstdio>
 
 #include "core/base/units.h"
+#include "core/pagemap/pfn.h"
 
 namespace pmemd {
+namespace {
+
+// False, with a message on stderr, if it can't be understood.
+bool read_size(const char* option, const std::string& text, uint64_t& bytes) {
+  const auto parsed = parse_size(text);
+  if (!parsed) {
+    std::fprintf(stderr, "pmemd: %s: %s\n", option, parsed.error().describe().c_str());
+    return false;
+  }
+  bytes = *parsed;
+  return true;
+}
+
+bool read_system_ram(const std::string& text, uint64_t& bytes) {
+  bytes = 0;
+  if (text == "0") return true;
+  if (!read_size("--system-ram", text, bytes)) return false;
+  if (is_whole_subsections({0, bytes})) return true;
+  std::fprintf(stderr,
+               "pmemd: --system-ram: %s is no multiple of 2 MiB, or more than the emulated address "
+               "space has\n",
+               text.c_str());
+  return false;
+}
+
+}  // namespace
 
 std::variant<Options, int> parse_options(int argc, char** argv) {
   Options options;
   std::string size;
+  std::string system_ram = "3G";
   CLI::App app("pmemd: emulates persistent memory in files, mounted for any program to map");
   app.set_version_flag("--version", std::string("pmemd ") + PMEMD_VERSION);
   app.add_option("--pool", options.pool, "directory with the pool's metadata and images")
@@ -23,6 +51,11 @@ std::variant<Options, int> parse_options(int argc, char** argv) {
   app.add_flag("--sparse", options.sparse,
                "with --create: allocate host blocks as they are used, not at once")
       ->needs(create);
+  app.add_option("--system-ram", system_ram,
+                 "System RAM of the emulated machine, from address 0; a multiple of 2 MiB, or 0 "
+                 "for none; only addresses, nothing is allocated")
+      ->type_name("SIZE")
+      ->capture_default_str();
   app.add_option("--socket", options.socket,
                  "control socket (default: /run/pmemd/control, or "
                  "$XDG_RUNTIME_DIR/pmemd/control without root)")
@@ -48,13 +81,11 @@ std::variant<Options, int> parse_options(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : 2;
   }
+  if (!read_system_ram(system_ram, options.system_ram_bytes)) return 2;
   if (!size.empty()) {
-    const auto bytes = parse_size(size);
-    if (!bytes) {
-      std::fprintf(stderr, "pmemd: --create: %s\n", bytes.error().describe().c_str());
-      return 2;
-    }
-    options.create_size = *bytes;
+    uint64_t bytes = 0;
+    if (!read_size("--create", size, bytes)) return 2;
+    options.create_size = bytes;
   }
   return options;
 }

@@ -6,6 +6,8 @@
 #include <string>
 #include <variant>
 
+#include "core/base/units.h"
+
 namespace pmemd {
 
 struct Options {
@@ -13,7 +15,8 @@ struct Options {
   std::string mount;
   std::optional<uint64_t> create_size;  // bytes
   bool sparse = false;
-  std::string socket;  // empty: the default
+  uint64_t system_ram_bytes = 3 * kGiB;  // emulated, from address 0
+  std::string socket;                    // empty: the default
   bool foreground = false;
   bool allow_other = false;
   std::string log_level = "info";

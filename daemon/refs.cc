@@ -16,19 +16,6 @@ namespace {
 
 constexpr size_t kMaxListed = 4096;
 
-std::string_view state_of(const Device& device) {
-  switch (device.state()) {
-    case Device::State::kLive:
-      return "enabled";
-    case Device::State::kDying:
-    case Device::State::kDead:
-      return "dying";
-    case Device::State::kDisabled:
-      return "disabled";
-  }
-  return "unknown";
-}
-
 // By what path a process knows an inode now.
 std::map<uint64_t, std::string> paths_of(Machine& machine, Device& device) {
   std::map<uint64_t, std::string> paths;

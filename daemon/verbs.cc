@@ -12,6 +12,7 @@
 #include "core/region/pool.h"
 #include "core/removal/removal.h"
 #include "daemon/debug.h"
+#include "daemon/explain.h"
 #include "daemon/json.h"
 #include "daemon/refs.h"
 
@@ -88,10 +89,11 @@ HandlerResult status(Machine& machine) {
 }
 
 HandlerResult create_region(Machine& machine, const Call& call) {
-  PMEMD_ASSIGN(const RegionRecord region,
-               machine.pool.create_region(*call.number("size"), call.flag("sparse")
-                                                                    ? Reservation::kSparse
-                                                                    : Reservation::kReserved));
+  PMEMD_ASSIGN(
+      const RegionRecord region,
+      machine.pool.create_region(
+          *call.number("size"), call.flag("sparse") ? Reservation::kSparse : Reservation::kReserved,
+          call.number("base")));
   return Json{{"region", to_json(region, machine.pool.available(region.id))}};
 }
 
@@ -292,6 +294,7 @@ Handlers make_handlers(Machine& machine) {
   add("DisableRegion", disable_region);
   add("Mappers", mappers);
   add("Refs", refs);
+  add("Explain", explain);
   add("Check", check);
   add("FailAt", fail_at);
   add("ClearFaults", clear_faults);

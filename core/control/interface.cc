@@ -17,7 +17,8 @@ constexpr std::array kListParameters = {Parameter{"regions", kBool, kOptional},
                                         Parameter{"namespaces", kBool, kOptional},
                                         Parameter{"idle", kBool, kOptional}};
 constexpr std::array kCreateRegionParameters = {Parameter{"size", kInt},
-                                                Parameter{"sparse", kBool, kOptional}};
+                                                Parameter{"sparse", kBool, kOptional},
+                                                Parameter{"base", kInt, kOptional}};
 constexpr std::array kCreateNamespaceParameters = {
     Parameter{"region", kText, kOptional}, Parameter{"mode", kText, kOptional},
     Parameter{"size", kInt, kOptional}, Parameter{"align", kInt, kOptional}};
@@ -32,6 +33,8 @@ constexpr std::array kRefsParameters = {
 constexpr std::array kFailAtParameters = {Parameter{"step", kText},
                                           Parameter{"count", kInt, kOptional},
                                           Parameter{"delay_ms", kInt, kOptional}};
+constexpr std::array kExplainParameters = {Parameter{"pfn", kInt, kOptional},
+                                           Parameter{"address", kInt, kOptional}};
 constexpr std::array kInterfaceParameter = {Parameter{"interface", kText}};
 
 // What both kinds of removal take beside the object.
@@ -57,6 +60,7 @@ constexpr std::array kMethods = {
     Method{kInterface, "Status", Access::kAnyone, false, {}},
     Method{kInterface, "Mappers", Access::kAnyone, false, kMappersParameters},
     Method{kInterface, "Refs", Access::kAnyone, false, kRefsParameters},
+    Method{kInterface, "Explain", Access::kAnyone, false, kExplainParameters},
     Method{kInterface, "ListFaults", Access::kAnyone, false, {}},
     Method{kInterface, "Monitor", Access::kAnyone, true, {}},
     Method{kInterface, "Check", Access::kAnyone, false, {}},

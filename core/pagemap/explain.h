@@ -38,7 +38,6 @@ struct Explanation {
     bool is_dying = false;
     uint64_t references = 0;
     bool pgmap_pfn_valid = false;
-    uint64_t data_offset = 0;  // bytes behind the metadata, through the ranges in their order
   };
   std::optional<Pagemap> pagemap;  // that is registered there, dying or not
 

@@ -35,17 +35,6 @@ bool ask_subsection(const Questions& questions, const MemSection& section, Pfn p
   });
 }
 
-uint64_t data_offset(const DevPagemap& pagemap, Pfn pfn) {
-  uint64_t before = 0;
-  for (const PhysRange range : pagemap.ranges()) {
-    if (range.contains(pfn.address())) {
-      return before + (pfn.address() - range.begin) - pagemap.metadata_bytes();
-    }
-    before += range.length();
-  }
-  return 0;
-}
-
 }  // namespace
 
 bool PagemapRegistry::valid(Pfn pfn, ExplainSteps* steps) const {
@@ -87,9 +76,9 @@ bool PagemapRegistry::online(Pfn pfn, ExplainSteps* steps, PagemapRef& found) co
     return true;
   }
   found = tryget_live(pfn);
+  const DevPagemap* const dying = found || steps == nullptr ? nullptr : find(pfn);
   return !questions.ask("does get_dev_pagemap() find one?", static_cast<bool>(found), [&] {
     if (found) return found->name() + ": no System RAM";
-    const DevPagemap* const dying = find(pfn);
     return dying == nullptr ? "none: System RAM"
                             : dying->name() + " is dying, which counts as none";
   });
@@ -111,8 +100,7 @@ Explanation PagemapRegistry::explain(Pfn pfn) {
                     .type = pagemap->type(),
                     .is_dying = pagemap->ref().is_dying(),
                     .references = pagemap->references() - ours,
-                    .pgmap_pfn_valid = may_have,
-                    .data_offset = may_have ? data_offset(*pagemap, pfn) : 0};
+                    .pgmap_pfn_valid = may_have};
     Questions("pgmap_pfn_valid", &told.steps).ask("is it behind the metadata?", may_have, [&] {
       return fmt::format("{} begins with {} of metadata", pagemap->name(),
                          format_size(pagemap->metadata_bytes()));

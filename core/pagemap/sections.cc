@@ -3,6 +3,11 @@
 #include <cassert>
 
 namespace pmemd {
+namespace {
+
+const MemSection kNone;
+
+}  // namespace
 
 template <class Visitor>
 void PhysicalMap::for_each_section(PhysRange range, Visitor visit) {
@@ -59,7 +64,6 @@ void PhysicalMap::remove_device(PhysRange range) {
 }
 
 const MemSection& PhysicalMap::section(uint64_t section_nr) const {
-  static const MemSection kNone;
   const auto root = roots_.find(section_nr / kSectionsPerRoot);
   return root == roots_.end() ? kNone : root->second->sections[section_nr % kSectionsPerRoot];
 }

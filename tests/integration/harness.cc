@@ -173,6 +173,7 @@ std::vector<std::string> TestPool::daemon_args(const DaemonOptions& options) con
   }
   if (options.debug_faults) args.emplace_back("--debug-faults");
   if (options.allow_other) args.emplace_back("--allow-other");
+  args.insert(args.end(), options.args.begin(), options.args.end());
   return args;
 }
 

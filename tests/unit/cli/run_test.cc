@@ -62,6 +62,12 @@ TEST_F(CliTest, SendsWhatTheOptionsSay) {
   EXPECT_EQ(sent_by({"mappers", "0.1"}), R"(Mappers{"namespace":"namespace0.1"})");
   EXPECT_EQ(sent_by({"create-region", "--size", "1G", "--sparse"}),
             R"(CreateRegion{"size":1073741824,"sparse":true})");
+  for (const std::string base : {"6G", "6442450944", "0x180000000", "0X180000000"}) {
+    EXPECT_EQ(sent_by({"create-region", "-s", "4M", "--base", base}),
+              R"(CreateRegion{"size":4194304,"base":6442450944})");
+  }
+  EXPECT_EQ(sent_by({"create-region", "-s", "4M", "--base", "0"}),
+            R"(CreateRegion{"size":4194304,"base":0})");
   EXPECT_EQ(sent_by({"create-namespace"}), "CreateNamespace{}");
   EXPECT_EQ(
       sent_by({"create-namespace", "-m", "devdax", "-s64M", "-r", "0", "--align=4M"}),
@@ -70,6 +76,9 @@ TEST_F(CliTest, SendsWhatTheOptionsSay) {
             R"(DestroyNamespace{"namespace":"namespace0.0","force":true})");
   EXPECT_EQ(sent_by({"enable-namespace", "namespace0.0"}),
             R"(EnableNamespace{"namespace":"namespace0.0"})");
+  EXPECT_EQ(sent_by({"explain", "1024"}), R"(Explain{"pfn":1024})");
+  EXPECT_EQ(sent_by({"explain", "0x400"}), R"(Explain{"pfn":1024})");
+  EXPECT_EQ(sent_by({"explain", "--address", "4G"}), R"(Explain{"address":4294967296})");
   EXPECT_EQ(sent_by({"enable-region", "region1"}), R"(EnableRegion{"region":"region1"})");
   EXPECT_EQ(sent_by({"disable-namespace", "namespace0.0"}),
             R"(DisableNamespace{"namespace":"namespace0.0"})");
@@ -115,6 +124,19 @@ TEST_F(CliTest, WrongArgumentsAreUsageErrorsAndSendNothing) {
       {"create-region"},
       {"create-region", "--size", "0"},
       {"create-region", "--size", "1X"},
+      {"create-region", "--size", "1G", "--base", "high"},
+      {"create-region", "--size", "1G", "--base", "-2M"},
+      {"explain"},
+      {"explain", "page"},
+      {"explain", "-1"},
+      {"explain", ""},
+      {"explain", "0x"},
+      {"explain", "12k"},
+      {"explain", "0x10000000000000000"},
+      {"explain", "9223372036854775808"},
+      {"explain", "1", "2"},
+      {"explain", "1", "--address", "4096"},
+      {"explain", "--address", "4Q"},
       {"create-region", "--size", "16777216T"},
       {"create-namespace", "--mode", "sector"},
       {"create-namespace", "--size", "-1"},
@@ -152,7 +174,7 @@ TEST_F(CliTest, EachVerbHelpsWithAnExample) {
   for (const std::string verb :
        {"list", "status", "create-region", "create-namespace", "destroy-namespace",
         "enable-namespace", "disable-namespace", "enable-region", "disable-region", "mappers",
-        "monitor", "check"}) {
+        "monitor", "check", "explain"}) {
     EXPECT_THAT(all.out, HasSubstr("\n  " + verb + " "));
     const Output help = run({verb, "--help"});
     EXPECT_EQ(help.code, 0);
@@ -240,6 +262,48 @@ TEST_F(CliTest, ShowsStatusMappersAndFindings) {
   daemon_.answer("Check", {{"findings", {{{"object", "pool.db"}, {"problem", "corrupt"}}}}});
   EXPECT_EQ(run({"check"}).out, "pool.db: corrupt\n");
   EXPECT_EQ(run({"check"}).code, 1);
+}
+
+const Json kExplanation = Json::parse(R"({"pfn":1049088,"address":4297064448,"section":32,
+    "subsection":1,"pfn_valid":true,"online":false,
+    "pagemap":{"name":"namespace0.0","type":"fsdax","state":"live","references":3},
+    "pgmap_pfn_valid":true,"region":"region0","namespace":"namespace0.0","state":"enabled",
+    "area":"data","offset":4096,"steps":[
+    {"function":"pfn_valid","asked":"is the section number in range?","yes":true,"found":"a"},
+    {"function":"pfn_valid","asked":"is the section there?","yes":true,"found":"b"},
+    {"function":"pfn_to_online_page","asked":"is the section online?","yes":false,"found":"c"}],
+    "verdict":"a device page of namespace0.0 (fsdax): not online"})");
+
+TEST_F(CliTest, ExplainsAPageStepByStep) {
+  daemon_.answer("Explain", kExplanation);
+  EXPECT_EQ(run({"explain", "0x100200"}).out,
+            "pfn 0x100200: a device page of namespace0.0 (fsdax): not online\n"
+            "  address 0x100200000, section 32, subsection 1\n"
+            "  region0, namespace0.0 (enabled): data, offset 0x1000\n"
+            "  pagemap namespace0.0: fsdax, live, 3 references\n"
+            "pfn_valid\n"
+            "  is the section number in range?           yes  a\n"
+            "  is the section there?                     yes  b\n"
+            "pfn_to_online_page\n"
+            "  is the section online?                    no   c\n");
+  EXPECT_EQ(Json::parse(run({"-j", "explain", "0x100200"}).out), kExplanation);
+  Json metadata = kExplanation;
+  metadata["area"] = "metadata";
+  daemon_.answer("Explain", metadata);
+  EXPECT_THAT(run({"explain", "0x100200"}).out, HasSubstr(" (enabled): metadata\n"));
+  daemon_.answer("Explain", {{"region", "region1"}});
+  EXPECT_THAT(run({"explain", "0"}).out, HasSubstr("  region1, no namespace\n"));
+  for (const Json& strange : {Json::object(), Json{{"pagemap", 7}, {"steps", {1, nullptr}}}}) {
+    daemon_.answer("Explain", strange);
+    (void)run({"explain", "0"});
+  }
+}
+
+TEST_F(CliTest, NumbersThatAreNoneAreToldWithAWayOn) {
+  EXPECT_THAT(run({"explain", "page"}).err,
+              HasSubstr("'page' is not a number (decimal, or hexadecimal with 0x)"));
+  EXPECT_THAT(run({"explain", "--address", "4Q"}).err, HasSubstr("'4Q' is not an address"));
+  EXPECT_THAT(run({"explain"}).err, HasSubstr("give a PFN, or --address ADDR"));
 }
 
 TEST_F(CliTest, SurvivesRepliesOfAnotherVersion) {

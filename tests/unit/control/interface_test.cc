@@ -58,8 +58,8 @@ TEST(Interface, OnlyMethodsThatChangeNothingAreForEveryone) {
       open.insert(method.name);
     }
   }
-  EXPECT_EQ(open, (std::set<std::string_view>{"List", "Status", "Mappers", "Refs", "ListFaults",
-                                              "Monitor", "Check"}));
+  EXPECT_EQ(open, (std::set<std::string_view>{"List", "Status", "Mappers", "Refs", "Explain",
+                                              "ListFaults", "Monitor", "Check"}));
 }
 
 TEST(Interface, NamesWhatIsNotThere) {
@@ -90,6 +90,8 @@ TEST(Interface, ChecksParameters) {
   EXPECT_EQ(create_region({{"size", 1.0}}), wrong("size"));
   EXPECT_EQ(create_region({{"size", "4096"}}), wrong("size"));
   EXPECT_EQ(create_region({{"size", 4096}, {"sparse", 1}}), wrong("sparse"));
+  EXPECT_EQ(create_region({{"size", 4096}, {"base", 0}}), "");
+  EXPECT_EQ(create_region({{"size", 4096}, {"base", -1}}), wrong("base"));
   EXPECT_EQ(create_region({{"size", 4096}, {"other", 1}}), wrong("other"));
 
   const auto enable = [](const std::string& name) {
@@ -174,6 +176,11 @@ TEST(Interface, ExamplesOfEachReplyFit) {
       {"Refs", Json::parse(R"({"namespace":"namespace0.0","state":"enabled","held":2,
           "unaccounted":0,"abandoned":0,"leases":1,"handles":1,"mappings":0,"pins":1,"requests":0,
           "references":[],"omitted":0})")},
+      {"Explain", Json::parse(R"({"pfn":1,"address":4096,"section":0,"subsection":0,
+          "pfn_valid":true,"online":false,"pagemap":{"name":"namespace0.0","type":"fsdax",
+          "state":"live","references":0},"pgmap_pfn_valid":true,"region":"region0",
+          "namespace":"namespace0.0","state":"enabled","area":"data","offset":0,"steps":[
+          {"function":"pfn_valid","asked":"b","yes":true,"found":"c"}],"verdict":"d"})")},
       {"FailAt", Json::object()},
       {"ClearFaults", Json::object()},
       {"ListFaults",
@@ -183,6 +190,12 @@ TEST(Interface, ExamplesOfEachReplyFit) {
   EXPECT_EQ(replies.size(), idl().methods.size());
   for (const auto& [method, reply] : replies) EXPECT_EQ(idl().check_reply(method, reply), "");
   EXPECT_EQ(idl().check_reply("Monitor", {{"missed", 3}}), "");
+  Json ram = replies.at("Explain");
+  for (const char* key :
+       {"pagemap", "pgmap_pfn_valid", "region", "namespace", "state", "area", "offset"}) {
+    ram.erase(key);
+  }
+  EXPECT_EQ(idl().check_reply("Explain", ram), "");
 
   const Error busy{{EBUSY, std::generic_category()}, "namespace0.0: in use", "use --force"};
   EXPECT_EQ(

@@ -112,13 +112,6 @@ TEST_F(ExplainTest, PagemapIsToldWithoutTheReferenceThatTheLookupTook) {
   registry_.resurrect(mixed_);
 }
 
-TEST_F(ExplainTest, OffsetsCountThroughTheDataOfAllRanges) {
-  EXPECT_EQ(explain(128 * kUnit).pagemap->data_offset, 0u) << "metadata: no offset";
-  EXPECT_EQ(explain(128 * kUnit + kPageSize).pagemap->data_offset, 0u);
-  EXPECT_EQ(explain(128 * kUnit + 3 * kPageSize).pagemap->data_offset, 2 * kPageSize);
-  EXPECT_EQ(explain(256 * kUnit).pagemap->data_offset, 64 * kUnit - kPageSize);
-}
-
 TEST_F(ExplainTest, EarlySectionsAreValidAsAWholeDevicesBySubsection) {
   EXPECT_EQ(asked(explain(5 * kUnit), "pfn_valid").back(), "is the section early? yes");
   EXPECT_EQ(asked(explain(256 * kUnit), "pfn_valid").back(), "is the subsection valid? yes");
