@@ -1,84 +1,84 @@
 #include "core/pagemap/percpu_ref.h"
 
 #include <cassert>
+#include <cstdio>
+#include <cstdlib>
+#include <thread>
 
 namespace pmemd {
 
-PercpuRef::~PercpuRef() { assert(is_drained()); }
+// A window of a few instructions, so mostly there is nothing to wait for, or a thread that was
+// preempted in it. Yielding doesn't help one of a lower real-time priority: hence the pause.
+uint64_t NativeMachine::await_clear(const Word& word, uint64_t bits) {
+  constexpr int kYields = 64;
+  for (int tries = 0;; ++tries) {
+    const uint64_t value = word.load(std::memory_order_acquire);
+    if ((value & bits) == 0) return value;
+    if (tries < kYields) {
+      std::this_thread::yield();
+    } else {
+      std::this_thread::sleep_for(std::chrono::microseconds(100));
+    }
+  }
+}
+
+void NativeMachine::give_up(const char* what) {
+  (void)std::fprintf(stderr, "PercpuRef: %s\n", what);
+  std::abort();
+}
+
+PercpuRef::PercpuRef(std::function<void()> release)
+    : release_(std::move(release)), column_(ThreadCells::take_column()), count_(column_) {}
+
+PercpuRef::~PercpuRef() {
+  {
+    MutexLock lock(mutex_);  // and so the last one to put has unlocked it
+    assert(drained_);
+  }
+  ThreadCells::give_back_column(column_);
+}
 
 void PercpuRef::reinit() {
-  assert(is_drained());
-  state_.store(kOne, std::memory_order_release);
+  MutexLock lock(mutex_);
+  assert(drained_);
+  drained_ = false;
+  count_.begin();
 }
 
 void PercpuRef::kill() {
-  const uint64_t before = state_.fetch_or(kDead, std::memory_order_acq_rel);
-  assert((before & kDead) == 0);
-  (void)before;
-  put();  // the owner's initial reference
+  if (count_.kill()) finish();
 }
 
 void PercpuRef::resurrect() {
-  assert(is_dying());
-  state_.fetch_add(kOne - kDead, std::memory_order_acq_rel);  // the initial reference, and alive
-}
-
-PercpuRef::Ref PercpuRef::tryget_live() {
-  uint64_t state = state_.load(std::memory_order_relaxed);
-  while ((state & kDead) == 0) {
-    if (state_.compare_exchange_weak(state, state + kOne, std::memory_order_acquire)) {
-      return Ref(this);
-    }
-  }
-  return {};
-}
-
-PercpuRef::Ref PercpuRef::tryget() {
-  uint64_t state = state_.load(std::memory_order_relaxed);
-  while (state >= kOne) {
-    if (state_.compare_exchange_weak(state, state + kOne, std::memory_order_acquire)) {
-      return Ref(this);
-    }
-  }
-  return {};
-}
-
-void PercpuRef::get_many(uint64_t count) {
-  state_.fetch_add(count * kOne, std::memory_order_acquire);
-}
-
-void PercpuRef::put() { put_many(1); }
-
-// The last put happens under the lock, so that a waiter who sees it done may free the object: the
-// putter touches nothing after its unlock.
-void PercpuRef::put_many(uint64_t count) {
-  const uint64_t held = count * kOne;
-  uint64_t state = state_.load(std::memory_order_relaxed);
-  while (state != (held | kDead)) {
-    assert(state >= count * kOne);
-    if (state_.compare_exchange_weak(state, state - held, std::memory_order_acq_rel)) return;
-  }
-  // Dead: nobody but tryget() can raise the count again, and it wants a holder beside us.
+  if (count_.resurrect()) return;
   MutexLock lock(mutex_);
-  if (state_.fetch_sub(held, std::memory_order_acq_rel) == (held | kDead)) {
-    drained_cv_.notify_all();
-  }
+  while (!drained_) drained_cv_.wait(mutex_);  // finish() is on its way
+  drained_ = false;
+  count_.begin();
+}
+
+// By whoever brought the count to zero. Until it sets drained_, nobody frees the object or begins a
+// new life; after the unlock, it touches nothing.
+void PercpuRef::finish() {
+  if (release_) release_();
+  MutexLock lock(mutex_);
+  drained_ = true;
+  drained_cv_.notify_all();
 }
 
 Result<void> PercpuRef::wait(Deadline deadline) {
   MutexLock lock(mutex_);
-  while (!is_drained()) {
-    if (!drained_cv_.wait_until(mutex_, deadline) && !is_drained()) {
+  while (!drained_) {
+    if (!drained_cv_.wait_until(mutex_, deadline) && !drained_) {
       return fail(ETIMEDOUT, "references left at the deadline");
     }
   }
   return {};
 }
 
-uint64_t PercpuRef::count() const {
-  const uint64_t state = state_.load(std::memory_order_acquire);
-  const uint64_t held = state / kOne;
-  return (state & kDead) != 0 ? held : held - 1;
+bool PercpuRef::is_drained() const {
+  MutexLock lock(mutex_);
+  return drained_;
 }
 
 }  // namespace pmemd

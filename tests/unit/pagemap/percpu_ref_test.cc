@@ -7,6 +7,7 @@
 #include <memory>
 #include <random>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "tests/unit/let_others_fall_asleep.h"
@@ -143,6 +144,209 @@ TEST(PercpuRef, ResurrectTakesAKillBackWhenDrained) {
   EXPECT_EQ(ref.count(), 0u);
   EXPECT_TRUE(ref.tryget_live());
   ref.kill();
+}
+
+TEST(PercpuRef, ManyAreOneStep) {
+  PercpuRef ref;
+  EXPECT_FALSE(ref.tryget_live_many(3));
+  EXPECT_FALSE(ref.tryget_many(3));
+  ref.reinit();
+  EXPECT_TRUE(ref.tryget_live_many(3));
+  EXPECT_TRUE(ref.tryget_many(2));
+  ref.get_many(4);
+  EXPECT_EQ(ref.count(), 9u);
+  ref.kill();
+  EXPECT_EQ(ref.count(), 9u);
+  EXPECT_FALSE(ref.tryget_live_many(1));
+  EXPECT_TRUE(ref.tryget_many(2));
+  ref.get_many(1);
+  ref.put_many(10);
+  EXPECT_EQ(ref.count(), 2u);
+  EXPECT_FALSE(ref.is_drained());
+  ref.put_many(2);
+  EXPECT_TRUE(ref.is_drained());
+  EXPECT_FALSE(ref.tryget_many(1));
+}
+
+TEST(PercpuRef, NoneAtAllIsNoPut) {
+  int released = 0;
+  PercpuRef ref([&] { ++released; });
+  ref.put_many(0);
+  ref.reinit();
+  EXPECT_TRUE(ref.tryget_live_many(0));
+  ref.put_many(0);
+  ref.kill();
+  ref.put_many(0);
+  EXPECT_EQ(released, 1);
+}
+
+TEST(PercpuRef, ReleaseRunsOnceALifeBeforeItIsDrained) {
+  int released = 0;
+  bool was_drained = false;
+  PercpuRef* self = nullptr;
+  PercpuRef ref([&] {
+    ++released;
+    was_drained = self->is_drained() || self->wait(Clock::now()).has_value();
+    EXPECT_FALSE(self->tryget());
+  });
+  self = &ref;
+  for (int life = 1; life <= 3; ++life) {
+    ref.reinit();
+    auto held = ref.tryget_live();
+    ref.kill();
+    EXPECT_EQ(released, life - 1);
+    held.reset();
+    EXPECT_EQ(released, life);
+    EXPECT_FALSE(was_drained);
+    EXPECT_TRUE(ref.is_drained());
+  }
+  ref.resurrect();  // a life of its own, since the last one was over
+  ref.kill();
+  EXPECT_EQ(released, 4);
+  ref.reinit();
+  auto held = ref.tryget_live();
+  ref.kill();
+  ref.resurrect();  // the same life
+  held.reset();
+  ref.kill();
+  EXPECT_EQ(released, 5);
+}
+
+TEST(PercpuRef, ResurrectWaitsForTheReleaseThatRuns) {
+  std::latch in_release(1);
+  std::atomic<bool> release_over = false;
+  PercpuRef ref([&, first = true]() mutable {
+    if (!std::exchange(first, false)) return;
+    in_release.count_down();
+    let_others_fall_asleep();
+    release_over = true;
+  });
+  ref.reinit();
+  auto held = ref.tryget_live();
+  ref.kill();
+  {
+    std::jthread putter([mine = std::move(held)]() mutable { mine.reset(); });
+    in_release.wait();
+    ref.resurrect();
+    EXPECT_TRUE(release_over);
+    EXPECT_TRUE(ref.tryget_live());
+  }
+  ref.kill();
+  EXPECT_TRUE(ref.is_drained());
+}
+
+TEST(PercpuRef, TakenInOneThreadAndPutInAnother) {
+  PercpuRef ref;
+  ref.reinit();
+  for (int i = 0; i < 3; ++i) ref.tryget_live().release();
+  std::jthread([&ref] { ref.put_many(2); }).join();
+  EXPECT_EQ(ref.count(), 1u);
+  ref.kill();
+  EXPECT_EQ(ref.count(), 1u);
+  std::jthread([&ref] { ref.put(); }).join();
+  EXPECT_TRUE(ref.is_drained());
+}
+
+// Destructors of thread_locals that are older than the thread's row run when it has none any more.
+TEST(PercpuRef, CountsAtTheEndOfAThread) {
+  PercpuRef ref;
+  ref.reinit();
+  std::jthread([&ref] {
+    struct AtEnd {
+      PercpuRef* ref = nullptr;
+      PercpuRef::Ref held;
+      ~AtEnd() {
+        EXPECT_EQ(ThreadCells::mine(ThreadCells::kNoColumn), nullptr);
+        EXPECT_TRUE(ref->tryget_live());
+        EXPECT_TRUE(ref->tryget());
+        held.reset();
+      }
+    };
+    static thread_local AtEnd at_end;
+    at_end.ref = &ref;
+    at_end.held = ref.tryget_live();
+    EXPECT_EQ(ref.count(), 1u);
+  }).join();
+  EXPECT_EQ(ref.count(), 0u);
+  ref.kill();
+  EXPECT_TRUE(ref.is_drained());
+}
+
+TEST(PercpuRef, ThreadsBeyondTheTableCountAsWell) {
+  constexpr int kThreads = ThreadCells::kMaxThreads + 8;
+  PercpuRef ref;
+  ref.reinit();
+  std::atomic<int> without_a_row = 0;
+  {
+    std::latch all_hold(kThreads + 1);
+    std::latch killed(1);
+    std::vector<std::jthread> threads;
+    for (int t = 0; t < kThreads; ++t) {
+      threads.emplace_back([&] {
+        const auto held = ref.tryget_live();
+        EXPECT_TRUE(held);
+        if (ThreadCells::mine(ThreadCells::kNoColumn) == nullptr) ++without_a_row;
+        all_hold.arrive_and_wait();
+        killed.wait();
+        EXPECT_FALSE(ref.tryget_live());
+        EXPECT_TRUE(ref.tryget());
+      });
+    }
+    all_hold.arrive_and_wait();
+    EXPECT_GE(without_a_row, 8);
+    EXPECT_EQ(ref.count(), static_cast<uint64_t>(kThreads));
+    ref.kill();
+    EXPECT_EQ(ref.count(), static_cast<uint64_t>(kThreads));
+    killed.count_down();
+  }
+  EXPECT_TRUE(ref.is_drained());
+  std::jthread([&] { EXPECT_NE(ThreadCells::mine(ThreadCells::kNoColumn), nullptr); }).join();
+}
+
+TEST(PercpuRef, RefsBeyondTheTableCountAsWell) {
+  std::vector<ThreadCells::Column> taken;
+  for (;;) {
+    const auto column = ThreadCells::take_column();
+    if (column == ThreadCells::kNoColumn) break;
+    taken.push_back(column);
+  }
+  EXPECT_LT(taken.size(), ThreadCells::kMaxColumns);
+  EXPECT_GT(taken.size(), ThreadCells::kMaxColumns / 2);
+  {
+    PercpuRef ref;
+    for (int life = 0; life < 2; ++life) {
+      ref.reinit();
+      EXPECT_FALSE(ref.is_dying());
+      ref.get_many(2);
+      auto held = ref.tryget_live();
+      EXPECT_TRUE(held);
+      EXPECT_EQ(ref.count(), 3u);
+      ref.kill();
+      EXPECT_FALSE(ref.tryget_live());
+      ref.resurrect();
+      EXPECT_TRUE(ref.tryget_live());
+      ref.kill();
+      ref.put_many(2);
+      held.reset();
+      EXPECT_TRUE(ref.is_drained());
+      EXPECT_FALSE(ref.tryget());
+    }
+  }
+  for (const auto column : taken) ThreadCells::give_back_column(column);
+}
+
+// A new one gets the column of the one before, with sums in it.
+TEST(PercpuRef, AColumnIsUsedAgain) {
+  for (int i = 0; i < 3; ++i) {
+    PercpuRef ref;
+    ref.reinit();
+    EXPECT_EQ(ref.count(), 0u);
+    EXPECT_TRUE(ref.tryget_live_many(5));
+    ref.kill();
+    EXPECT_EQ(ref.count(), 5u);
+    ref.put_many(5);
+    EXPECT_TRUE(ref.is_drained());
+  }
 }
 
 TEST(PercpuRefRef, MovesAndPutsOnce) {
@@ -301,9 +505,11 @@ TEST(PercpuRef, KillAndResurrectUnderLoadLoseNoReference) {
   ref.reinit();
   std::atomic<bool> stop = false;
   {
+    std::latch running(4);
     std::vector<std::jthread> threads;
     for (int t = 0; t < 4; ++t) {
       threads.emplace_back([&] {
+        running.count_down();
         while (!stop) {
           const auto a = ref.tryget_live();
           const auto b = ref.tryget();
@@ -311,7 +517,8 @@ TEST(PercpuRef, KillAndResurrectUnderLoadLoseNoReference) {
         }
       });
     }
-    for (int i = 0; i < 2000; ++i) {
+    running.wait();
+    for (int i = 0; i < 100; ++i) {  // each waits until threads preempted inside have run
       ref.kill();
       EXPECT_FALSE(ref.tryget_live());
       ref.resurrect();
@@ -330,33 +537,47 @@ TEST(PercpuRefDeathTest, BugsOfTheOwnerAreCaught) {
         PercpuRef ref;
         ref.kill();
       },
-      "kDead");
+      "killed what is dying");
   EXPECT_DEATH(
       {
         PercpuRef ref;
         ref.reinit();
         ref.reinit();
       },
-      "is_drained");
+      "drained_");
   EXPECT_DEATH(
       {
         PercpuRef ref;
         ref.reinit();
         ref.resurrect();
       },
-      "is_dying");
+      "resurrected what is live");
   EXPECT_DEATH(
       {
         PercpuRef ref;
         ref.put();
       },
-      "kOne");
+      "more puts than gets");
+  EXPECT_DEATH(
+      {
+        PercpuRef ref;
+        ref.get_many(1);
+      },
+      "there was none");
+  EXPECT_DEATH(
+      {
+        PercpuRef ref;
+        ref.reinit();
+        ref.put();  // while live, nobody looks
+        ref.kill();
+      },
+      "more puts than gets");
   EXPECT_DEATH(
       {
         PercpuRef ref;
         ref.reinit();
       },
-      "is_drained");
+      "drained_");
 }
 
 }  // namespace
