@@ -1,4 +1,4 @@
-// Srcu, PercpuRef, PagemapRegistry and LeaseTable together, as a device uses them, under threads
+// Srcu, PagemapRegistry and LeaseTable together, as a device uses them, under threads
 // that never pause. For TSan and ASan above all.
 #include <gtest/gtest.h>
 
@@ -10,8 +10,8 @@
 #include <vector>
 
 #include "core/base/srcu.h"
-#include "core/pagemap/pagemap_registry.h"
 #include "core/pagemap/lease_table.h"
+#include "core/pagemap/pagemap_registry.h"
 
 namespace pmemd {
 namespace {
@@ -87,33 +87,6 @@ TEST(SrcuStress, ManySynchronizeAtOnceAndTheLastOneFrees) {
     ASSERT_TRUE(srcu->synchronize(deadline_after(kLong)));
     waited.wait();
     srcu.reset();
-  }
-}
-
-TEST(PercpuRefStress, KillUnderEightThreadsAndFreeAtOnce) {
-  constexpr int kThreads = 8;
-  for (int round = 0; round < 500; ++round) {
-    auto ref = std::make_unique<PercpuRef>();
-    ref->reinit();
-    std::latch running(kThreads);
-    std::vector<std::jthread> threads;
-    for (int t = 0; t < kThreads; ++t) {
-      threads.emplace_back([&running, own = ref->tryget_live(), raw = ref.get()]() mutable {
-        running.count_down();
-        for (int i = 1; raw->tryget_live(); ++i) {
-          if (i % 64 == 0) std::this_thread::yield();
-        }
-        own.reset();
-      });
-    }
-    running.wait();
-    ref->kill();
-    if (round % 2 == 0) {
-      ref->resurrect();
-      ref->kill();
-    }
-    ASSERT_TRUE(ref->wait(deadline_after(kLong)));
-    ref.reset();
   }
 }
 
