@@ -23,9 +23,9 @@
 // Why it is right in the memory model of C++. The question is the one of Dekker: the owner of a
 // cell stores kInside and loads the word, the killer stores kDying and loads the cell; they must
 // not both miss the other's store. Two fences of seq_cst, between store and load on each side,
-// would do, at some 20 ns a get. light_fence() and heavy_fence() are the same two fences with the
-// cost moved to the side that seldom runs (membarrier(2); P1202, asymmetric fences): for each pair
-// of executions, one comes before the other in a single order, so
+// would do, at the cost of an atomic operation each. light_fence() and heavy_fence() are the same
+// two fences with the cost moved to the side that seldom runs (membarrier(2); P1202, asymmetric
+// fences): for each pair of executions, one comes before the other in a single order, so
 //  - light before heavy: the killer's load sees kInside, or what the owner stored later. It waits
 //    for the bit to clear, and counts what the owner did;
 //  - heavy before light: the owner's load sees kDying. He leaves his cell as it was and counts in
@@ -53,10 +53,9 @@
 
 namespace pmemd {
 
-// Machine has: Word (an atomic uint64_t), Cell {Word gets, puts}, Column,
-// kNoColumn, and, all static,
-// Cell* my_cell(column), for_each_cell(column, visit), light_fence(), heavy_fence(),
-// uint64_t await_clear(const Word&, bits): an acquire load that has none of the bits; and
+// Machine has: Word (an atomic uint64_t), Cell {Word gets, puts}, Column, kNoColumn, and, all
+// static, Cell* my_cell(column), for_each_cell(column, visit), light_fence(), heavy_fence(),
+// uint64_t await_clear(const Word&, bits): an acquire load that has none of the bits, and
 // insist(bool, const char* what): an assert.
 template <class Machine>
 class PercpuCount {

@@ -136,9 +136,11 @@ class Model {
       observe([](Ghost& ghost) { --ghost.values[kLives]; });
       return;
     }
-    drained_->await_clear(kNotDrained);
-    drained_->fetch_or(kNotDrained, std::memory_order_acq_rel);
-    count_->begin();
+    begin();
+  }
+  void reinit() {
+    observe([](Ghost& ghost) { ghost.values[kKilled] = 0; });
+    begin();
   }
   void take_row() {
     ModelMachine::rows->fetch_or(uint64_t{1} << model::this_thread(), std::memory_order_acq_rel);
@@ -156,6 +158,12 @@ class Model {
 
  private:
   static constexpr uint64_t kNotDrained = 1;
+
+  void begin() {
+    drained_->await_clear(kNotDrained);
+    drained_->fetch_or(kNotDrained, std::memory_order_acq_rel);
+    count_->begin();
+  }
 
   // As PercpuRef::finish(), and as who waited for it.
   void finish() {
@@ -278,6 +286,16 @@ constexpr Scenario kScenarios[] = {
          if (m.get_any()) m.put();
        });
        m.runs([&m] { m.kill(); });
+     }},
+    // What is taken in a cell in the first life may be put in the word.
+    {"KillAndReinitAndKill_GetAndPut", kAll,
+     [](Model& m) {
+       m.runs([&m] { m.get_use_put(); });
+       m.runs([&m] {
+         m.kill();
+         m.reinit();
+         m.kill();
+       });
      }},
     {"KillAndResurrectAndKill_GetAndPut", kAll,
      [](Model& m) {

@@ -337,6 +337,8 @@ TEST(PercpuRef, RefsBeyondTheTableCountAsWell) {
 
 // A new one gets the column of the one before, with sums in it.
 TEST(PercpuRef, AColumnIsUsedAgain) {
+  const auto next = ThreadCells::take_column();
+  ThreadCells::give_back_column(next);
   for (int i = 0; i < 3; ++i) {
     PercpuRef ref;
     ref.reinit();
@@ -347,6 +349,8 @@ TEST(PercpuRef, AColumnIsUsedAgain) {
     ref.put_many(5);
     EXPECT_TRUE(ref.is_drained());
   }
+  EXPECT_EQ(ThreadCells::take_column(), next) << "given back";
+  ThreadCells::give_back_column(next);
 }
 
 TEST(PercpuRefRef, MovesAndPutsOnce) {
