@@ -28,7 +28,7 @@ bool LeaseTable::lend(uint64_t ino, FileRange range) {
     else
       merged = count_before - set.count();
   }
-  put_references(merged);
+  ref_->put_many(merged);
   return true;
 }
 
@@ -41,18 +41,18 @@ void LeaseTable::give_back(uint64_t ino, FileRange range) {
     RangeSet<FileSpace>& set = it->second.ranges;
     const uint64_t count_before = set.count();
     const uint64_t bytes_before = set.bytes();
-    // A cut in the middle makes two of one; the reference for the second can always be had, since
+    // A cut in the middle makes two of one; the reference for the second can be had, since
     // the first holds one.
     set.erase(range);
     const uint64_t count_after = set.count();
     totals_.bytes -= bytes_before - set.bytes();
     totals_.ranges += count_after;
     totals_.ranges -= count_before;
-    for (uint64_t n = count_before; n < count_after; ++n) ref_->tryget().release();
+    if (count_after > count_before) ref_->get_many(count_after - count_before);
     if (count_after < count_before) dropped = count_before - count_after;
     if (set.empty()) lent_.erase(it);
   }
-  put_references(dropped);
+  ref_->put_many(dropped);
 }
 
 void LeaseTable::give_back_all() {
@@ -63,7 +63,7 @@ void LeaseTable::give_back_all() {
     totals_ = {};
     lent_.clear();
   }
-  put_references(dropped);
+  ref_->put_many(dropped);
 }
 
 std::vector<uint64_t> LeaseTable::inodes() const {
@@ -114,10 +114,6 @@ uint64_t LeaseTable::append_to(std::vector<Reference>& list, size_t limit,
 LeaseTable::Totals LeaseTable::totals() const {
   MutexLock lock(mutex_);
   return totals_;
-}
-
-void LeaseTable::put_references(uint64_t count) {
-  for (; count > 0; --count) ref_->put();
 }
 
 }  // namespace pmemd

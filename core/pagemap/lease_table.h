@@ -60,8 +60,6 @@ class LeaseTable {
     std::chrono::system_clock::time_point since;  // of the first
   };
 
-  void put_references(uint64_t count);
-
   PercpuRef* ref_;  // changed by rebind() alone
   mutable Mutex mutex_;
   std::unordered_map<uint64_t, OfInode> lent_ PMEMD_GUARDED_BY(mutex_);
