@@ -29,7 +29,7 @@ void render_explanation(std::ostream& out, const Json& reply) {
   render_place(out, reply);
   if (reply.contains("pagemap")) {
     const Json& pagemap = reply["pagemap"];
-    out << fmt::format("  pagemap {}: {}, {}, {} references\n", text_of(pagemap, "name"),
+    out << fmt::format("  pagemap {}: {}, {}; references: {}\n", text_of(pagemap, "name"),
                        text_of(pagemap, "type"), text_of(pagemap, "state"),
                        number_of(pagemap, "references"));
   }

@@ -280,7 +280,7 @@ TEST_F(CliTest, ExplainsAPageStepByStep) {
             "pfn 0x100200: a device page of namespace0.0 (fsdax): not online\n"
             "  address 0x100200000, section 32, subsection 1\n"
             "  region0, namespace0.0 (enabled): data, offset 0x1000\n"
-            "  pagemap namespace0.0: fsdax, live, 3 references\n"
+            "  pagemap namespace0.0: fsdax, live; references: 3\n"
             "pfn_valid\n"
             "  is the section number in range?           yes  a\n"
             "  is the section there?                     yes  b\n"

@@ -114,6 +114,8 @@ TEST_F(ExplainTest, PagemapIsToldWithoutTheReferenceThatTheLookupTook) {
 
 TEST_F(ExplainTest, EarlySectionsAreValidAsAWholeDevicesBySubsection) {
   EXPECT_EQ(asked(explain(5 * kUnit), "pfn_valid").back(), "is the section early? yes");
+  EXPECT_EQ(explain(5 * kUnit).steps.at(2).found,
+            "there from the start: all of it counts, holes too");
   EXPECT_EQ(asked(explain(256 * kUnit), "pfn_valid").back(), "is the subsection valid? yes");
   EXPECT_EQ(asked(explain(258 * kUnit), "pfn_valid").back(), "is the subsection valid? no");
   EXPECT_EQ(asked(explain(3 * kSectionSize), "pfn_valid").back(), "is the section there? no");
