@@ -1,6 +1,7 @@
 #include "core/pagemap/reference_table.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace pmemd {
 
@@ -27,7 +28,9 @@ ReferenceTable::List ReferenceTable::list(size_t limit,
   List list{.references = requests_.list()};
   // By kind from the last to the first, then as they came.
   auto claims = claims_.list();
-  std::ranges::stable_sort(claims, std::ranges::greater(), &Reference::kind);
+  std::ranges::sort(claims, {}, [](const Reference& one) {
+    return std::pair(-static_cast<int>(one.kind), one.id);
+  });
   list.references.insert(list.references.end(), claims.begin(), claims.end());
   if (only) {
     std::erase_if(list.references, [&](const Reference& one) { return !only->matches(one); });
