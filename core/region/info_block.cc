@@ -24,8 +24,14 @@ constexpr size_t kDataOffsetAt = 72;
 constexpr size_t kAlignAt = 80;
 constexpr size_t kChecksumAt = kInfoBlockSize - 8;
 
-constexpr uint32_t kModeFsDax = 1;
-constexpr uint32_t kModeDevDax = 2;
+// What a mode is in the block. Never changed, never used again.
+struct ModeNumber {
+  NamespaceMode mode;
+  uint32_t number;
+};
+constexpr std::array kModeNumbers = {
+    ModeNumber{NamespaceMode::kFsDax, 1}, ModeNumber{NamespaceMode::kDevDax, 2},
+    ModeNumber{NamespaceMode::kPrivate, 3}, ModeNumber{NamespaceMode::kP2p, 4}};
 
 template <class T>
 T get(std::span<const std::byte> bytes, size_t at) {
@@ -78,7 +84,7 @@ std::array<std::byte, kInfoBlockSize> encode_info_block(const InfoBlock& block) 
   std::array<std::byte, kInfoBlockSize> bytes = {};
   std::memcpy(bytes.data(), kMagic.data(), kMagic.size());
   put(bytes, kVersionAt, kInfoBlockVersion);
-  put(bytes, kModeAt, block.mode == NamespaceMode::kFsDax ? kModeFsDax : kModeDevDax);
+  put(bytes, kModeAt, std::ranges::find(kModeNumbers, block.mode, &ModeNumber::mode)->number);
   put_uuid(bytes, kPoolUuidAt, block.pool_uuid);
   put_uuid(bytes, kNamespaceUuidAt, block.namespace_uuid);
   put(bytes, kStartAt, block.start);
@@ -104,13 +110,15 @@ Result<InfoBlock> decode_info_block(std::span<const std::byte> bytes) {
                             version, kInfoBlockVersion),
                 "use a newer pmemd");
   }
-  const auto mode = get<uint32_t>(bytes, kModeAt);
-  if (version == 0 || (mode != kModeFsDax && mode != kModeDevDax)) {
-    return fail(EIO, fmt::format("the info block is damaged: version {}, mode {}", version, mode));
+  const auto number = get<uint32_t>(bytes, kModeAt);
+  const auto* const mode = std::ranges::find(kModeNumbers, number, &ModeNumber::number);
+  if (version == 0 || mode == kModeNumbers.end()) {
+    return fail(EIO,
+                fmt::format("the info block is damaged: version {}, mode {}", version, number));
   }
   return InfoBlock{.pool_uuid = get_uuid(bytes, kPoolUuidAt),
                    .namespace_uuid = get_uuid(bytes, kNamespaceUuidAt),
-                   .mode = mode == kModeFsDax ? NamespaceMode::kFsDax : NamespaceMode::kDevDax,
+                   .mode = mode->mode,
                    .start = get<uint64_t>(bytes, kStartAt),
                    .size = get<uint64_t>(bytes, kSizeAt),
                    .data_offset = get<uint64_t>(bytes, kDataOffsetAt),

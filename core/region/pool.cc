@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "core/region/pool_directory.h"
+#include "core/region/upgrade.h"
 
 namespace pmemd {
 
@@ -34,8 +35,11 @@ Result<std::unique_ptr<Pool>> Pool::open(const std::string& path, Mode mode) {
 }
 
 Result<std::unique_ptr<Pool>> Pool::open_locked(std::string path, UniqueFd lock, Mode mode) {
-  PMEMD_TRY(check_version(path));  // before SQLite may write
-  if (mode == Mode::kReadWrite) record_lock_owner(lock);
+  PMEMD_ASSIGN(const int32_t version, check_version(path));  // before SQLite may write
+  if (mode == Mode::kReadWrite) {
+    record_lock_owner(lock);
+    PMEMD_TRY(upgrade_database(path, version));
+  }
   std::unique_ptr<Pool> pool(new Pool(std::move(path), std::move(lock), mode));
   PMEMD_TRY(pool->load());
   PMEMD_TRY(pool->open_images());

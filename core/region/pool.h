@@ -54,9 +54,10 @@ class Pool {
 
   enum class Mode { kReadWrite, kReadOnly };
   // Read-write finishes what a kill has interrupted: half-made regions and namespaces go, as do
-  // half-destroyed ones. Read-only leaves that, and changes nothing that is in the pool.
-  // ENOENT: no pool there. EBUSY: another daemon has it (its pid in the message). ENOTSUP: its
-  // version is newer than ours. EIO: pool.db corrupt, an image missing or short.
+  // half-destroyed ones; a pool of an older version is upgraded. Read-only leaves that, and changes
+  // nothing that is in the pool. ENOENT: no pool there. EBUSY: another daemon has it (its pid in
+  // the message). ENOTSUP: its version is newer than ours. EIO: pool.db corrupt, an image missing
+  // or short.
   static Result<std::unique_ptr<Pool>> open(const std::string& path, Mode mode);
   static bool exists(const std::string& path);  // a pool.db is there
   ~Pool();

@@ -91,7 +91,7 @@ void clear_lock_owner(const UniqueFd& lock) {
   [[maybe_unused]] const int result = ::ftruncate(lock.get(), 0);
 }
 
-Result<void> check_version(const std::string& pool) {
+Result<int32_t> check_version(const std::string& pool) {
   const std::string path = database_path(pool);
   const UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
   if (!fd) return fail_errno(path);
@@ -115,7 +115,7 @@ Result<void> check_version(const std::string& pool) {
     return fail(EIO, fmt::format("pool {}: pool.db: format version {}: unknown", pool, version),
                 "restore it from a backup; the images are untouched");
   }
-  return {};
+  return version;
 }
 
 // The database is made first and renamed last. So an image beside an unborn database is of a

@@ -26,10 +26,10 @@ Result<UniqueFd> lock_pool(const std::string& pool, LockKind kind);
 void record_lock_owner(const UniqueFd& lock);
 void clear_lock_owner(const UniqueFd& lock);
 
-// Reads the version in the database's header, and nothing else; writes nothing. The lock must be
+// The version in the database's header; reads nothing else, writes nothing. The lock must be
 // held, and no Database open in this process (core/region/database.h invariant 3).
 // ENOTSUP: a newer one. EIO: no pool's database, or a damaged one.
-Result<void> check_version(const std::string& pool);
+Result<int32_t> check_version(const std::string& pool);
 
 // Makes room for a new pool in an existing directory: removes what an interrupted creation has left
 // there. The lock must be held. EEXIST: there is a pool. ENOTEMPTY: there is something else.

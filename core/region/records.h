@@ -3,6 +3,7 @@
 // Thread contract: values.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -19,8 +20,19 @@ inline constexpr uint64_t kNamespaceSizeMin = kNamespaceMetadataSize + kSubsecti
 
 std::string make_uuid();  // a new one, random
 
-enum class NamespaceMode { kFsDax, kDevDax };
-std::string_view to_string(NamespaceMode mode);                     // "fsdax", "devdax"
+enum class NamespaceMode {
+  kFsDax,    // a file system
+  kDevDax,   // one file
+  kPrivate,  // one file of system memory, whose pages migrate to the device
+  kP2p,      // one file, from which buffers are taken
+};
+inline constexpr std::array kNamespaceModes = {NamespaceMode::kFsDax, NamespaceMode::kDevDax,
+                                               NamespaceMode::kPrivate, NamespaceMode::kP2p};
+std::string_view to_string(NamespaceMode mode);  // "fsdax", "devdax", "private", "p2p"
+// Whether what is stored is there after the daemon's end.
+constexpr bool is_persistent(NamespaceMode mode) {
+  return mode == NamespaceMode::kFsDax || mode == NamespaceMode::kDevDax;
+}
 Result<NamespaceMode> parse_namespace_mode(std::string_view text);  // EINVAL
 
 struct RegionRecord {
@@ -41,8 +53,9 @@ struct NamespaceRecord {
   RegionRange range;  // in the region, metadata included; 2 MiB-aligned
   uint64_t align = kNamespaceMetadataSize;
 
-  std::string name() const;         // "namespace0.1"
-  std::string device_name() const;  // what the mount shows: "pmem0" (id 0) or "pmem0.1"; "dax0.1"
+  std::string name() const;  // "namespace0.1"
+  // What the mount shows: "pmem0" (id 0) or "pmem0.1"; "dax0.1"; "hmm0.1"; "p2p0.1".
+  std::string device_name() const;
   uint64_t data_bytes() const { return range.length() - kNamespaceMetadataSize; }
 };
 

@@ -4,7 +4,7 @@
 // A newer one is refused and not touched; an older one is upgraded in one transaction.
 //
 // Inode numbers are pool-wide: (namespace serial << kInodeSerialShift) | index, index from 1 (the
-// root directory of an fsdax, the one file of a devdax). Neither half is ever reused, so that a
+// root directory of an fsdax, the one file of the others). Neither half is ever reused, so that a
 // node id the kernel still holds never means another file. All rows of a namespace's inodes lie in
 // one key range.
 #pragma once
@@ -14,7 +14,7 @@
 namespace pmemd {
 
 inline constexpr int32_t kPoolApplicationId = 0x706d656d;  // "pmem"
-inline constexpr int32_t kPoolVersion = 1;
+inline constexpr int32_t kPoolVersion = 2;                 // 2: modes private and p2p
 
 inline constexpr unsigned kInodeSerialShift = 40;
 inline constexpr uint64_t kRootIndex = 1;
@@ -44,7 +44,7 @@ CREATE TABLE namespaces (
   region INTEGER NOT NULL REFERENCES regions(id),
   id INTEGER NOT NULL,
   uuid TEXT NOT NULL,
-  mode TEXT NOT NULL,        -- 'fsdax', 'devdax'
+  mode TEXT NOT NULL,        -- 'fsdax', 'devdax', 'private', 'p2p'
   start INTEGER NOT NULL,    -- bytes in the region
   size INTEGER NOT NULL,     -- bytes, metadata included
   align INTEGER NOT NULL,

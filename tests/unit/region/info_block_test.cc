@@ -67,7 +67,7 @@ TEST(InfoBlock, LiesInBytesAsDocumented) {
 }
 
 TEST(InfoBlock, DecodesWhatWasEncoded) {
-  for (const NamespaceMode mode : {NamespaceMode::kFsDax, NamespaceMode::kDevDax}) {
+  for (const NamespaceMode mode : kNamespaceModes) {
     InfoBlock block = example();
     block.mode = mode;
     block.size = 0x0102030405060708;
@@ -111,7 +111,7 @@ TEST(InfoBlock, ANewerVersionIsEnotsupAndAnUnknownModeEio) {
   EXPECT_EQ(decode_info_block(without_version).err(), EIO);
 
   auto unknown_mode = encode_info_block(example());
-  unknown_mode[20] = std::byte{3};
+  unknown_mode[20] = std::byte{5};
   seal(unknown_mode);
   EXPECT_EQ(decode_info_block(unknown_mode).err(), EIO);
 }

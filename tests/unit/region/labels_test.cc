@@ -28,11 +28,17 @@ TEST(Records, HaveTheNamesThatNdctlAndTheKernelGive) {
   EXPECT_EQ(record.device_name(), "dax1.2");
   record.id = 0;
   EXPECT_EQ(record.device_name(), "dax1.0");
+  record.mode = NamespaceMode::kPrivate;
+  EXPECT_EQ(record.device_name(), "hmm1.0");
+  record.mode = NamespaceMode::kP2p;
+  EXPECT_EQ(record.device_name(), "p2p1.0");
 }
 
 TEST(Records, ModesAreParsedAsTheyAreWritten) {
   EXPECT_EQ(parse_namespace_mode("fsdax").value(), NamespaceMode::kFsDax);
   EXPECT_EQ(parse_namespace_mode("devdax").value(), NamespaceMode::kDevDax);
+  EXPECT_EQ(parse_namespace_mode("private").value(), NamespaceMode::kPrivate);
+  EXPECT_EQ(parse_namespace_mode("p2p").value(), NamespaceMode::kP2p);
   EXPECT_EQ(parse_namespace_mode("FSDAX").err(), EINVAL);
   EXPECT_EQ(parse_namespace_mode("").err(), EINVAL);
 }

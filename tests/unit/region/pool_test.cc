@@ -257,7 +257,7 @@ TEST_F(PoolTest, ANewerVersionIsEnotsupAndNotTouched) {
   const Error error = open_error();
   EXPECT_EQ(error.err(), ENOTSUP);
   EXPECT_EQ(error.message,
-            "pool " + path_ + ": format version 7 is newer than this pmemd knows (1)");
+            "pool " + path_ + ": format version 7 is newer than this pmemd knows (2)");
   EXPECT_EQ(error.hint, "use a newer pmemd");
   EXPECT_EQ(Pool::open(path_, Pool::Mode::kReadOnly).err(), ENOTSUP);
   EXPECT_EQ(contents(), before);
@@ -266,11 +266,48 @@ TEST_F(PoolTest, ANewerVersionIsEnotsupAndNotTouched) {
 // The header of pool.db tells the version while the WAL is in use, too.
 TEST_F(PoolTest, TheHeaderTellsTheVersionAtAnyTime) {
   const auto header = [&] { return dir_.read("pool/pool.db").substr(60, 12); };
-  const std::string expected("\0\0\0\x01\0\0\0\0pmem", 12);
+  const std::string expected("\0\0\0\x02\0\0\0\0pmem", 12);
   const auto pool = create();
   EXPECT_EQ(header(), expected);
   ASSERT_TRUE(pool->set_clean(1, false));
   EXPECT_EQ(header(), expected);
+}
+
+TEST_F(PoolTest, AnOlderVersionIsUpgradedByAReadWriteOpen) {
+  const std::string uuid = create()->namespaces().at(0).uuid;
+  overwrite("pool.db", 60, std::string("\0\0\0\x01", 4));
+  const auto version = [&] { return dir_.read("pool/pool.db").substr(60, 4); };
+  {
+    const auto read_only = Pool::open(path_, Pool::Mode::kReadOnly);
+    ASSERT_TRUE(read_only) << read_only.error().describe();
+    EXPECT_EQ((*read_only)->namespaces().at(0).uuid, uuid);
+  }
+  EXPECT_EQ(version(), std::string("\0\0\0\x01", 4)) << "a reader changes nothing";
+  const auto pool = Pool::open(path_, Pool::Mode::kReadWrite);
+  ASSERT_TRUE(pool) << pool.error().describe();
+  EXPECT_EQ(version(), std::string("\0\0\0\x02", 4)) << "in the header, not in the WAL";
+  EXPECT_EQ((*pool)->namespaces().at(0).uuid, uuid);
+  EXPECT_THAT(findings(**pool), IsEmpty());
+}
+
+// Killed when the transaction was in the WAL only: the header says 1 still.
+TEST_F(PoolTest, AnUpgradeThatWasKilledIsDoneAgain) {
+  const auto pool = create();
+  const TemporaryDirectory killed;
+  {
+    Transaction transaction(pool->database());
+    ASSERT_TRUE(transaction.begin());
+    ASSERT_TRUE(
+        pool->database().execute("PRAGMA user_version = 2; UPDATE namespaces SET clean = 0"));
+    ASSERT_TRUE(transaction.commit());
+  }
+  killed.copy_files_from(path_);
+  std::fstream(killed.path() + "/pool.db").seekp(60).write("\0\0\0\x01", 4);
+  ASSERT_EQ(killed.read("pool.db").substr(60, 4), std::string("\0\0\0\x01", 4));
+  const auto again = Pool::open(killed.path(), Pool::Mode::kReadWrite);
+  ASSERT_TRUE(again) << again.error().describe();
+  EXPECT_EQ(killed.read("pool.db").substr(60, 4), std::string("\0\0\0\x02", 4));
+  EXPECT_FALSE((*again)->is_clean(1).value()) << "what was in the WAL is there";
 }
 
 TEST_F(PoolTest, OtherDatabasesAndVersionsAreEio) {

@@ -1,0 +1,20 @@
+// Brings the database of an older pool to the version that this program writes.
+//
+//   1 → 2   nothing but the number: there are namespaces of mode private and p2p from now on
+//
+// Thread contract: the pool's exclusive lock is held, and no Database is open in this process.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "core/base/error.h"
+
+namespace pmemd {
+
+// In one transaction, which then is in pool.db itself, without a WAL: its header must tell the
+// version. A kill at any point leaves a pool of either version, which the next call upgrades.
+// Nothing happens to one of our version. EIO, ENOSPC: as before, or upgraded.
+Result<void> upgrade_database(const std::string& pool, int32_t version);
+
+}  // namespace pmemd
