@@ -41,6 +41,10 @@ void render_refs(std::ostream& out, const Json& reply) {
   out << fmt::format("  {}, {}; beside these {}, {}, {}\n", count("leases", "lease"),
                      count("pins", "pin"), count("handles", "handle"), count("mappings", "mapping"),
                      count("requests", "request"));
+  if (number_of(reply, "buffers") + number_of(reply, "pages") != 0) {
+    out << fmt::format("  {} taken from the pool, {} on the device\n", count("buffers", "buffer"),
+                       count("pages", "private page"));
+  }
   if (number_of(reply, "unaccounted") != 0) {
     out << fmt::format("  leaked: {}, of nothing that is listed\n",
                        count("unaccounted", "reference"));
@@ -78,9 +82,12 @@ void render_references(std::ostream& out, const Json& references) {
                {"RANGE"},
                {"SINCE (UTC)"}});
   for (const Json& reference : references) {
-    const bool is_lease = text_of(reference, "kind") == "lease";
+    const std::string kind = text_of(reference, "kind");
     const std::string file = text_of(reference, "file");
-    table.add({text_of(reference, "pid"), is_lease ? "(page cache)" : text_of(reference, "comm"),
+    table.add({text_of(reference, "pid"),
+               kind == "lease"  ? "(page cache)"
+               : kind == "page" ? "(device)"
+                                : text_of(reference, "comm"),
                kind_of(reference), file.empty() ? "inode " + text_of(reference, "inode") : file,
                range_of(reference), time_of(reference)});
   }

@@ -159,14 +159,15 @@ void render_report(std::ostream& out, const Json& report) {
   for (const Json& step : list_of(report, "steps")) us += number_of(step, "us");
   const Json& holders = list_of(report, "holders");
   const bool dry_run = flag_of(report, "dry_run");
+  const bool hits = flag_of(report, "hits_mappings");  // else the memory stays with its processes
   if (dry_run) {
-    out << fmt::format("{}: would be disabled; {} would lose it\n", text_of(report, "namespace"),
-                       processes(holders.size()));
+    out << fmt::format("{}: would be disabled; {} would {} it\n", text_of(report, "namespace"),
+                       processes(holders.size()), hits ? "lose" : "keep");
   } else {
-    out << fmt::format("{}: {} in {}{}; {} lost it\n", text_of(report, "namespace"),
+    out << fmt::format("{}: {} in {}{}; {} {} it\n", text_of(report, "namespace"),
                        text_of(report, "state"), format_us(us),
                        flag_of(report, "surprise") ? " by surprise (nothing was flushed)" : "",
-                       processes(holders.size()));
+                       processes(holders.size()), hits ? "lost" : "kept");
     render_steps(out, report);
   }
   out << fmt::format("  {}: {} in {} lent", dry_run ? "to take back" : "taken back",
@@ -191,6 +192,12 @@ void render_report(std::ostream& out, const Json& report) {
   }
   if (const uint64_t taken = number_of(report, "pins_taken")) {
     out << fmt::format("  taken: {}\n", count_of(taken, "pin", "pins"));
+  }
+  if (const uint64_t taken = number_of(report, "buffers_taken")) {
+    out << fmt::format("  taken: {}\n", count_of(taken, "buffer", "buffers"));
+  }
+  if (const uint64_t pages = number_of(report, "pages_migrated")) {
+    out << fmt::format("  back in system memory: {}\n", count_of(pages, "page", "pages"));
   }
   if (const uint64_t given_up = number_of(report, "abandoned")) {
     out << fmt::format("  given up: {}\n",

@@ -169,10 +169,14 @@ void add_creating_verbs(const Verbs& verbs) {
                      return call_and_show(session, "CreateNamespace", *parameters, "namespace",
                                           render_namespaces);
                    });
-  add_parsed(verb, "-m,--mode", parameters, "mode", "fsdax (a file system, the default) or devdax",
+  add_parsed(verb, "-m,--mode", parameters, "mode",
+             "fsdax (a file system, the default), devdax, private or p2p",
              [](const std::string& mode) -> Result<std::string> {
-               if (mode == "fsdax" || mode == "devdax") return mode;
-               return fail(EINVAL, fmt::format("mode '{}': neither fsdax nor devdax", mode));
+               for (const auto* const known : {"fsdax", "devdax", "private", "p2p"}) {
+                 if (mode == known) return mode;
+               }
+               return fail(EINVAL,
+                           fmt::format("mode '{}': none of fsdax, devdax, private, p2p", mode));
              })
       ->type_name("MODE");
   add_size(verb, "-s,--size", parameters, "size",

@@ -122,7 +122,10 @@ Result<void> Daemon::start() {
   }
   PMEMD_TRY(devices_->load());
   processes_ = std::make_unique<ProcessWatch>([this](pid_t pid) {
-    for (const DevicePtr& device : devices_->by_serial()) device->claims().remove_process(pid);
+    for (const DevicePtr& device : devices_->by_serial()) {
+      device->remove_process(pid);
+      return_buffers_later(*fuse_, device);
+    }
   });
   work_ = std::make_unique<WorkQueue>();
   fuse_ = std::unique_ptr<FuseContext>(
@@ -135,6 +138,7 @@ Result<void> Daemon::start() {
   PMEMD_ASSIGN(guard_, AbortGuard::start(server_->device_number()));
   notifier_ =
       std::make_unique<KernelNotifier>(server_->session(), mount_point_, server_->device_number());
+  fuse_->kernel = notifier_.get();
   fuse_->is_own_thread = [this](pid_t tid) { return notifier_->is_own_thread(tid); };
   // Unmounted by hand: nothing is left to serve.
   server_->on_lost_mount([] { kill(getpid(), SIGTERM); });
@@ -216,6 +220,9 @@ bool Daemon::stop() {
     note(server_->unmount());
     server_->stop();
   }
+  // Both use what is destroyed before them, and have nothing to do without requests.
+  processes_.reset();
+  work_.reset();
   // A device that could not be released must not be destroyed under its users.
   for (const Device* device : enabled) {
     if (device->state() == Device::State::kDisabled) continue;

@@ -77,7 +77,10 @@ void reply_entry(fuse_req_t req, Device& device, const Result<Attr>& attr) {
 }
 
 void release_handle(fuse_req_t req, fuse_ino_t ino, fuse_file_info* fi) noexcept {
-  if (const DevicePtr device = context_of(req).devices.by_ino(ino)) device->remove_handle(fi->fh);
+  if (const DevicePtr device = context_of(req).devices.by_ino(ino)) {
+    device->remove_handle(fi->fh);
+    return_buffers_later(context_of(req), device);
+  }
   reply_error(req, 0);
 }
 

@@ -16,6 +16,7 @@
 #include <utility>
 
 #include "core/device/device.h"
+#include "core/removal/removal.h"
 #include "daemon/devdax_file.h"
 #include "daemon/device_table.h"
 #include "daemon/process_watch.h"
@@ -31,6 +32,7 @@ struct FuseContext {
   DeviceTable& devices;
   ProcessWatch& processes;
   WorkQueue& work;
+  KernelPort* kernel = nullptr;  // set before the first request is served; for the work queue
   DevdaxFiles devdax = {};
   timespec started = {};  // the root directory's times
   std::function<bool(pid_t)> is_own_thread = [](pid_t) { return false; };
@@ -50,7 +52,7 @@ struct Admitted {
 };
 
 // EPERM: the mount's root, which only pmemctl changes. ESTALE: no such device was ever there.
-// EOPNOTSUPP: a devdax. EIO: removed.
+// EOPNOTSUPP: no fsdax. EIO: removed.
 Result<Admitted> admit_fsdax(FuseContext& context, const RequestOrigin& origin);
 Result<Admitted> admit_fsdax(fuse_req_t req, fuse_ino_t ino, const char* what);
 // The same for attributes that the kernel reads when a file is opened, which our own thread may,
@@ -69,6 +71,8 @@ void reply_entry(fuse_req_t req, Device& device, const Result<Attr>& attr);
 
 // RELEASE and RELEASEDIR; always succeed.
 void release_handle(fuse_req_t req, fuse_ino_t ino, fuse_file_info* fi) noexcept;
+// Has the work queue return what returns to a p2p pool; of other devices: nothing.
+void return_buffers_later(FuseContext& context, const DevicePtr& device);
 // The root directory of the mount.
 Attr root_attr(const FuseContext& context);
 

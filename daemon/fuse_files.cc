@@ -9,6 +9,7 @@
 #include <span>
 #include <vector>
 
+#include "daemon/device_data.h"
 #include "daemon/fuse_context.h"
 
 namespace pmemd {
@@ -62,22 +63,19 @@ void op_create(fuse_req_t req, fuse_ino_t parent, const char* name, mode_t mode,
   }
 }
 
-// The bytes of a devdax, as much of the range as there is.
-std::vector<iovec> read_devdax(const Device::Request& request, FileRange range) {
-  range = range.intersect({0, request.device().record().data_bytes()});
-  if (range.empty()) return {};
-  return {request.image().view(kNamespaceMetadataSize + range.begin, range.length())};
-}
-
 void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
              fuse_file_info* fi) noexcept {
   const DevicePtr device = context_of(req).devices.by_ino(ino);
   if (!device) return reply_error(req, ESTALE);
   const auto range = FileRange::sized(static_cast<uint64_t>(offset), size);
-  const auto request = device->begin_read(origin_of(req, ino, "READ", range));
+  const auto origin = origin_of(req, ino, "READ", range);
+  const auto request =
+      device->is_private() ? device->begin_memory(origin) : device->begin_read(origin);
   if (!request) return reply_error(req, request.err());
+  if (device->is_private()) return reply_private_read(req, *request, range);
 
-  auto bytes = device->is_fsdax() ? request->fs().read(ino, range) : read_devdax(*request, range);
+  auto bytes =
+      device->is_fsdax() ? request->fs().read(ino, range) : read_device_file(*request, range);
   if (!bytes) return reply_error(req, bytes.err());
   uint64_t length = 0;
   for (const iovec& part : *bytes) length += part.iov_len;
@@ -88,20 +86,17 @@ void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
   fuse_reply_iov(req, bytes->data(), static_cast<int>(bytes->size()));
 }
 
-Result<size_t> write_devdax(const Device::Request& request, uint64_t offset,
-                            std::span<const std::byte> data) {
-  const uint64_t size = request.device().record().data_bytes();
-  if (offset >= size) return fail(ENOSPC);
-  data = data.first(std::min<uint64_t>(data.size(), size - offset));
-  PMEMD_TRY(request.image().write(kNamespaceMetadataSize + offset, data));
+Result<size_t> write_to(const Device::Request& request, uint64_t ino, uint64_t offset,
+                        std::span<const std::byte> data, bool is_writeback) {
+  if (!request.device().is_fsdax()) return write_device_file(request, offset, data, is_writeback);
+  PMEMD_TRY(request.fs().write(ino, offset, data));
   return data.size();
 }
 
-Result<size_t> write_to(const Device::Request& request, uint64_t ino, uint64_t offset,
-                        std::span<const std::byte> data) {
-  if (!request.device().is_fsdax()) return write_devdax(request, offset, data);
-  PMEMD_TRY(request.fs().write(ino, offset, data));
-  return data.size();
+Result<Device::Request> begin_write(Device& device, const RequestOrigin& origin,
+                                    bool is_writeback) {
+  if (device.is_private()) return device.begin_memory(origin);
+  return is_writeback ? device.begin_writeback(origin) : device.begin_request(origin);
 }
 
 // `writepage`: the kernel writes back what a mapping stored, which a dying device still takes.
@@ -112,18 +107,18 @@ void op_write(fuse_req_t req, fuse_ino_t ino, const char* buf, size_t size, off_
   const bool is_writeback = fi->writepage != 0;
   const auto origin = origin_of(req, ino, is_writeback ? "WRITEBACK" : "WRITE",
                                 FileRange::sized(static_cast<uint64_t>(offset), size));
-  const auto request =
-      is_writeback ? device->begin_writeback(origin) : device->begin_request(origin);
+  const auto request = begin_write(*device, origin, is_writeback);
   Result<size_t> written = fail(device->gone_errno());
   if (request) {
-    written =
-        write_to(*request, ino, static_cast<uint64_t>(offset), std::as_bytes(std::span(buf, size)));
+    written = write_to(*request, ino, static_cast<uint64_t>(offset),
+                       std::as_bytes(std::span(buf, size)), is_writeback);
   }
   if (!written) {
     if (is_writeback) device->count_lost_writeback();
     return reply_error(req, written.err());
   }
-  if (!is_writeback && !is_direct(fi) &&
+  // Private memory isn't lent: a removal takes nothing of it away.
+  if (!is_writeback && !is_direct(fi) && !device->is_private() &&
       !device->leases().lend(ino, pages_of(static_cast<uint64_t>(offset), *written))) {
     return reply_error(req, device->gone_errno());
   }
@@ -178,6 +173,7 @@ void op_lseek(fuse_req_t req, fuse_ino_t ino, off_t offset, int whence,
 void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, fuse_file_info* /*fi*/) noexcept {
   const DevicePtr device = context_of(req).devices.by_ino(ino);
   if (!device) return reply_error(req, ESTALE);
+  if (!is_persistent(device->record().mode)) return reply_error(req, 0);
   const auto request = device->begin_request(origin_of(req, ino, "FSYNC"));
   if (!request) return reply_error(req, request.err());
   reply(req, device->is_fsdax()

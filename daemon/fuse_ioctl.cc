@@ -2,45 +2,21 @@
 // (client/pmemd_ioctl.h).
 #include <array>
 #include <cstddef>
-#include <cstring>
 #include <span>
 
 #include "client/pmemd_ioctl.h"
-#include "daemon/fuse_context.h"
+#include "daemon/ioctl.h"
 
 namespace pmemd {
-namespace {
 
-struct Ioctl {
-  fuse_req_t req;
-  Device& device;
-  uint64_t ino;
-  uint64_t handle;
-  std::span<const std::byte> in;
-};
-
-// The argument; the kernel has copied as many bytes as its type has.
-template <class T>
-T argument(const Ioctl& call) {
-  T value{};
-  std::memcpy(&value, call.in.data(), std::min(sizeof(value), call.in.size()));
-  return value;
+void reply_done(fuse_req_t req, const Result<void>& result) {
+  if (!result) return reply_error(req, result.err());
+  fuse_reply_ioctl(req, 0, nullptr, 0);
 }
 
-template <class T>
-void reply_value(const Ioctl& call, const T& value) {
-  fuse_reply_ioctl(call.req, 0, &value, sizeof(value));
-}
-
-void reply_done(const Ioctl& call, const Result<void>& result) {
-  if (!result) return reply_error(call.req, result.err());
-  fuse_reply_ioctl(call.req, 0, nullptr, 0);
-}
-
-// The range, if it lies within the file.
 Result<FileRange> range_in_file(const Ioctl& call, uint64_t offset, uint64_t length) {
-  uint64_t size = call.device.record().data_bytes();
-  if (call.device.is_fsdax()) {
+  uint64_t size = call.device->record().data_bytes();
+  if (call.device->is_fsdax()) {
     PMEMD_ASSIGN(const auto admitted, admit_fsdax(call.req, call.ino, "IOCTL"));
     PMEMD_ASSIGN(const Attr attr, admitted.fs().getattr(call.ino));
     size = attr.size;
@@ -49,27 +25,17 @@ Result<FileRange> range_in_file(const Ioctl& call, uint64_t offset, uint64_t len
   return FileRange::sized(offset, length);
 }
 
-// Adds what the calling process asks for, unless that process ends meanwhile: then it is taken
-// back.
-template <class Add>
-Result<uint64_t> add_for_caller(const Ioctl& call, Add add) {
-  ProcessWatch& processes = context_of(call.req).processes;
-  PMEMD_ASSIGN(const pid_t pid, process_of(fuse_req_ctx(call.req)->pid));
-  PMEMD_TRY(processes.add(pid));
-  PMEMD_ASSIGN(const uint64_t id, add(pid));
-  if (!processes.watches(pid)) call.device.claims().remove_process(pid);
-  return id;
-}
+namespace {
 
 void do_pin(const Ioctl& call) {
   auto pin = argument<pmemd_pin>(call);
   const auto range = range_in_file(call, pin.offset, pin.length);
   if (!range) return reply_error(call.req, range.err());
   const auto id =
-      add_for_caller(call, [&](pid_t pid) { return call.device.pin(call.handle, pid, *range); });
+      add_for_caller(call, [&](pid_t pid) { return call.device->pin(call.handle, pid, *range); });
   if (!id) return reply_error(call.req, id.err());
   pin.id = *id;
-  reply_value(call, pin);
+  reply_value(call.req, pin);
 }
 
 void do_map(const Ioctl& call) {
@@ -77,21 +43,21 @@ void do_map(const Ioctl& call) {
   const auto range = range_in_file(call, mapping.offset, mapping.length);
   if (!range) return reply_error(call.req, range.err());
   const auto id = add_for_caller(call, [&](pid_t pid) {
-    return call.device.register_mapping(call.handle, pid, *range, mapping.address);
+    return call.device->register_mapping(call.handle, pid, *range, mapping.address);
   });
   if (!id) return reply_error(call.req, id.err());
   mapping.id = *id;
-  reply_value(call, mapping);
+  reply_value(call.req, mapping);
 }
 
 void do_unpin(const Ioctl& call) {
   const auto id = argument<uint64_t>(call);
-  reply_done(call, call.device.claims().remove(call.handle, ReferenceKind::kPin, id));
+  reply_done(call.req, call.device->claims().remove(call.handle, ReferenceKind::kPin, id));
 }
 
 void do_unmap(const Ioctl& call) {
   const auto id = argument<uint64_t>(call);
-  reply_done(call, call.device.claims().remove(call.handle, ReferenceKind::kMapping, id));
+  reply_done(call.req, call.device->claims().remove(call.handle, ReferenceKind::kMapping, id));
 }
 
 struct Command {
@@ -99,14 +65,16 @@ struct Command {
   void (*run)(const Ioctl& call);
 };
 constexpr std::array kCommands = {
-    Command{PMEMD_IOC_PIN, do_pin}, Command{PMEMD_IOC_UNPIN, do_unpin},
-    Command{PMEMD_IOC_MAP, do_map}, Command{PMEMD_IOC_UNMAP, do_unmap}};
+    Command{PMEMD_IOC_PIN, do_pin},          Command{PMEMD_IOC_UNPIN, do_unpin},
+    Command{PMEMD_IOC_MAP, do_map},          Command{PMEMD_IOC_UNMAP, do_unmap},
+    Command{PMEMD_IOC_MIGRATE, do_migrate},  Command{PMEMD_IOC_P2P_ALLOC, do_p2p_alloc},
+    Command{PMEMD_IOC_P2P_FREE, do_p2p_free}};
 
 void op_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned code, void* /*argument*/, fuse_file_info* fi,
               unsigned flags, const void* in, size_t in_size, size_t /*out_size*/) noexcept {
   const DevicePtr device = context_of(req).devices.by_ino(ino);
   if (!device || (flags & FUSE_IOCTL_DIR) != 0) return reply_error(req, ENOTTY);
-  const Ioctl call{req, *device, ino, fi->fh, {static_cast<const std::byte*>(in), in_size}};
+  const Ioctl call{req, device, ino, fi->fh, {static_cast<const std::byte*>(in), in_size}};
   for (const Command& command : kCommands) {
     if (command.code == code) return command.run(call);
   }

@@ -27,7 +27,7 @@ std::string to_text(std::chrono::system_clock::time_point time) {
 Json holders_to_json(const RemovalReport& report) {
   Json holders = Json::array();
   for (const Holder& holder : report.holders) {
-    holders.push_back(to_json(holder, report.name_of_namespace, true));
+    holders.push_back(to_json(holder, report.name_of_namespace, report.hits_mappings));
   }
   return holders;
 }
@@ -112,6 +112,7 @@ Json to_json(const RemovalReport& report) {
           {"state", report.disabled ? "disabled" : "enabled"},
           {"dry_run", report.dry_run},
           {"surprise", report.surprise},
+          {"hits_mappings", report.hits_mappings},
           {"holders", holders_to_json(report)},
           {"killed", report.killed},
           {"lent_ranges", report.lent_ranges},
@@ -122,6 +123,8 @@ Json to_json(const RemovalReport& report) {
           {"lost_writebacks", report.lost_writebacks},
           {"requests_left", report.requests_left},
           {"pins_taken", report.pins_taken},
+          {"buffers_taken", report.buffers_taken},
+          {"pages_migrated", report.pages_migrated},
           {"abandoned", report.abandoned},
           {"steps", std::move(steps)}};
 }
@@ -138,7 +141,7 @@ Json to_json(const Reference& reference, const std::string& path) {
   json["length"] = reference.range.length();
   if (reference.kind == ReferenceKind::kMapping) json["address"] = reference.address;
   if (!reference.what.empty()) json["what"] = reference.what;
-  json["since"] = to_text(reference.since);
+  if (reference.since.time_since_epoch().count() != 0) json["since"] = to_text(reference.since);
   return json;
 }
 

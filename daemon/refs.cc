@@ -68,12 +68,11 @@ Result<ReferenceFilter> filter_of(Device& device, const Call& call) {
 HandlerResult refs(Machine& machine, const Call& call) {
   PMEMD_ASSIGN(const DevicePtr device, machine.devices.find(*call.text("namespace")));
   const auto paths = paths_of(machine, *device);
-  const ReferenceTable& table = device->references();
   std::optional<ReferenceFilter> only;
   if (call.text("file") || call.number("offset") || call.number("length")) {
     PMEMD_ASSIGN(only, filter_of(*device, call));
   }
-  const auto list = table.list(kMaxListed, only);
+  const auto list = device->list_references(kMaxListed, only);
   Json references = Json::array();
   for (const Reference& reference : list.references) {
     const auto path = paths.find(reference.ino);
@@ -82,7 +81,7 @@ HandlerResult refs(Machine& machine, const Call& call) {
   const uint64_t unaccounted = device->unaccounted_references();
   Json reply = {{"namespace", device->record().name()},
                 {"state", state_of(*device)},
-                {"held", table.held() + unaccounted},
+                {"held", device->held_references() + unaccounted},
                 {"unaccounted", unaccounted},
                 {"abandoned", device->abandoned_references()}};
   reply["leases"] = list.count(ReferenceKind::kLease);
@@ -90,6 +89,8 @@ HandlerResult refs(Machine& machine, const Call& call) {
   reply["mappings"] = list.count(ReferenceKind::kMapping);
   reply["pins"] = list.count(ReferenceKind::kPin);
   reply["requests"] = list.count(ReferenceKind::kRequest);
+  reply["buffers"] = list.count(ReferenceKind::kBuffer);
+  reply["pages"] = list.count(ReferenceKind::kPage);
   reply["references"] = std::move(references);
   reply["omitted"] = list.omitted;
   return reply;

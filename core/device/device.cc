@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "core/base/fault.h"
+#include "core/base/units.h"
 
 namespace pmemd {
 
@@ -17,12 +18,27 @@ FaultPoint fault_read_clean("enable.read-clean", "reading whether it was disable
 FaultPoint fault_write_clean("enable.write-clean", "marking it as in use");
 FaultPoint fault_format("enable.format", "making the root directory of a new fsdax");
 FaultPoint fault_mount("enable.mount", "reading the file system");
+FaultPoint fault_volatile("enable.volatile", "zeroing volatile memory, taking system memory");
 FaultPoint fault_memremap("enable.memremap", "registering the pagemap");
 FaultPoint fault_publish("enable.publish", "the last step; the pagemap is registered");
 FaultPoint fault_leak("release.leak", "a reference of the pagemap is never put (doesn't fail)");
 FaultPoint fault_unmap("release.unmap", "waiting for references, leaving the registry");
 FaultPoint fault_persist("release.persist", "making the image durable");
 FaultPoint fault_mark_clean("release.mark-clean", "marking it as disabled in order");
+
+MemoryType memory_type_of(NamespaceMode mode) {
+  switch (mode) {
+    case NamespaceMode::kFsDax:
+      return MemoryType::kFsDax;
+    case NamespaceMode::kDevDax:
+      return MemoryType::kGeneric;
+    case NamespaceMode::kPrivate:
+      return MemoryType::kPrivate;
+    case NamespaceMode::kP2p:
+      return MemoryType::kPciP2pdma;
+  }
+  return MemoryType::kGeneric;
+}
 
 }  // namespace
 
@@ -32,16 +48,20 @@ Device::Device(Pool& pool, PagemapRegistry& registry, const RegionRecord& region
       registry_(registry),
       record_(std::move(record)),
       base_address_(region.base_address),
+      volatile_(record_, root_ino()),
       pagemap_(make_pagemap()),
       references_(pagemap_->ref()) {}
 
 Device::~Device() { assert(state() == State::kDisabled); }
 
-std::unique_ptr<DevPagemap> Device::make_pagemap() const {
-  return std::make_unique<DevPagemap>(
-      record_.name(), is_fsdax() ? MemoryType::kFsDax : MemoryType::kGeneric,
-      PhysRange::sized(base_address_ + record_.range.begin, record_.range.length()),
-      kNamespaceMetadataSize);
+std::unique_ptr<DevPagemap> Device::make_pagemap() {
+  return std::make_unique<DevPagemap>(DevPagemap::Setup{
+      .name = record_.name(),
+      .type = memory_type_of(record_.mode),
+      .ranges = {PhysRange::sized(base_address_ + record_.range.begin, record_.range.length())},
+      .metadata_bytes = kNamespaceMetadataSize,
+      .ops = volatile_.ops(),
+      .owner = this});
 }
 
 // The section is opened first, the state is read second: whoever changes the state and then waits
@@ -63,10 +83,16 @@ Result<Device::Request> Device::begin_writeback(const RequestOrigin& origin) {
 Result<Device::Request> Device::begin_read(const RequestOrigin& origin) {
   auto request = begin(State::kDying, origin);
   // Inside the section: whoever removes the pins and then waits for requests has seen this one.
-  if (request && state() != State::kLive && !claims().is_pinned(origin.ino, origin.range)) {
+  if (request && state() != State::kLive && !claims().is_pinned(origin.ino, origin.range) &&
+      !(is_p2p() && p2p()->contains(origin.range))) {
     return fail(gone_errno());
   }
   return request;
+}
+
+Result<Device::Request> Device::begin_memory(const RequestOrigin& origin) {
+  if (volatile_.private_memory() == nullptr) return fail(gone_errno());
+  return Request(this, srcu_.read_lock(), references_.requests().enter(origin));
 }
 
 Result<uint64_t> Device::add_handle(const OpenHandle& handle) {
@@ -75,7 +101,30 @@ Result<uint64_t> Device::add_handle(const OpenHandle& handle) {
   return *id;
 }
 
+void Device::remove_handle(uint64_t id) {
+  claims().remove_handle(id);
+  if (is_p2p()) p2p()->begin_return_of_handle(id);
+}
+
+void Device::remove_process(pid_t pid) {
+  claims().remove_process(pid);
+  if (is_p2p()) p2p()->begin_return_of_process(pid);
+}
+
+void Device::interrupt_waits() {
+  claims().interrupt();
+  if (is_p2p()) p2p()->interrupt();
+}
+
+ReferenceTable::List Device::list_references(size_t limit,
+                                             const std::optional<ReferenceFilter>& only) const {
+  auto list = references_.list(limit, only);
+  volatile_.add_to(list, limit, only);
+  return list;
+}
+
 Result<uint64_t> Device::pin(uint64_t handle, pid_t pid, FileRange range) {
+  if (!is_persistent(record_.mode)) return fail(EOPNOTSUPP);
   PMEMD_ASSIGN(const auto request, begin_request());
   auto id = claims().add_pin(handle, pid, range, pagemap_->ref().tryget_live());
   if (id.err() == ENODEV) return fail(gone_errno());
@@ -131,7 +180,10 @@ Result<void> Device::enable() {
     PMEMD_TRY(fault_mount.hit());
     PMEMD_ASSIGN(fs, FileSystem::mount(pool_.database(), *image, srcu_, lookups_, options));
   }
+  PMEMD_TRY(fault_volatile.hit());
+  PMEMD_TRY(volatile_.prepare(*image, clean));
   PMEMD_TRY(publish());
+  volatile_.attach(*pagemap_, *image);
   image_ = std::move(image);
   fs_ = std::move(fs);
   lost_writebacks_.store(0, std::memory_order_relaxed);
@@ -166,6 +218,11 @@ Result<void> Device::kill(bool only_if_idle) {
   return {};
 }
 
+Result<uint64_t> Device::migrate_to_ram(Deadline deadline) {
+  assert(state() == State::kDying);
+  return volatile_.migrate_all_to_ram(deadline);
+}
+
 void Device::resurrect() {
   assert(state() == State::kDying || state() == State::kDead);
   registry_.resurrect(*pagemap_);
@@ -181,13 +238,18 @@ void Device::stop_writeback() {
 uint64_t Device::unaccounted_references() const {
   MutexLock lock(pagemap_mutex_);
   const uint64_t all = pagemap_->references();
-  const uint64_t held = references_.held();
+  const uint64_t held = held_references();
   return all > held ? all - held : 0;
 }
 
 Result<void> Device::release(Deadline deadline, bool abandon) {
   assert(state() == State::kDead);
   PMEMD_TRY(wait_requests(deadline));
+  // Whoever zeroes a buffer uses the image; so this is never given up.
+  if (is_p2p() && !p2p()->wait_returned(deadline)) {
+    return fail(ETIMEDOUT, fmt::format("{}: {} not returned", record_.name(),
+                                       format_count(p2p()->counts().buffers, "buffer")));
+  }
   if (!fault_leak.hit()) pagemap_->ref().tryget().release();
   PMEMD_TRY(fault_unmap.hit());
   auto unmapped = registry_.memunmap_pages(*pagemap_, deadline);
@@ -218,6 +280,10 @@ Result<void> Device::release(Deadline deadline, bool abandon) {
 // All of it that can be; the first error.
 Result<void> Device::make_durable() {
   Result<void> durable = fault_persist.hit();
+  if (!is_persistent(record_.mode)) {
+    auto detached = volatile_.detach(*image_);
+    return durable ? detached : durable;
+  }
   if (auto persisted = image_->persist(0, image_->size_bytes()); !persisted && durable) {
     durable = std::move(persisted);
   }

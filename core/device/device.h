@@ -31,6 +31,7 @@
 #include "core/base/error.h"
 #include "core/base/mutex.h"
 #include "core/base/srcu.h"
+#include "core/device/volatile_memory.h"
 #include "core/filesystem/filesystem.h"
 #include "core/pagemap/dev_pagemap.h"
 #include "core/pagemap/pagemap_registry.h"
@@ -57,8 +58,10 @@ class Device {
 
   const NamespaceRecord& record() const { return record_; }
   bool is_fsdax() const { return record_.mode == NamespaceMode::kFsDax; }
+  bool is_private() const { return record_.mode == NamespaceMode::kPrivate; }
+  bool is_p2p() const { return record_.mode == NamespaceMode::kP2p; }
   State state() const { return state_.load(std::memory_order_acquire); }
-  // What an operation gets when the device is gone: EIO (fsdax), ENXIO (devdax).
+  // What an operation gets when the device is gone: EIO (fsdax), ENXIO (others).
   int gone_errno() const { return is_fsdax() ? EIO : ENXIO; }
   uint64_t root_ino() const { return make_inode_number(record_.serial, kRootIndex); }
 
@@ -69,6 +72,8 @@ class Device {
    public:
     FileSystem& fs() const { return *device_->fs_; }  // fsdax
     MappedImage& image() const { return *device_->image_; }
+    PrivateMemory& memory() const { return *device_->volatile_.private_memory(); }  // private
+    P2pPool& p2p() const { return *device_->volatile_.p2p(); }                      // p2p
     Device& device() const { return *device_; }
 
    private:
@@ -82,20 +87,28 @@ class Device {
   Result<Request> begin_request(const RequestOrigin& origin = {});  // live; else gone_errno()
   // live or dying; else gone_errno()
   Result<Request> begin_writeback(const RequestOrigin& origin = {});
-  // As begin_request(); while it is dying also what touches a pinned range, which must stay whole
-  // until it is unpinned.
+  // As begin_request(); while it is dying also what touches a pinned range or a buffer, which must
+  // stay whole until it is given back.
   Result<Request> begin_read(const RequestOrigin& origin);
+  // Of a private namespace, in any state: its system memory stays when the device goes. Only
+  // memory() may be used. gone_errno(): it was never enabled.
+  Result<Request> begin_memory(const RequestOrigin& origin);
 
   // --- open handles. The id goes to the kernel; 0 is none. gone_errno() unless live.
   Result<uint64_t> add_handle(const OpenHandle& handle);
-  void remove_handle(uint64_t id) { claims().remove_handle(id); }  // unknown ids are ignored
+  // Its claims go with it, its buffers begin to return. Unknown ids are ignored.
+  void remove_handle(uint64_t id);
+  // The process has ended: the same for what it asked for.
+  void remove_process(pid_t pid);
   uint64_t handle_count() const { return references_.claims().handle_count(); }
   bool has_writer(uint64_t ino) const { return references_.claims().has_writer(ino); }
   // Ends all waits for handles and pins at once, for good.
-  void interrupt_waits() { claims().interrupt(); }
+  void interrupt_waits();
 
   // --- what a process asks for through a handle (client/pmemd_ioctl.h): the id. EBADF: no such
   // handle. EINVAL: the range is empty, or not within what can be pinned. ENOMEM: too many.
+  // EOPNOTSUPP (pin): private memory, which moves; p2p, where a buffer is a pin.
+  // EOPNOTSUPP (pin): private memory, which may move, or a p2p pool, whose buffers are pins.
   // gone_errno() unless live.
   Result<uint64_t> pin(uint64_t handle, pid_t pid, FileRange range);
   Result<uint64_t> register_mapping(uint64_t handle, pid_t pid, FileRange range, uint64_t address);
@@ -106,6 +119,12 @@ class Device {
 
   ReferenceTable& references() { return references_; }
   const ReferenceTable& references() const { return references_; }
+  // As ReferenceTable::list(), with buffers and private pages, which that table doesn't know.
+  ReferenceTable::List list_references(
+      size_t limit, const std::optional<ReferenceFilter>& only = std::nullopt) const;
+  // How many references all these hold of the pagemap.
+  uint64_t held_references() const { return references_.held() + volatile_.held(); }
+  P2pPool* p2p() { return volatile_.p2p(); }
   LeaseTable& leases() { return references_.leases(); }
   ClaimTable& claims() { return references_.claims(); }
   const LookupCounts& lookups() const { return lookups_; }
@@ -130,6 +149,9 @@ class Device {
   // Every request admitted before the call has ended. ETIMEDOUT.
   Result<void> wait_requests(Deadline deadline) { return srcu_.synchronize(deadline); }
   uint64_t requests_in_flight() const { return srcu_.open_sections(); }
+  // Dying: all pages of a private namespace come back to system memory; how many did. ENOMEM, EIO:
+  // one can't; ETIMEDOUT. Those that are left stay where they are.
+  Result<uint64_t> migrate_to_ram(Deadline deadline);
   // dead → disabled: waits for requests and references, makes everything durable, unmaps the
   // image, leaves the registry. ETIMEDOUT: requests or references are left; still dead. `abandon`:
   // references that are left at the deadline are given up, and counted (requests never are: they
@@ -143,7 +165,7 @@ class Device {
 
  private:
   Result<Request> begin(State last_allowed, const RequestOrigin& origin);
-  std::unique_ptr<DevPagemap> make_pagemap() const;
+  std::unique_ptr<DevPagemap> make_pagemap();
   Result<void> publish();
   Result<void> make_durable();
 
@@ -157,6 +179,7 @@ class Device {
   std::atomic<uint64_t> lost_writebacks_ = 0;  // since enable()
   std::atomic<uint64_t> abandoned_ = 0;
   Srcu srcu_;
+  VolatileMemory volatile_;
   // Another one after references were abandoned. Changed when no request is open; who isn't in one
   // reads it under the lock.
   std::unique_ptr<DevPagemap> pagemap_;

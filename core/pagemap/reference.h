@@ -19,8 +19,10 @@ enum class ReferenceKind {
   kMapping,  // a mapping that its process has told us of; goes with its handle or its process
   kPin,      // keeps a range from being removed; holds a reference of the pagemap
   kRequest,  // a FUSE request in flight
+  kBuffer,   // of a p2p pool; holds a reference of the pagemap for each page
+  kPage,     // private pages on the device; hold a reference each
 };
-inline constexpr size_t kReferenceKinds = 5;
+inline constexpr size_t kReferenceKinds = 7;
 std::string_view to_string(ReferenceKind kind);  // "lease", "handle", …
 
 struct Reference {

@@ -17,6 +17,10 @@ std::string_view to_string(ReferenceKind kind) {
       return "pin";
     case ReferenceKind::kRequest:
       return "request";
+    case ReferenceKind::kBuffer:
+      return "buffer";
+    case ReferenceKind::kPage:
+      return "page";
   }
   return "unknown";
 }

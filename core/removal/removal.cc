@@ -12,6 +12,7 @@
 #include "core/base/unique_fd.h"
 #include "core/base/units.h"
 #include "core/region/schema.h"
+#include "core/removal/p2p_return.h"
 
 // glibc 2.36's header has no C++ linkage of its own.
 extern "C" {
@@ -29,7 +30,8 @@ constexpr int kRevokeAttempts = 4;
 
 FaultPoint fault_kill("disable.kill", "no new opens, reads and writes");
 FaultPoint fault_notify("disable.notify", "telling the holders");
-FaultPoint fault_unpin("disable.unpin", "waiting for pins");
+FaultPoint fault_unpin("disable.unpin", "waiting for pins and buffers");
+FaultPoint fault_migrate("disable.migrate", "bringing private pages back to system memory");
 FaultPoint fault_flush("disable.flush", "writing back what mappings stored");
 FaultPoint fault_revoke("disable.revoke", "taking pages away from the mappers");
 FaultPoint fault_inval("disable.inval", "the inval of one file");
@@ -46,7 +48,8 @@ class Removal {
     for (const Device* device : devices_) {
       reports_.push_back({.name_of_namespace = device->record().name(),
                           .dry_run = options.dry_run,
-                          .surprise = options.surprise});
+                          .surprise = options.surprise,
+                          .hits_mappings = !device->is_private()});
     }
   }
 
@@ -66,6 +69,7 @@ class Removal {
     PMEMD_TRY(step("kill", fault_kill, &Removal::kill));
     PMEMD_TRY(step("notify", fault_notify, &Removal::notify));
     PMEMD_TRY(step("unpin", fault_unpin, &Removal::unpin));
+    PMEMD_TRY(step("migrate", fault_migrate, &Removal::migrate));
     PMEMD_TRY(step("flush", fault_flush, &Removal::flush));
     auto revoked = step("revoke", fault_revoke, &Removal::revoke);
     // Also those whose pages can't be taken away: with the processes go the pages.
@@ -91,6 +95,7 @@ class Removal {
   Result<void> kill();
   Result<void> notify();
   Result<void> unpin();
+  Result<void> migrate();
   Result<void> flush();
   Result<void> revoke();
   Result<void> end_mappers();
@@ -102,6 +107,8 @@ class Removal {
   void end_process(RemovalReport& report, pid_t pid, const std::function<bool()>& still_holds);
   void find_holders_and_lent();
   Result<void> wait_requests();
+  Result<void> take_pins(RemovalReport& report, Device& device, Deadline deadline);
+  Result<void> take_buffers(RemovalReport& report, Device& device, Deadline deadline);
 
   std::vector<Device*> devices_;
   const RemovalOptions& options_;
@@ -118,6 +125,8 @@ void Removal::take_back() {
     const auto state = device->state();
     if (state != Device::State::kDying && state != Device::State::kDead) continue;
     device->resurrect();
+    // What surprise took from a pool isn't given back, but is free again.
+    if (device->is_p2p()) (void)return_buffers(*device, kernel_, drain_deadline());
     if (hidden_) kernel_.show(*device);
     if (told_) {
       events_.publish(EventKind::kEnabled, device->record().name(),
@@ -155,8 +164,9 @@ Result<void> Removal::kill() {
     if (result) continue;
     take_back();
     find_holders_and_lent();
-    if (result.err() == EBUSY) return busy(reports_[i], *devices_[i]);
-    return result;
+    if (result.err() != EBUSY) return result;
+    note_in_the_way(reports_[i], *devices_[i]);
+    return busy(reports_[i], *devices_[i]);
   }
   // What was lent by requests of before is known when they have ended.
   return wait_requests();
@@ -199,14 +209,41 @@ Result<void> Removal::unpin() {
         });
       }
     }
-    if (options_.surprise || !claims.wait_unpinned(deadline)) {
-      if (!options_.surprise && !options_.abandon) {
-        return held_up(reports_[i], *devices_[i], format_count(claims.counts().pins, "pin"));
-      }
-      reports_[i].pins_taken = claims.remove_pins();
-    }
+    PMEMD_TRY(take_pins(reports_[i], *devices_[i], deadline));
+    PMEMD_TRY(take_buffers(reports_[i], *devices_[i], deadline));
   }
   return wait_requests();  // those that were let in for the pins' sake
+}
+
+Result<void> Removal::take_pins(RemovalReport& report, Device& device, Deadline deadline) {
+  ClaimTable& claims = device.claims();
+  if (!options_.surprise && claims.wait_unpinned(deadline)) return {};
+  if (!options_.surprise && !options_.abandon) {
+    return held_up(report, device, format_count(claims.counts().pins, "pin"));
+  }
+  report.pins_taken = claims.remove_pins();
+  return {};
+}
+
+// A buffer that is taken is zeroed when the page cache has nothing of it any more: in drain().
+Result<void> Removal::take_buffers(RemovalReport& report, Device& device, Deadline deadline) {
+  if (!device.is_p2p()) return {};
+  P2pPool& pool = *device.p2p();
+  if (!options_.surprise && pool.wait_empty(deadline)) return {};
+  if (!options_.surprise && !options_.abandon) {
+    return held_up(report, device, format_count(pool.counts().buffers, "buffer"));
+  }
+  report.buffers_taken = pool.begin_return_of_all();
+  return {};
+}
+
+// Before anything is taken away: when a page can't come back, the device stays as it was.
+Result<void> Removal::migrate() {
+  const Deadline deadline = drain_deadline();
+  for (size_t i = 0; i < devices_.size(); ++i) {
+    PMEMD_ASSIGN(reports_[i].pages_migrated, devices_[i]->migrate_to_ram(deadline));
+  }
+  return {};
 }
 
 Result<void> Removal::flush() {
@@ -283,7 +320,14 @@ Result<void> Removal::end_mappers() {
   return {};
 }
 
-Result<void> Removal::drain() { return wait_requests(); }
+Result<void> Removal::drain() {
+  PMEMD_TRY(wait_requests());
+  for (Device* device : devices_) {
+    // What can't be zeroed isn't used again; and the release zeroes all of it, and tells.
+    if (device->is_p2p()) (void)zero_returned_buffers(*device);
+  }
+  return {};
+}
 
 Result<void> Removal::release() {
   Result<void> first_error;

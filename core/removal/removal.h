@@ -1,10 +1,11 @@
 // Forced removal: takes devices away from everybody who maps them.
 //
-//   kill → notify → unpin → flush → revoke → report → drain → release
+//   kill → notify → unpin → migrate → flush → revoke → report → drain → release
 //
 // kill: no new opens, reads, writes. notify: the event `pre-remove`; with a grace time, waits for
-// the holders to let go. unpin: waits for pins. flush: what mappings stored goes to the medium (not
-// with surprise).
+// the holders to let go. unpin: waits for pins and a p2p pool's buffers.
+// migrate: private pages come back to system memory; processes keep them, and nothing of them is
+// flushed or revoked. flush: what mappings stored goes to the medium (not with surprise).
 // revoke: one ranged inval an inode; then the page tables of the mappers are looked at: no page of
 // it may be left. report: who was hit. drain: requests in flight and references, with a deadline.
 // release: everything durable, the image unmapped, the range free.

@@ -62,13 +62,19 @@ std::unexpected<Error> busy(const RemovalReport& report, const Device& device) {
               fmt::format("{}: in use by {} process{}", name, holders, holders == 1 ? "" : "es"));
 }
 
+void note_in_the_way(RemovalReport& report, const Device& device) {
+  report.in_the_way = device.list_references(kMaxReported).references;
+  std::erase_if(report.in_the_way, [](const Reference& reference) {
+    return reference.kind != ReferenceKind::kRequest && reference.kind != ReferenceKind::kPin &&
+           reference.kind != ReferenceKind::kBuffer;
+  });
+}
+
 std::unexpected<Error> held_up(RemovalReport& report, const Device& device,
                                const std::string& what) {
   std::set<std::string> who;
-  for (const Reference& reference : device.references().list(kMaxReported).references) {
-    if (reference.kind != ReferenceKind::kRequest && reference.kind != ReferenceKind::kPin)
-      continue;
-    report.in_the_way.push_back(reference);
+  note_in_the_way(report, device);
+  for (const Reference& reference : report.in_the_way) {
     if (who.size() < kMaxNamed) who.insert(process_name(reference.pid));
   }
   report.unaccounted = device.unaccounted_references();

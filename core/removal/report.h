@@ -27,6 +27,7 @@ struct RemovalReport {
   bool dry_run = false;
   bool surprise = false;
   bool disabled = false;
+  bool hits_mappings = true;         // not those of private memory, which stays with its processes
   std::vector<Holder> holders = {};  // pages_present: at the time of the revocation
   std::vector<pid_t> killed = {};
   uint64_t lent_ranges = 0;
@@ -37,9 +38,11 @@ struct RemovalReport {
   uint64_t lost_writebacks = 0;  // pages' WRITEs that failed: host disk full, or surprise
   uint64_t requests_left = 0;    // in flight at the deadline
   uint64_t pins_taken = 0;       // by surprise or abandon
+  uint64_t buffers_taken = 0;    // of a p2p pool, the same
+  uint64_t pages_migrated = 0;   // private ones that came back to system memory
   uint64_t abandoned = 0;        // references of the pagemap that were given up
-  // What holds it up (requests, pins), when that is why it failed; and references that nobody
-  // accounts for.
+  // What holds it up (requests, pins, buffers), when that is why it failed; and references that
+  // nobody accounts for.
   std::vector<Reference> in_the_way = {};
   uint64_t unaccounted = 0;
   std::vector<RemovalStep> steps = {};
@@ -50,6 +53,9 @@ void note_holders(RemovalReport& report, Device& device, const std::vector<Holde
 
 // How many pages of the device are present in the report's mappers; `keep`: notes them.
 uint64_t count_present_pages(RemovalReport& report, Device& device, bool keep);
+
+// Notes the requests, pins and buffers that there are.
+void note_in_the_way(RemovalReport& report, const Device& device);
 
 // EBUSY: who uses it.
 [[nodiscard]] std::unexpected<Error> busy(const RemovalReport& report, const Device& device);

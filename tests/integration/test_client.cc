@@ -8,6 +8,9 @@
 //   open PATH ro|rw            close FD          fsync FD        size FD N (ftruncate)
 //   pin FD OFFSET LENGTH       "ok ID"           unpin FD ID      (client/pmemd_ioctl.h)
 //   register FD OFFSET LENGTH MAP   "ok ID"      unregister FD ID
+//   migrate FD OFFSET LENGTH   "ok PAGES"        (private)
+//   alloc FD LENGTH            "ok OFFSET"       free FD OFFSET   (p2p)
+//   random MAP                 (no read-ahead)
 //   pread FD OFFSET            pwrite FD OFFSET VALUE            flock FD
 //   map FD OFFSET LENGTH r|rw|w shared|private    unmap MAP       msync MAP       mlock MAP
 //   store MAP OFFSET VALUE     load MAP OFFSET   (64-bit words)
@@ -303,6 +306,21 @@ class Commands {
     const bool good = ioctl(file, PMEMD_IOC_MAP, &mapping) == 0;
     return answer(good, std::to_string(mapping.id));
   }
+  std::string migrate(std::istringstream& words) const {
+    const int file = fd(words);
+    pmemd_migrate request{};
+    request.offset = next<uint64_t>(words);
+    request.length = next<uint64_t>(words);
+    const bool good = ioctl(file, PMEMD_IOC_MIGRATE, &request) == 0;
+    return answer(good, std::to_string(request.pages));
+  }
+  std::string alloc(std::istringstream& words) const {
+    const int file = fd(words);
+    pmemd_p2p_alloc request{};
+    request.length = next<uint64_t>(words);
+    const bool good = ioctl(file, PMEMD_IOC_P2P_ALLOC, &request) == 0;
+    return answer(good, std::to_string(request.offset));
+  }
   std::string let_go(std::istringstream& words, unsigned long request) const {
     const int file = fd(words);
     auto id = next<uint64_t>(words);
@@ -327,6 +345,13 @@ class Commands {
       {"pin", [this](Words w) { return pin(w); }},
       {"unpin", [this](Words w) { return let_go(w, PMEMD_IOC_UNPIN); }},
       {"register", [this](Words w) { return register_map(w); }},
+      {"migrate", [this](Words w) { return migrate(w); }},
+      {"alloc", [this](Words w) { return alloc(w); }},
+      {"free", [this](Words w) { return let_go(w, PMEMD_IOC_P2P_FREE); }},
+      {"random",
+       [this](Words w) {
+         return on_map(w, [](Map m) { return madvise(m.base, m.length, MADV_RANDOM); });
+       }},
       {"unregister", [this](Words w) { return let_go(w, PMEMD_IOC_UNMAP); }},
       {"pread", [this](Words w) { return pread_word(w); }},
       {"pwrite", [this](Words w) { return pwrite_word(w); }},

@@ -40,6 +40,7 @@ const Json kReport =
          {"state", "disabled"},
          {"dry_run", false},
          {"surprise", false},
+         {"hits_mappings", true},
          {"holders", {kHolder}},
          {"killed", {7}},
          {"lent_ranges", 1},

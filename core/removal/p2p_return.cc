@@ -1,0 +1,36 @@
+#include "core/removal/p2p_return.h"
+
+#include <utility>
+
+namespace pmemd {
+namespace {
+
+// The range stays lent, an upper bound: it may be another buffer's before we could tell.
+Result<void> finish(Device& device, const std::vector<P2pBuffer>& buffers) {
+  Result<void> first_error;
+  for (const P2pBuffer& buffer : buffers) {
+    auto finished = device.p2p()->finish_return(buffer.id);
+    if (!finished && first_error) first_error = std::move(finished);
+  }
+  return first_error;
+}
+
+}  // namespace
+
+Result<void> return_buffers(Device& device, KernelPort& kernel, Deadline deadline) {
+  const auto buffers = device.p2p()->returning();
+  if (buffers.empty()) return {};
+  for (const P2pBuffer& buffer : buffers) {
+    auto gone = kernel.inval(device.root_ino(), buffer.range);
+    if (!gone && gone.err() != ENOENT) return gone;
+  }
+  // A direct READ isn't waited for by the inval.
+  PMEMD_TRY(device.wait_requests(deadline));
+  return finish(device, buffers);
+}
+
+Result<void> zero_returned_buffers(Device& device) {
+  return finish(device, device.p2p()->returning());
+}
+
+}  // namespace pmemd
