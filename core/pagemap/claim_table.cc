@@ -42,6 +42,7 @@ void ClaimTable::remove_handle(uint64_t handle) {
   const auto it = handles_.find(handle);
   if (it == handles_.end()) return;
   const std::set<uint64_t> claims = std::move(it->second.claims);
+  gone.reserve(claims.size());
   for (const uint64_t id : claims) gone.push_back(take(claims_.find(id)));
   handles_.erase(it);
   if (--counts_.handles == 0) changed_cv_.notify_all();
