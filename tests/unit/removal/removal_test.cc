@@ -52,8 +52,8 @@ TEST_F(RemovalTest, GoesStepByStepAndDropsPagesOnlyBehindTheFlush) {
   EXPECT_EQ(report.requests_left, 0u);
   EXPECT_EQ(report.holders.size(), 1u);
   EXPECT_TRUE(report.killed.empty());
-  EXPECT_EQ(steps(report), (std::vector<std::string>{"kill", "notify", "unpin", "migrate", "flush", "revoke",
-                                                     "report", "drain", "release"}));
+  EXPECT_EQ(steps(report), (std::vector<std::string>{"kill", "notify", "unpin", "migrate", "flush",
+                                                     "revoke", "report", "drain", "release"}));
   EXPECT_EQ(fsdax_.state(), State::kDisabled);
   expect_live(devdax_);
   EXPECT_TRUE(fsdax_.enable()) << "with the handles that are still open";
