@@ -16,9 +16,9 @@
 #define PMEMD_IOCTL_MAGIC 0xDA
 
 struct pmemd_pin {
-	__u64 offset;
-	__u64 length;
-	__u64 id; /* out */
+  __u64 offset;
+  __u64 length;
+  __u64 id; /* out */
 };
 
 /*
@@ -28,8 +28,8 @@ struct pmemd_pin {
  * or with the process that asked for it, whichever comes first. Meanwhile its range can't be
  * truncated or punched (EBUSY).
  *
- * EINVAL: empty, or not within the file. EOPNOTSUPP: a file of a private namespace (its pages move) or
- * a p2p one (a buffer is a pin). ENOMEM: too many pins. ESRCH: the caller's process can't be
+ * EINVAL: empty, or not within the file. EOPNOTSUPP: a file of a private namespace (its pages move)
+ * or a p2p one (a buffer is a pin). ENOMEM: too many pins. ESRCH: the caller's process can't be
  * seen by the daemon (it is in another pid namespace).
  */
 #define PMEMD_IOC_PIN _IOWR(PMEMD_IOCTL_MAGIC, 1, struct pmemd_pin)
@@ -38,10 +38,10 @@ struct pmemd_pin {
 #define PMEMD_IOC_UNPIN _IOW(PMEMD_IOCTL_MAGIC, 2, __u64)
 
 struct pmemd_mapping {
-	__u64 offset;
-	__u64 length;
-	__u64 address; /* where it begins, in the caller */
-	__u64 id;      /* out */
+  __u64 offset;
+  __u64 length;
+  __u64 address; /* where it begins, in the caller */
+  __u64 id;      /* out */
 };
 
 /*
@@ -57,9 +57,9 @@ struct pmemd_mapping {
  * --- a private namespace's file (hmm0.1): system memory, whose pages can move to a device
  */
 struct pmemd_migrate {
-	__u64 offset; /* whole pages, as length */
-	__u64 length;
-	__u64 pages; /* out: how many went */
+  __u64 offset; /* whole pages, as length */
+  __u64 length;
+  __u64 pages; /* out: how many went */
 };
 
 /*
@@ -68,8 +68,8 @@ struct pmemd_migrate {
  * madvise(MADV_RANDOM)). Fewer go than were asked for when some are there already, are touched
  * meanwhile, or find no room. Not for pages that are the buffer of I/O under way.
  *
- * EINVAL: empty, no whole pages, or not within the file. ENXIO: the namespace is removed. ENOTTY: the
- * file is of another mode. EAGAIN: too many calls at once.
+ * EINVAL: empty, no whole pages, or not within the file. ENXIO: the namespace is removed. ENOTTY:
+ * the file is of another mode. EAGAIN: too many calls at once.
  */
 #define PMEMD_IOC_MIGRATE _IOWR(PMEMD_IOCTL_MAGIC, 16, struct pmemd_migrate)
 
@@ -77,8 +77,8 @@ struct pmemd_migrate {
  * --- a p2p namespace's file (p2p0.1): a pool from which buffers are taken
  */
 struct pmemd_p2p_alloc {
-	__u64 length; /* whole pages */
-	__u64 offset; /* out: where the buffer begins in the file */
+  __u64 length; /* whole pages */
+  __u64 offset; /* out: where the buffer begins in the file */
 };
 
 /*

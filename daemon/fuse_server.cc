@@ -1,6 +1,7 @@
 #include "daemon/fuse_server.h"
 
 #include <fmt/format.h>
+#include <poll.h>
 #include <pthread.h>
 #include <spdlog/spdlog.h>
 #include <sys/mount.h>
@@ -75,7 +76,14 @@ FuseServer::FuseServer(FuseContext& context, MountOptions options)
     : context_(context), options_(std::move(options)) {}
 
 FuseServer::~FuseServer() {
-  if (session_ != nullptr) fuse_session_destroy(session_);
+  if (session_ == nullptr) return;
+  // Frees what libfuse keeps of the mount. Only of one that has ended: else libfuse would unmount
+  // what is at its path, which may be another daemon's by now.
+  pollfd connection{.fd = fuse_session_fd(session_), .events = 0, .revents = 0};
+  if (poll(&connection, 1, 0) == 1 && (connection.revents & POLLERR) != 0) {
+    fuse_session_unmount(session_);
+  }
+  fuse_session_destroy(session_);
 }
 
 Result<std::unique_ptr<FuseServer>> FuseServer::create(FuseContext& context,

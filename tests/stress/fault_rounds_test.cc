@@ -194,6 +194,7 @@ TEST_F(FaultRoundsTest, EveryStepFailsUnderLoadAndNothingIsLeftHalf) {
   loads_.clear();
   for (const char* name : {"namespace0.0", "namespace0.1", "namespace0.2"}) disable(name, false);
   control_.reset();
+  kept_.reset();
   pool_.stop();
   pool_.expect_check_passes();
 }
