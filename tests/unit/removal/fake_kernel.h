@@ -1,6 +1,7 @@
 // The kernel's part of a removal, played by the test: logs each call in order, with the events.
 //
-// Thread contract: as KernelPort; the hooks are set before the removal.
+// Thread contract: as KernelPort, calls() too; the hooks are set before the removal, the rest of
+// what it tells is for afterwards.
 #pragma once
 
 #include <fmt/format.h>
@@ -11,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "core/base/mutex.h"
 #include "core/region/schema.h"
 #include "core/removal/removal.h"
 
@@ -23,24 +25,24 @@ class FakeKernel : public KernelPort {
   // Events go to the same log.
   explicit FakeKernel(EventBus& events) {
     events.set_sink([this](const Event& event) {
-      log_.push_back(fmt::format("{} {}", to_string(event.kind), event.name_of_namespace));
+      note(fmt::format("{} {}", to_string(event.kind), event.name_of_namespace));
       events_.push_back(event);
       if (on_event) on_event(event);
     });
   }
 
   bool flush(uint64_t ino, FileRange range) override {
-    log_.push_back(fmt::format("flush {}", name(ino)));
+    note(fmt::format("flush {}", name(ino)));
     whole_files_only_ = whole_files_only_ && range == kWholeFile;
     return on_flush ? on_flush(ino) : true;
   }
   Result<void> inval(uint64_t ino, FileRange range) override {
-    log_.push_back(fmt::format("inval {}", name(ino)));
+    note(fmt::format("inval {}", name(ino)));
     whole_files_only_ = whole_files_only_ && range == kWholeFile;
     return on_inval ? on_inval(ino) : Result<void>();
   }
-  void hide(const Device& device) override { log_.push_back("hide " + device.record().name()); }
-  void show(const Device& device) override { log_.push_back("show " + device.record().name()); }
+  void hide(const Device& device) override { note("hide " + device.record().name()); }
+  void show(const Device& device) override { note("show " + device.record().name()); }
   std::vector<Holder> holders(const std::vector<Device*>&) override {
     ++walks_;
     return on_holders ? on_holders() : people;
@@ -52,6 +54,7 @@ class FakeKernel : public KernelPort {
   }
   // With neighbouring calls of one kind sorted.
   Log log() const {
+    MutexLock lock(mutex_);
     Log sorted = log_;
     for (auto it = sorted.begin(); it != sorted.end();) {
       const auto kind = it->substr(0, it->find(' '));
@@ -63,10 +66,14 @@ class FakeKernel : public KernelPort {
     return sorted;
   }
   size_t calls(const std::string& kind) const {
+    MutexLock lock(mutex_);
     return static_cast<size_t>(std::ranges::count_if(
         log_, [&](const auto& line) { return line.starts_with(kind + " "); }));
   }
-  void forget_log() { log_.clear(); }
+  void forget_log() {
+    MutexLock lock(mutex_);
+    log_.clear();
+  }
   const std::vector<Event>& events() const { return events_; }
   int walks() const { return walks_; }
   bool whole_files_only() const { return whole_files_only_; }
@@ -78,6 +85,12 @@ class FakeKernel : public KernelPort {
   std::function<void(const Event&)> on_event;
 
  private:
+  void note(std::string line) {
+    MutexLock lock(mutex_);
+    log_.push_back(std::move(line));
+  }
+
+  mutable Mutex mutex_;
   Log log_;
   std::vector<Event> events_;
   int walks_ = 0;
