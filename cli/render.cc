@@ -61,9 +61,12 @@ void add_holder(Table& table, const Json& holder) {
   }
 }
 
+// Those that took any time; a line of all would be too long. The JSON has them.
 void render_steps(std::ostream& out, const Json& report) {
+  constexpr uint64_t kWorthTellingUs = 10;
   std::string line;
   for (const Json& step : list_of(report, "steps")) {
+    if (number_of(step, "us") < kWorthTellingUs) continue;
     if (!line.empty()) line += ", ";
     line += text_of(step, "name") + " " + format_us(number_of(step, "us"));
   }
