@@ -3,8 +3,6 @@
 #include <fmt/chrono.h>
 #include <fmt/format.h>
 
-#include <map>
-
 namespace pmemd {
 namespace {
 
@@ -148,11 +146,7 @@ Json to_json(const Reference& reference, const std::string& path) {
 Json in_the_way_to_json(const std::vector<RemovalReport>& reports) {
   Json list = Json::array();
   for (const RemovalReport& report : reports) {
-    std::map<uint64_t, std::string> paths;
-    for (const Holder& holder : report.holders) {
-      for (const Mapping& mapping : holder.mappings) paths[mapping.ino] = mapping.path;
-      for (const OpenFile& file : holder.open_files) paths[file.ino] = file.path;
-    }
+    auto paths = paths_of(report.holders);
     for (const Reference& reference : report.in_the_way) {
       list.push_back(to_json(reference, paths[reference.ino]));
     }

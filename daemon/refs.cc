@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cstring>
-#include <map>
 #include <optional>
 #include <sstream>
 #include <string>
@@ -15,16 +14,6 @@ namespace pmemd {
 namespace {
 
 constexpr size_t kMaxListed = 4096;
-
-// By what path a process knows an inode now.
-std::map<uint64_t, std::string> paths_of(Machine& machine, Device& device) {
-  std::map<uint64_t, std::string> paths;
-  for (const Holder& holder : machine.kernel.holders({&device})) {
-    for (const Mapping& mapping : holder.mappings) paths[mapping.ino] = mapping.path;
-    for (const OpenFile& file : holder.open_files) paths[file.ino] = file.path;
-  }
-  return paths;
-}
 
 // "/dir/a" in the namespace. ENOENT, ENOTDIR, or what the lookup says.
 Result<uint64_t> find_file(Device& device, const std::string& path) {
@@ -67,7 +56,7 @@ Result<ReferenceFilter> filter_of(Device& device, const Call& call) {
 
 HandlerResult refs(Machine& machine, const Call& call) {
   PMEMD_ASSIGN(const DevicePtr device, machine.devices.find(*call.text("namespace")));
-  const auto paths = paths_of(machine, *device);
+  const auto paths = paths_of(machine.kernel.holders({device.get()}));
   std::optional<ReferenceFilter> only;
   if (call.text("file") || call.number("offset") || call.number("length")) {
     PMEMD_ASSIGN(only, filter_of(*device, call));

@@ -107,7 +107,6 @@ class Device {
 
   // --- what a process asks for through a handle (client/pmemd_ioctl.h): the id. EBADF: no such
   // handle. EINVAL: the range is empty, or not within what can be pinned. ENOMEM: too many.
-  // EOPNOTSUPP (pin): private memory, which moves; p2p, where a buffer is a pin.
   // EOPNOTSUPP (pin): private memory, which may move, or a p2p pool, whose buffers are pins.
   // gone_errno() unless live.
   Result<uint64_t> pin(uint64_t handle, pid_t pid, FileRange range);

@@ -137,6 +137,15 @@ std::vector<Holder> find_holders(dev_t device, const std::string& mount_point,
   return holders;
 }
 
+std::map<uint64_t, std::string> paths_of(const std::vector<Holder>& holders) {
+  std::map<uint64_t, std::string> paths;
+  for (const Holder& holder : holders) {
+    for (const Mapping& mapping : holder.mappings) paths[mapping.ino] = mapping.path;
+    for (const OpenFile& file : holder.open_files) paths[file.ino] = file.path;
+  }
+  return paths;
+}
+
 Result<uint64_t> count_present_pages(pid_t pid, const Mapping& mapping,
                                      const std::vector<FileRange>& parts) {
   const std::string path = fmt::format("/proc/{}/pagemap", pid);

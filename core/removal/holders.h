@@ -12,6 +12,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -52,6 +53,9 @@ std::string process_name(pid_t pid);
 // `mount_point` is cut from the front of paths. Counts no pages.
 std::vector<Holder> find_holders(dev_t device, const std::string& mount_point,
                                  const std::function<bool(uint64_t ino)>& wanted);
+
+// By what path one of them knows each inode.
+std::map<uint64_t, std::string> paths_of(const std::vector<Holder>& holders);
 
 // How many pages of the mapping are present and belong to the file, looking only at the pages that
 // `parts` touch (in order; the file ranges which can be resident: what the kernel was lent). 0 when

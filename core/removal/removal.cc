@@ -338,9 +338,12 @@ Result<void> Removal::release() {
     reports_[i].abandoned = device.abandoned_references() - abandoned_before;
     reports_[i].disabled = device.state() == Device::State::kDisabled;
     if (result.err() == ETIMEDOUT && !reports_[i].disabled) {
-      result = held_up(
-          reports_[i], *devices_[i],
-          format_count(device.unaccounted_references(), "reference") + " that nobody accounts for");
+      note_in_the_way(reports_[i], device);
+      // Else it is requests or buffers, and the device has told which.
+      if (const uint64_t leaked = device.unaccounted_references(); leaked != 0) {
+        result = held_up(reports_[i], device,
+                         format_count(leaked, "reference") + " that nobody accounts for");
+      }
     }
     if (reports_[i].disabled) {
       events_.publish(EventKind::kRemoved, device.record().name(),
