@@ -80,6 +80,18 @@ HandlerResult refs(Machine& machine, const Call& call) {
   reply["requests"] = list.count(ReferenceKind::kRequest);
   reply["buffers"] = list.count(ReferenceKind::kBuffer);
   reply["pages"] = list.count(ReferenceKind::kPage);
+  reply["holders"] = Json::array();
+  for (const auto& [pid, counts] : list.by_holder) {
+    Json holder = {{"pid", pid}, {"comm", comm_of(pid)}};
+    for (const auto& [key, kind] : {std::pair("handles", ReferenceKind::kHandle),
+                                    {"mappings", ReferenceKind::kMapping},
+                                    {"pins", ReferenceKind::kPin},
+                                    {"requests", ReferenceKind::kRequest},
+                                    {"buffers", ReferenceKind::kBuffer}}) {
+      holder[key] = counts.at(static_cast<size_t>(kind));
+    }
+    reply["holders"].push_back(std::move(holder));
+  }
   reply["references"] = std::move(references);
   reply["omitted"] = list.omitted;
   return reply;

@@ -85,7 +85,7 @@ void VolatileMemory::add_to(ReferenceTable::List& list, size_t limit,
     list.omitted += references.size() - limit;
     references.resize(limit);
   }
-  list.counts.at(static_cast<size_t>(ReferenceKind::kBuffer)) = first.size();
+  for (const Reference& one : first) list.add_to_counts(one);
   uint64_t& pages = list.counts.at(static_cast<size_t>(ReferenceKind::kPage));
   for (const Reference& one : last) pages += one.range.length() / kPageSize;
 }

@@ -39,7 +39,7 @@ ReferenceTable::List ReferenceTable::list(size_t limit,
   if (only) {
     std::erase_if(list.references, [&](const Reference& one) { return !only->matches(one); });
   }
-  for (const Reference& one : list.references) ++list.counts.at(static_cast<size_t>(one.kind));
+  for (const Reference& one : list.references) list.add_to_counts(one);
   if (list.references.size() > limit) {
     list.omitted = list.references.size() - limit;
     list.references.resize(limit);

@@ -10,6 +10,7 @@
 
 #include <array>
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <vector>
 
@@ -36,8 +37,16 @@ class ReferenceTable {
   struct List {
     std::vector<Reference> references;  // requests, pins, mappings, handles, leases; oldest first
     std::array<uint64_t, kReferenceKinds> counts = {};  // of each kind, those omitted too
+    // The same by holder (leases and private pages are nobody's).
+    std::map<pid_t, std::array<uint64_t, kReferenceKinds>> by_holder = {};
     uint64_t omitted = 0;
 
+    // A reference that somebody holds.
+    void add_to_counts(const Reference& reference) {
+      const auto kind = static_cast<size_t>(reference.kind);
+      ++counts.at(kind);
+      ++by_holder[reference.pid].at(kind);
+    }
     uint64_t count(ReferenceKind kind) const { return counts.at(static_cast<size_t>(kind)); }
   };
   // At most `limit` of them, leases are left out first. `only`: not those of other ranges.

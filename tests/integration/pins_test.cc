@@ -72,6 +72,12 @@ TEST_F(PinsTest, RefsTellWhoHasWhat) {
   EXPECT_EQ(refs.at("mappings"), 1);
   EXPECT_EQ(refs.at("handles"), 1);
   EXPECT_EQ(refs.at("unaccounted"), 0);
+  ASSERT_EQ(refs.at("holders").size(), 1u);
+  const Json& counts = refs.at("holders")[0];
+  EXPECT_EQ(counts.at("pid"), client_->pid());
+  EXPECT_EQ(counts.at("handles"), 1);
+  EXPECT_EQ(counts.at("mappings"), 1);
+  EXPECT_EQ(counts.at("pins"), 1);
   EXPECT_EQ(refs.at("held"), refs.at("leases").get<int>() + 1);
   std::map<std::string, Json> by_kind;
   for (const Json& reference : refs.at("references")) by_kind[reference.at("kind")] = reference;

@@ -70,6 +70,21 @@ TEST_F(ReferenceTableTest, ListBeginsWithWhatHoldsUpARemovalAndHasALimit) {
   EXPECT_EQ(few.omitted, 12u);
 }
 
+TEST_F(ReferenceTableTest, CountsByHolderAlsoWhatTheLimitLeavesOut) {
+  ASSERT_TRUE(table_.leases().lend(5, {0, 4096}));
+  const uint64_t file = table_.claims().add_handle(5, 1, true).value();
+  ASSERT_TRUE(table_.claims().add_pin(file, 2, {0, 4096}, ref_.tryget_live()));
+  ASSERT_TRUE(table_.claims().add_pin(file, 2, {0, 4096}, ref_.tryget_live()));
+  const auto list = table_.list(0);
+  const auto of = [&](pid_t pid, ReferenceKind kind) {
+    return list.by_holder.at(pid).at(static_cast<size_t>(kind));
+  };
+  EXPECT_EQ(list.by_holder.size(), 2u) << "a lease is nobody's";
+  EXPECT_EQ(of(1, ReferenceKind::kHandle), 1u);
+  EXPECT_EQ(of(1, ReferenceKind::kPin), 0u);
+  EXPECT_EQ(of(2, ReferenceKind::kPin), 2u);
+}
+
 TEST_F(ReferenceTableTest, FilterPicksWhatTouchesTheRangeOfTheFile) {
   ASSERT_TRUE(table_.leases().lend(5, {0, 4096}));
   ASSERT_TRUE(table_.leases().lend(5, {8192, 12288}));
