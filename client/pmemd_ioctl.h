@@ -45,13 +45,113 @@ struct pmemd_mapping {
 };
 
 /*
- * Tells the daemon of a mapping. It then knows it by range, and lists it. Goes as a pin does, but
- * holds nothing up. EINVAL, ENOMEM, ESRCH: as for a pin.
+ * Tells the daemon of a mapping. It then knows it by range, lists it, and tells its owner what
+ * happens to the range (READ_EVENT, poll). Goes as a pin does, but holds nothing up. EINVAL,
+ * ENOMEM, ESRCH: as for a pin.
  */
 #define PMEMD_IOC_MAP _IOWR(PMEMD_IOCTL_MAGIC, 3, struct pmemd_mapping)
 
 /* Takes the id. ENOENT: this descriptor has no such mapping. */
 #define PMEMD_IOC_UNMAP _IOW(PMEMD_IOCTL_MAGIC, 4, __u64)
+
+/*
+ * --- what happens to ranges
+ *
+ * A descriptor on which mappings or takeovers are registered gets an event for each of them that a
+ * failed range touches: one for each contiguous range, in the coordinates of the file and of the
+ * mapping. poll(2) and epoll report POLLPRI as long as there is one to read. At most
+ * PMEMD_EVENTS_MAX wait; of more, the oldest are dropped, and the next one read tells how many.
+ */
+#define PMEMD_EVENTS_MAX 64
+
+enum pmemd_event_kind {
+  PMEMD_EVENT_POISON = 1,     /* a touch of the range gets SIGBUS, a read EIO */
+  PMEMD_EVENT_PRE_REMOVE = 2, /* the range is about to be taken away; its bytes are good still */
+  PMEMD_EVENT_REMOVED = 3,    /* it is gone */
+  PMEMD_EVENT_ENABLED = 4,    /* it is there again; the same mappings work */
+  PMEMD_EVENT_CLEARED = 5,    /* it was poisoned, and was written anew */
+  PMEMD_EVENT_TAKEOVER = 6    /* it is poisoned; nobody else was told yet: it waits for an answer */
+};
+
+/* The daemon waits for an answer (ANSWER), for timeout_ms at most. */
+#define PMEMD_EVENT_WANTS_ANSWER 0x1u
+
+struct pmemd_event {
+  __u64 seq;     /* of the failure; the number that `pmemctl monitor` shows */
+  __u64 time_ns; /* CLOCK_REALTIME */
+  __u32 kind;
+  __u32 flags;
+  __u64 id;     /* of the mapping or takeover that it is for */
+  __u64 offset; /* in the file, with length: the part of the failed range that is registered */
+  __u64 length;
+  __u64 address; /* where the mapping has it; 0 for a takeover */
+  __u64 missed;  /* so many events of this descriptor were dropped before this one */
+  __u32 timeout_ms;
+  __u32 reserved;
+};
+
+/* The oldest event, which is then gone. EAGAIN: there is none. */
+#define PMEMD_IOC_READ_EVENT _IOR(PMEMD_IOCTL_MAGIC, 5, struct pmemd_event)
+
+enum pmemd_answer_value {
+  PMEMD_ANSWER_DONE = 1,   /* pre-remove: let go. takeover: handled, nobody else need be told */
+  PMEMD_ANSWER_REFUSED = 2 /* takeover: do what you would have done without me */
+};
+
+struct pmemd_answer {
+  __u64 seq; /* of the event, and its */
+  __u64 id;
+  __u32 answer;
+  __u32 reserved; /* 0 */
+};
+
+/* ENOENT: no such event waits for an answer on this descriptor; it may have come too late.
+ * EINVAL: no answer that there is. */
+#define PMEMD_IOC_ANSWER _IOW(PMEMD_IOCTL_MAGIC, 6, struct pmemd_answer)
+
+struct pmemd_takeover {
+  __u64 offset;
+  __u64 length;
+  __u32 timeout_ms; /* 1 to 10,000: how long the daemon waits for an answer */
+  __u32 reserved;   /* 0 */
+  __u64 id;         /* out */
+};
+
+/*
+ * Asks to be asked when part of the range is poisoned, before anyone else is told and anything is
+ * taken away: the pages stay mapped, so that what they hold can be saved and written anew. A
+ * refusal, a timeout, or the end of the asked one leads to what happens without it: access ends,
+ * mappers are told. So does DONE for what is poisoned still, but silently. Only through a
+ * descriptor that is open for writing (EACCES). EINVAL, ENOMEM, ESRCH: as for a pin. EEXIST: part
+ * of the range is taken over by another descriptor.
+ */
+#define PMEMD_IOC_TAKEOVER _IOWR(PMEMD_IOCTL_MAGIC, 7, struct pmemd_takeover)
+
+/* Takes the id. ENOENT: this descriptor has no such takeover. */
+#define PMEMD_IOC_END_TAKEOVER _IOW(PMEMD_IOCTL_MAGIC, 8, __u64)
+
+struct pmemd_query {
+  __u64 offset; /* in: what is asked about. out: where the first bad range in it begins */
+  __u64 length; /* in: how long. out: of the bad range; 0: all of it is good */
+};
+
+/* Which bytes are poisoned, as far as is known (known and touched; not latent ones). EINVAL: empty,
+ * or not within the file. */
+#define PMEMD_IOC_QUERY _IOWR(PMEMD_IOCTL_MAGIC, 9, struct pmemd_query)
+
+#define PMEMD_INFO_REFAULT_MCEERR 0x1u /* a refault on poison is BUS_MCEERR_AR (else ADRERR) */
+#define PMEMD_INFO_EARLY_KILL 0x2u     /* mappers get BUS_MCEERR_AO, unless they say otherwise */
+#define PMEMD_INFO_SYNC 0x4u           /* stores need no msync: a mapping may be called MAP_SYNC */
+
+struct pmemd_info {
+  __u32 version; /* of this interface: 1 */
+  __u32 flags;
+  __u32 clear_unit; /* bytes: poison is cleared by writing whole ones */
+  __u32 reserved;
+};
+
+/* How this file behaves; works in any state of the namespace. */
+#define PMEMD_IOC_INFO _IOR(PMEMD_IOCTL_MAGIC, 10, struct pmemd_info)
 
 /*
  * --- a private namespace's file (hmm0.1): system memory, whose pages can move to a device

@@ -64,6 +64,7 @@ Result<void> write_database(const std::string& path, const Labels& labels) {
     Transaction transaction(*database);
     PMEMD_TRY(transaction.begin());
     PMEMD_TRY(database->execute(kPoolSchema));
+    PMEMD_TRY(database->execute(kPoolSchema3));
     PMEMD_TRY(database->execute(fmt::format("PRAGMA application_id = {}; PRAGMA user_version = {}",
                                             kPoolApplicationId, kPoolVersion)));
     PMEMD_ASSIGN(Statement meta,

@@ -14,7 +14,7 @@
 namespace pmemd {
 
 inline constexpr int32_t kPoolApplicationId = 0x706d656d;  // "pmem"
-inline constexpr int32_t kPoolVersion = 2;                 // 2: modes private and p2p
+inline constexpr int32_t kPoolVersion = 3;
 
 inline constexpr unsigned kInodeSerialShift = 40;
 inline constexpr uint64_t kRootIndex = 1;
@@ -91,6 +91,53 @@ CREATE TABLE xattrs (
   value BLOB NOT NULL,
   PRIMARY KEY (ino, name)
 ) WITHOUT ROWID;
+)sql";
+
+// What version 3 added; behind the rest in a new pool, alone in an upgrade (of a database that
+// may have it: the header is the last to change).
+inline constexpr const char* kPoolSchema3 = R"sql(
+CREATE TABLE IF NOT EXISTS badblocks (     -- of regions; those of a kind are disjoint and merged
+  region INTEGER NOT NULL REFERENCES regions(id),
+  kind INTEGER NOT NULL,     -- 0 known, 1 injected
+  start INTEGER NOT NULL,    -- bytes in the region
+  length INTEGER NOT NULL,
+  PRIMARY KEY (region, kind, start)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS settings (      -- of namespaces and volumes; absent: the default
+  serial INTEGER NOT NULL,
+  name TEXT NOT NULL,
+  value TEXT NOT NULL,
+  PRIMARY KEY (serial, name)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS volumes (
+  serial INTEGER PRIMARY KEY,  -- one counter with namespaces
+  id INTEGER NOT NULL UNIQUE,  -- volume<id>
+  uuid TEXT NOT NULL,
+  type TEXT NOT NULL,          -- 'linear', 'striped'
+  chunk INTEGER NOT NULL,      -- bytes; of a linear one 0
+  live INTEGER NOT NULL,       -- as in namespaces
+  clean INTEGER NOT NULL,
+  next_index INTEGER NOT NULL
+);
+CREATE TABLE IF NOT EXISTS volume_legs (
+  volume INTEGER NOT NULL REFERENCES volumes(serial),
+  position INTEGER NOT NULL,
+  leg INTEGER NOT NULL UNIQUE,  -- serial of a namespace or volume
+  PRIMARY KEY (volume, position)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS events (        -- the last ones
+  seq INTEGER PRIMARY KEY,
+  time INTEGER NOT NULL,     -- nanoseconds since the epoch
+  kind TEXT NOT NULL,
+  namespace TEXT NOT NULL,
+  start INTEGER NOT NULL,    -- bytes in its data area
+  length INTEGER NOT NULL,
+  file BLOB,                 -- null: the event is about no file
+  file_offset INTEGER,
+  file_length INTEGER
+);
+-- The reverse map: which file a byte of the data area belongs to.
+CREATE INDEX IF NOT EXISTS extents_by_data ON extents (ino >> 40, data_offset);
 )sql";
 
 }  // namespace pmemd

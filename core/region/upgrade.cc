@@ -16,6 +16,7 @@ Result<void> upgrade_database(const std::string& pool, int32_t version) {
   {
     Transaction transaction(*database);
     PMEMD_TRY(transaction.begin());
+    if (version < 3) PMEMD_TRY(database->execute(kPoolSchema3));
     PMEMD_TRY(database->execute(fmt::format("PRAGMA user_version = {}", kPoolVersion)));
     PMEMD_TRY(transaction.commit());
   }

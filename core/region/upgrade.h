@@ -1,6 +1,7 @@
 // Brings the database of an older pool to the version that this program writes.
 //
 //   1 → 2   nothing but the number: there are namespaces of mode private and p2p from now on
+//   2 → 3   the tables of kPoolSchema3, and the reverse map
 //
 // Thread contract: the pool's exclusive lock is held, and no Database is open in this process.
 #pragma once

@@ -257,7 +257,7 @@ TEST_F(PoolTest, ANewerVersionIsEnotsupAndNotTouched) {
   const Error error = open_error();
   EXPECT_EQ(error.err(), ENOTSUP);
   EXPECT_EQ(error.message,
-            "pool " + path_ + ": format version 7 is newer than this pmemd knows (2)");
+            "pool " + path_ + ": format version 7 is newer than this pmemd knows (3)");
   EXPECT_EQ(error.hint, "use a newer pmemd");
   EXPECT_EQ(Pool::open(path_, Pool::Mode::kReadOnly).err(), ENOTSUP);
   EXPECT_EQ(contents(), before);
@@ -266,7 +266,7 @@ TEST_F(PoolTest, ANewerVersionIsEnotsupAndNotTouched) {
 // The header of pool.db tells the version while the WAL is in use, too.
 TEST_F(PoolTest, TheHeaderTellsTheVersionAtAnyTime) {
   const auto header = [&] { return dir_.read("pool/pool.db").substr(60, 12); };
-  const std::string expected("\0\0\0\x02\0\0\0\0pmem", 12);
+  const std::string expected("\0\0\0\x03\0\0\0\0pmem", 12);
   const auto pool = create();
   EXPECT_EQ(header(), expected);
   ASSERT_TRUE(pool->set_clean(1, false));
@@ -285,7 +285,7 @@ TEST_F(PoolTest, AnOlderVersionIsUpgradedByAReadWriteOpen) {
   EXPECT_EQ(version(), std::string("\0\0\0\x01", 4)) << "a reader changes nothing";
   const auto pool = Pool::open(path_, Pool::Mode::kReadWrite);
   ASSERT_TRUE(pool) << pool.error().describe();
-  EXPECT_EQ(version(), std::string("\0\0\0\x02", 4)) << "in the header, not in the WAL";
+  EXPECT_EQ(version(), std::string("\0\0\0\x03", 4)) << "in the header, not in the WAL";
   EXPECT_EQ((*pool)->namespaces().at(0).uuid, uuid);
   EXPECT_THAT(findings(**pool), IsEmpty());
 }
@@ -298,7 +298,7 @@ TEST_F(PoolTest, AnUpgradeThatWasKilledIsDoneAgain) {
     Transaction transaction(pool->database());
     ASSERT_TRUE(transaction.begin());
     ASSERT_TRUE(
-        pool->database().execute("PRAGMA user_version = 2; UPDATE namespaces SET clean = 0"));
+        pool->database().execute("PRAGMA user_version = 3; UPDATE namespaces SET clean = 0"));
     ASSERT_TRUE(transaction.commit());
   }
   killed.copy_files_from(path_);
@@ -306,7 +306,7 @@ TEST_F(PoolTest, AnUpgradeThatWasKilledIsDoneAgain) {
   ASSERT_EQ(killed.read("pool.db").substr(60, 4), std::string("\0\0\0\x01", 4));
   const auto again = Pool::open(killed.path(), Pool::Mode::kReadWrite);
   ASSERT_TRUE(again) << again.error().describe();
-  EXPECT_EQ(killed.read("pool.db").substr(60, 4), std::string("\0\0\0\x02", 4));
+  EXPECT_EQ(killed.read("pool.db").substr(60, 4), std::string("\0\0\0\x03", 4));
   EXPECT_FALSE((*again)->is_clean(1).value()) << "what was in the WAL is there";
 }
 
