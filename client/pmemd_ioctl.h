@@ -5,7 +5,8 @@
  *
  * Offsets and lengths are bytes of the file; ranges are half-open: [offset, offset + length).
  * Every call fails with ENOTTY on a file that isn't of a pmemd mount, and with EIO (file of an
- * fsdax) or ENXIO (others) while the namespace is removed.
+ * fsdax) or ENXIO (others) while the namespace is removed, save those that end something or only
+ * tell: UNPIN, UNMAP, END_TAKEOVER, READ_EVENT, ANSWER, INFO, P2P_FREE.
  */
 #ifndef PMEMD_IOCTL_H
 #define PMEMD_IOCTL_H
@@ -51,16 +52,23 @@ struct pmemd_mapping {
  */
 #define PMEMD_IOC_MAP _IOWR(PMEMD_IOCTL_MAGIC, 3, struct pmemd_mapping)
 
-/* Takes the id. ENOENT: this descriptor has no such mapping. */
+/* Takes the id. Its events that weren't read go with it. ENOENT: this descriptor has no such
+ * mapping. */
 #define PMEMD_IOC_UNMAP _IOW(PMEMD_IOCTL_MAGIC, 4, __u64)
 
 /*
  * --- what happens to ranges
  *
- * A descriptor on which mappings or takeovers are registered gets an event for each of them that a
- * failed range touches: one for each contiguous range, in the coordinates of the file and of the
- * mapping. poll(2) and epoll report POLLPRI as long as there is one to read. At most
- * PMEMD_EVENTS_MAX wait; of more, the oldest are dropped, and the next one read tells how many.
+ * A descriptor on which mappings are registered gets an event for each of them that a failed range
+ * touches: one for each contiguous range, in the coordinates of the file and of the mapping; of a
+ * removal, one for the whole mapping (none for private memory, which stays). A takeover gets those
+ * of kind TAKEOVER, and no others. "This descriptor" is the open file description: dup(2) and
+ * fork(2) share it, and who reads an event takes it from the others. It outlives removals, with
+ * what is registered on it.
+ *
+ * poll(2) and epoll report POLLPRI as long as there is an event to read (and POLLIN and POLLOUT
+ * always, as for any file). At most PMEMD_EVENTS_MAX wait; of more, the oldest are dropped, and the
+ * next one read tells how many.
  */
 #define PMEMD_EVENTS_MAX 64
 
@@ -68,12 +76,13 @@ enum pmemd_event_kind {
   PMEMD_EVENT_POISON = 1,     /* a touch of the range gets SIGBUS, a read EIO */
   PMEMD_EVENT_PRE_REMOVE = 2, /* the range is about to be taken away; its bytes are good still */
   PMEMD_EVENT_REMOVED = 3,    /* it is gone */
-  PMEMD_EVENT_ENABLED = 4,    /* it is there again; the same mappings work */
+  PMEMD_EVENT_ENABLED = 4,    /* it is there again, or stays after all; the same mappings work */
   PMEMD_EVENT_CLEARED = 5,    /* it was poisoned, and was written anew */
   PMEMD_EVENT_TAKEOVER = 6    /* it is poisoned; nobody else was told yet: it waits for an answer */
 };
 
-/* The daemon waits for an answer (ANSWER), for timeout_ms at most. */
+/* The daemon waits for an answer (ANSWER), for timeout_ms at most. With TAKEOVER always, with
+ * PRE_REMOVE if there is a grace time. */
 #define PMEMD_EVENT_WANTS_ANSWER 0x1u
 
 struct pmemd_event {
@@ -106,7 +115,7 @@ struct pmemd_answer {
 };
 
 /* ENOENT: no such event waits for an answer on this descriptor; it may have come too late.
- * EINVAL: no answer that there is. */
+ * EINVAL: no answer that there is (a pre-remove has DONE alone), or reserved isn't 0. */
 #define PMEMD_IOC_ANSWER _IOW(PMEMD_IOCTL_MAGIC, 6, struct pmemd_answer)
 
 struct pmemd_takeover {
@@ -122,12 +131,14 @@ struct pmemd_takeover {
  * taken away: the pages stay mapped, so that what they hold can be saved and written anew. A
  * refusal, a timeout, or the end of the asked one leads to what happens without it: access ends,
  * mappers are told. So does DONE for what is poisoned still, but silently. Only through a
- * descriptor that is open for writing (EACCES). EINVAL, ENOMEM, ESRCH: as for a pin. EEXIST: part
- * of the range is taken over by another descriptor.
+ * descriptor that is open for writing (EACCES). EINVAL: as for a pin, or a timeout that isn't
+ * allowed, or reserved isn't 0. ENOMEM, ESRCH: as for a pin. EEXIST: part of the range is taken
+ * over by another descriptor.
  */
 #define PMEMD_IOC_TAKEOVER _IOWR(PMEMD_IOCTL_MAGIC, 7, struct pmemd_takeover)
 
-/* Takes the id. ENOENT: this descriptor has no such takeover. */
+/* Takes the id. Its events that weren't read go with it. ENOENT: this descriptor has no such
+ * takeover. */
 #define PMEMD_IOC_END_TAKEOVER _IOW(PMEMD_IOCTL_MAGIC, 8, __u64)
 
 struct pmemd_query {
@@ -141,7 +152,9 @@ struct pmemd_query {
 
 #define PMEMD_INFO_REFAULT_MCEERR 0x1u /* a refault on poison is BUS_MCEERR_AR (else ADRERR) */
 #define PMEMD_INFO_EARLY_KILL 0x2u     /* mappers get BUS_MCEERR_AO, unless they say otherwise */
-#define PMEMD_INFO_SYNC 0x4u           /* stores need no msync: a mapping may be called MAP_SYNC */
+/* A mapping may be called MAP_SYNC: a store needs no msync to outlive the program that made it.
+ * What it doesn't outlive here: docs/posix.md, Durability. */
+#define PMEMD_INFO_SYNC 0x4u
 
 struct pmemd_info {
   __u32 version; /* of this interface: 1 */
