@@ -16,7 +16,10 @@ Result<std::vector<iovec>> read_device_file(const Device::Request& request, File
   if (range.empty()) return std::vector<iovec>();
   // All of it or nothing: the kernel asks again, page by page.
   if (request.device().is_p2p() && !request.p2p().contains(range)) return fail(EIO);
-  return std::vector{request.image().view(kNamespaceMetadataSize + range.begin, range.length())};
+  std::vector<iovec> parts;
+  // The one file is the whole data area.
+  PMEMD_TRY(request.media().view({range.begin, range.end}, parts));
+  return parts;
 }
 
 void reply_private_read(fuse_req_t req, const Device::Request& request, FileRange range) {
@@ -45,7 +48,8 @@ Result<size_t> write_device_file(const Device::Request& request, uint64_t offset
     if (is_writeback) return data.size();
     return fail(EIO);
   }
-  PMEMD_TRY(request.image().write(kNamespaceMetadataSize + offset, data));
+  PMEMD_TRY(request.media().write(
+      offset, data, is_writeback ? Media::Writer::kWriteback : Media::Writer::kProgram));
   return data.size();
 }
 

@@ -15,7 +15,7 @@
 
 namespace pmemd {
 
-// Of a devdax or p2p: as much of the range as the file has. EIO: part of it is in no buffer.
+// Of a devdax or p2p: as much of the range as the file has. EIO: part of it is bad, or in no buffer.
 Result<std::vector<iovec>> read_device_file(const Device::Request& request, FileRange range);
 
 // Answers a READ of private memory; pages on the device come back.

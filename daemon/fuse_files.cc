@@ -89,7 +89,8 @@ void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
 Result<size_t> write_to(const Device::Request& request, uint64_t ino, uint64_t offset,
                         std::span<const std::byte> data, bool is_writeback) {
   if (!request.device().is_fsdax()) return write_device_file(request, offset, data, is_writeback);
-  PMEMD_TRY(request.fs().write(ino, offset, data));
+  PMEMD_TRY(request.fs().write(ino, offset, data,
+                               is_writeback ? Media::Writer::kWriteback : Media::Writer::kProgram));
   return data.size();
 }
 
@@ -176,9 +177,8 @@ void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, fuse_file_info* /*fi
   if (!is_persistent(device->record().mode)) return reply_error(req, 0);
   const auto request = device->begin_request(origin_of(req, ino, "FSYNC"));
   if (!request) return reply_error(req, request.err());
-  reply(req, device->is_fsdax()
-                 ? request->fs().fsync(ino, datasync != 0)
-                 : request->image().persist(kNamespaceMetadataSize, device->record().data_bytes()));
+  reply(req, device->is_fsdax() ? request->fs().fsync(ino, datasync != 0)
+                                : request->media().persist({0, device->record().data_bytes()}));
 }
 
 }  // namespace

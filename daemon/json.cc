@@ -6,8 +6,6 @@
 namespace pmemd {
 namespace {
 
-constexpr uint64_t kSectorSize = 512;
-
 // The path within the namespace: the mount shows it below its device's name.
 std::string path_in_namespace(const std::string& path) {
   const size_t slash = path.find('/', 1);

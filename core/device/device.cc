@@ -49,10 +49,10 @@ Device::Device(Pool& pool, PagemapRegistry& registry, const RegionRecord& region
       record_(std::move(record)),
       base_address_(region.base_address),
       volatile_(record_, root_ino()),
+      dax_(record_.data_bytes()),
+      holder_(make_holder()),
       pagemap_(make_pagemap()),
       references_(pagemap_->ref()) {}
-
-Device::~Device() { assert(state() == State::kDisabled); }
 
 std::unique_ptr<DevPagemap> Device::make_pagemap() {
   return std::make_unique<DevPagemap>(DevPagemap::Setup{
@@ -60,7 +60,7 @@ std::unique_ptr<DevPagemap> Device::make_pagemap() {
       .type = memory_type_of(record_.mode),
       .ranges = {PhysRange::sized(base_address_ + record_.range.begin, record_.range.length())},
       .metadata_bytes = kNamespaceMetadataSize,
-      .ops = volatile_.ops(),
+      .ops = pagemap_ops(),
       .owner = this});
 }
 
@@ -74,6 +74,7 @@ Result<Device::Request> Device::begin(State last_allowed, const RequestOrigin& o
 }
 
 Result<Device::Request> Device::begin_request(const RequestOrigin& origin) {
+  if (is_shut_down()) return fail(EIO);
   return begin(State::kLive, origin);
 }
 Result<Device::Request> Device::begin_writeback(const RequestOrigin& origin) {
@@ -81,6 +82,7 @@ Result<Device::Request> Device::begin_writeback(const RequestOrigin& origin) {
 }
 
 Result<Device::Request> Device::begin_read(const RequestOrigin& origin) {
+  if (is_shut_down()) return fail(EIO);
   auto request = begin(State::kDying, origin);
   // Inside the section: whoever removes the pins and then waits for requests has seen this one.
   if (request && state() != State::kLive && !claims().is_pinned(origin.ino, origin.range) &&
@@ -164,6 +166,7 @@ Result<void> Device::enable() {
   }
   PMEMD_TRY(fault_map.hit());
   PMEMD_ASSIGN(auto image, pool_.map_namespace(record_));
+  auto media = make_media(std::move(image));
   PMEMD_TRY(fault_read_clean.hit());
   PMEMD_ASSIGN(const bool clean, pool_.is_clean(record_.serial));
   PMEMD_TRY(fault_write_clean.hit());
@@ -173,21 +176,22 @@ Result<void> Device::enable() {
   if (is_fsdax()) {
     // At the first enable; a kill since the namespace was made comes to nothing.
     PMEMD_TRY(fault_format.hit());
-    PMEMD_TRY(
-        FileSystem::format(pool_.database(), record_.serial, {.uid = geteuid(), .gid = getegid()}));
-    const FileSystem::Options options = {
-        .serial = record_.serial, .clean = clean, .data_offset = kNamespaceMetadataSize};
+    PMEMD_TRY(FileSystem::format(pool_.database(), record_.serial, record_.data_bytes(),
+                                 {.uid = geteuid(), .gid = getegid()}));
     PMEMD_TRY(fault_mount.hit());
-    PMEMD_ASSIGN(fs, FileSystem::mount(pool_.database(), *image, srcu_, lookups_, options));
+    PMEMD_ASSIGN(fs, FileSystem::mount(pool_.database(), *media, srcu_, lookups_,
+                                       {.serial = record_.serial, .clean = clean}));
   }
   PMEMD_TRY(fault_volatile.hit());
-  PMEMD_TRY(volatile_.prepare(*image, clean));
+  PMEMD_TRY(volatile_.prepare(media->image(), clean));
   PMEMD_TRY(publish());
-  volatile_.attach(*pagemap_, *image);
-  image_ = std::move(image);
+  volatile_.attach(*pagemap_, media->image());
+  media_ = std::move(media);
   fs_ = std::move(fs);
   lost_writebacks_.store(0, std::memory_order_relaxed);
+  shut_down_.store(false, std::memory_order_relaxed);
   state_.store(State::kLive, std::memory_order_release);
+  dax_.set_alive(true);
   claims().open();
   return {};
 }
@@ -227,11 +231,13 @@ void Device::resurrect() {
   assert(state() == State::kDying || state() == State::kDead);
   registry_.resurrect(*pagemap_);
   state_.store(State::kLive, std::memory_order_release);
+  dax_.set_alive(true);
   claims().open();
 }
 
 void Device::stop_writeback() {
   assert(state() == State::kDying);
+  dax_.set_alive(false);
   state_.store(State::kDead, std::memory_order_release);
 }
 
@@ -266,7 +272,7 @@ Result<void> Device::release(Deadline deadline, bool abandon) {
   }
   auto durable = make_durable();
   fs_.reset();
-  image_.reset();
+  media_.reset();
   if (durable) durable = fault_mark_clean.hit();
   if (durable) durable = pool_.set_clean(record_.serial, true);
   state_.store(State::kDisabled, std::memory_order_release);
@@ -281,10 +287,11 @@ Result<void> Device::release(Deadline deadline, bool abandon) {
 Result<void> Device::make_durable() {
   Result<void> durable = fault_persist.hit();
   if (!is_persistent(record_.mode)) {
-    auto detached = volatile_.detach(*image_);
+    auto detached = volatile_.detach(media_->image());
     return durable ? detached : durable;
   }
-  if (auto persisted = image_->persist(0, image_->size_bytes()); !persisted && durable) {
+  MappedImage& image = media_->image();
+  if (auto persisted = image.persist(0, image.size_bytes()); !persisted && durable) {
     durable = std::move(persisted);
   }
   if (auto times = fs_ ? fs_->flush_times() : Result<void>(); !times && durable) {

@@ -26,12 +26,16 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <memory>
+#include <vector>
 
 #include "core/base/error.h"
 #include "core/base/mutex.h"
 #include "core/base/srcu.h"
 #include "core/device/volatile_memory.h"
+#include "core/failure/dax_device.h"
+#include "core/failure/namespace_media.h"
 #include "core/filesystem/filesystem.h"
 #include "core/pagemap/dev_pagemap.h"
 #include "core/pagemap/pagemap_registry.h"
@@ -70,8 +74,8 @@ class Device {
   // A request that was admitted; keep it until the reply has left.
   class Request {
    public:
-    FileSystem& fs() const { return *device_->fs_; }  // fsdax
-    MappedImage& image() const { return *device_->image_; }
+    FileSystem& fs() const { return *device_->fs_; }   // fsdax
+    Media& media() const { return *device_->media_; }  // not of private memory
     PrivateMemory& memory() const { return *device_->volatile_.private_memory(); }  // private
     P2pPool& p2p() const { return *device_->volatile_.p2p(); }                      // p2p
     Device& device() const { return *device_; }
@@ -133,6 +137,32 @@ class Device {
   // an inode without links goes.
   void forget(uint64_t ino, uint64_t count) PMEMD_EXCLUDES(forget_mutex_);
 
+  // --- failure
+
+  // Memory as its holder knows it; memory_failure() and volumes come in here.
+  DaxDevice& dax() { return dax_; }
+  PhysRange physical(DataRange range) const {
+    return PhysRange::sized(
+        base_address_ + record_.range.begin + kNamespaceMetadataSize + range.begin, range.length());
+  }
+  DataRange data_of(PhysRange range) const;  // the part of it that is ours
+  // Which of its bytes are bad; also while it is disabled.
+  MediaErrors& media_errors() const { return pool_.media_errors(record_.region); }
+  RegionRange in_region(DataRange range) const {
+    return RegionRange::sized(record_.range.begin + kNamespaceMetadataSize + range.begin,
+                              range.length());
+  }
+  // What reads and writes find out, told inside a request, by the thread that serves it: they must
+  // not block. Before the first enable().
+  struct MediaHooks {
+    std::function<void(Device&, DataRange)> on_latent;  // errors that nobody knew of
+    std::function<void(Device&, const std::vector<DataRange>&)> on_cleared;
+  };
+  void set_media_hooks(MediaHooks hooks) { media_hooks_ = std::move(hooks); }
+  // The file system can't go on: every request but writeback fails (EIO) until it is enabled anew.
+  void shut_down() { shut_down_.store(true, std::memory_order_release); }
+  bool is_shut_down() const { return shut_down_.load(std::memory_order_acquire); }
+
   // --- enable and removal
 
   // EBUSY: it is live. EIO: the namespace doesn't hold together. ENOMEM: its range belongs to
@@ -164,6 +194,11 @@ class Device {
 
  private:
   Result<Request> begin(State last_allowed, const RequestOrigin& origin);
+  std::unique_ptr<DaxHolder> make_holder();
+  DevPagemapOps pagemap_ops();
+  std::unique_ptr<NamespaceMedia> make_media(std::unique_ptr<MappedImage> image);
+  // Adds what of the range was lent to the kernel's page cache: the pages that may be mapped.
+  void add_lent(DataRange range, FailedParts& parts);
   std::unique_ptr<DevPagemap> make_pagemap();
   Result<void> publish();
   Result<void> make_durable();
@@ -177,8 +212,12 @@ class Device {
   std::atomic<State> state_ = State::kDisabled;
   std::atomic<uint64_t> lost_writebacks_ = 0;  // since enable()
   std::atomic<uint64_t> abandoned_ = 0;
+  std::atomic<bool> shut_down_ = false;
   Srcu srcu_;
   VolatileMemory volatile_;
+  DaxDevice dax_;
+  std::unique_ptr<DaxHolder> holder_;  // of an fsdax; constant after construction
+  MediaHooks media_hooks_;                    // constant after the first enable()
   // Another one after references were abandoned. Changed when no request is open; who isn't in one
   // reads it under the lock.
   std::unique_ptr<DevPagemap> pagemap_;
@@ -187,7 +226,7 @@ class Device {
   LookupCounts lookups_;
 
   // Constant from enable() to release().
-  std::unique_ptr<MappedImage> image_;
+  std::unique_ptr<NamespaceMedia> media_;
   std::unique_ptr<FileSystem> fs_;
 
   // Makes "the last lookup is gone" and "its leases are given back" one step: a new lookup, and

@@ -70,7 +70,11 @@ constexpr std::array kRules = {
 
     "SELECT e.ino, 'extents of what is no regular file'"
     " FROM (SELECT DISTINCT ino FROM extents WHERE ino >= ?1 AND ino < ?2) e"
-    " LEFT JOIN inodes i ON i.ino = e.ino WHERE i.ino IS NULL OR i.mode >> 12 != 8",
+    " LEFT JOIN inodes i ON i.ino = e.ino WHERE e.ino != ?1 + 1"
+    " AND (i.ino IS NULL OR i.mode >> 12 != 8)",
+
+    "SELECT ino, 'an extent of the root directory that is no superblock' FROM extents"
+    " WHERE ino = ?1 + 1 AND (file_offset != 0 OR data_offset != ?4 - 4096 OR length != 4096)",
 
     "SELECT ino, printf('extent at %#llx, data at %#llx, %#llx bytes: not whole blocks of the data"
     " area', file_offset, data_offset, length) FROM extents WHERE ino >= ?1 AND ino < ?2"

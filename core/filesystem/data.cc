@@ -40,7 +40,7 @@ Result<void> zero_range(FsState& fs, uint64_t ino, FileRange range, uint64_t siz
   }));
   PMEMD_TRY(map_range(fs, ino, range, size));
   for (const Extent& extent : old) {
-    PMEMD_TRY(fs.image.zero(fs.image_offset(extent.data_offset), extent.length));
+    PMEMD_TRY(fs.media.zero(extent.data()));
   }
   return fs.with_file(ino, [&](Inode& inode) -> Result<void> {
     mark_unsynced(inode, range);
@@ -89,14 +89,15 @@ Result<std::vector<iovec>> FileSystem::read(uint64_t ino, FileRange range) {
   std::vector<iovec> parts;
   for (const Extent& extent : mapped) {
     add_zeros(parts, extent.file_offset - range.begin);
-    parts.push_back(fs.image.view(fs.image_offset(extent.data_offset), extent.length));
+    PMEMD_TRY(fs.media.view(extent.data(), parts));
     range.begin = extent.file().end;
   }
   add_zeros(parts, range.length());
   return parts;
 }
 
-Result<void> FileSystem::write(uint64_t ino, uint64_t offset, std::span<const std::byte> data) {
+Result<void> FileSystem::write(uint64_t ino, uint64_t offset, std::span<const std::byte> data,
+                               Media::Writer writer) {
   if (data.empty()) return {};
   PMEMD_ASSIGN(const FileRange range, file_range(offset, data.size()));
   FsState& fs = *state_;
@@ -120,8 +121,8 @@ Result<void> FileSystem::write(uint64_t ino, uint64_t offset, std::span<const st
   }
   Result<void> written;
   for (const Extent& extent : target) {
-    written = fs.image.write(fs.image_offset(extent.data_offset),
-                             data.subspan(extent.file_offset - offset, extent.length));
+    written = fs.media.write(extent.data_offset,
+                             data.subspan(extent.file_offset - offset, extent.length), writer);
     if (!written) break;
   }
   // Only now: an fsync that ran meanwhile may have missed the bytes.

@@ -8,6 +8,7 @@
 #include "core/filesystem/change.h"
 #include "core/filesystem/rows.h"
 #include "core/filesystem/state.h"
+#include "core/filesystem/superblock.h"
 #include "core/region/schema.h"
 
 namespace pmemd {
@@ -36,6 +37,35 @@ Result<Allocator> read_free_space(Database& db, Rows& rows, uint64_t serial, uin
   return Allocator::with_used(size, std::move(used));
 }
 
+// A file system of pool version 2 has none.
+Result<void> check_superblock(Database& db, Rows& rows, Media& media,
+                              const FileSystem::Options& options) {
+  std::vector<Extent> extents;
+  {
+    MutexLock lock(db.mutex());
+    PMEMD_ASSIGN(extents, rows.extents(make_inode_number(options.serial, kRootIndex)));
+  }
+  if (extents.empty()) return {};
+  auto verified = verify_superblock(media, options.serial);
+  return options.tolerant ? Result<void>() : verified;
+}
+
+// What is bad is left as it is: it gets zeros when it is allocated.
+Result<void> discard_free(Media& media, const Allocator& free_space) {
+  Result<void> discarded;
+  free_space.for_each_free([&](DataRange range) {
+    RangeSet<DataSpace> good;
+    good.insert(range);
+    for (const DataRange& bad : media.bad(range)) {
+      good.erase({align_down(bad.begin, kPageSize), align_up(bad.end, kPageSize)});
+    }
+    good.for_each([&](DataRange part) {
+      if (discarded) discarded = media.discard(part);
+    });
+  });
+  return discarded;
+}
+
 }  // namespace
 
 timespec current_time() {
@@ -44,7 +74,8 @@ timespec current_time() {
   return now;
 }
 
-Result<void> FileSystem::format(Database& db, uint64_t serial, const Caller& owner) {
+Result<void> FileSystem::format(Database& db, uint64_t serial, uint64_t data_bytes,
+                                const Caller& owner) {
   Transaction transaction(db);
   PMEMD_TRY(transaction.begin());
   PMEMD_ASSIGN(Rows rows, Rows::prepare(db));
@@ -58,10 +89,14 @@ Result<void> FileSystem::format(Database& db, uint64_t serial, const Caller& own
   root.nlink = 2;
   root.btime = root.atime = root.mtime = root.ctime = to_nanoseconds(current_time());
   PMEMD_TRY(rows.insert_inode(root, {}));
+  if (data_bytes != 0) {
+    const DataRange superblock = superblock_range(data_bytes);
+    PMEMD_TRY(rows.put_extent(root.ino, {0, superblock.begin, superblock.length()}));
+  }
   return transaction.commit();
 }
 
-Result<std::unique_ptr<FileSystem>> FileSystem::mount(Database& db, MappedImage& image, Srcu& srcu,
+Result<std::unique_ptr<FileSystem>> FileSystem::mount(Database& db, Media& media, Srcu& srcu,
                                                       const LookupCounts& lookups,
                                                       const Options& options) {
   std::optional<Rows> rows;
@@ -70,17 +105,11 @@ Result<std::unique_ptr<FileSystem>> FileSystem::mount(Database& db, MappedImage&
     PMEMD_ASSIGN(rows, Rows::prepare(db));
   }
   PMEMD_TRY(remove_orphans(db, *rows, options.serial, lookups));
-  assert(options.data_offset <= image.size_bytes());
-  PMEMD_ASSIGN(Allocator free_space, read_free_space(db, *rows, options.serial,
-                                                     image.size_bytes() - options.data_offset));
-  if (!options.clean) {
-    Result<void> discarded;
-    free_space.for_each_free([&](DataRange range) {
-      if (discarded) discarded = image.discard(options.data_offset + range.begin, range.length());
-    });
-    PMEMD_TRY(discarded);
-  }
-  auto state = std::make_unique<FsState>(db, *std::move(rows), image, srcu, lookups, options,
+  PMEMD_ASSIGN(Allocator free_space,
+               read_free_space(db, *rows, options.serial, media.size_bytes()));
+  if (!options.clean) PMEMD_TRY(discard_free(media, free_space));
+  PMEMD_TRY(check_superblock(db, *rows, media, options));
+  auto state = std::make_unique<FsState>(db, *std::move(rows), media, srcu, lookups, options,
                                          std::move(free_space));
   return std::unique_ptr<FileSystem>(new FileSystem(std::move(state)));
 }
@@ -186,7 +215,7 @@ Result<void> FileSystem::fsync(uint64_t ino, bool datasync) {
   }));
   Result<void> durable;
   for (const DataRange& range : ranges) {
-    durable = fs.image.persist(fs.image_offset(range.begin), range.length());
+    durable = fs.media.persist(range);
     if (!durable) break;
   }
   PMEMD_TRY(fs.with_inode(ino, [&](Inode& inode) -> Result<void> {
@@ -196,6 +225,22 @@ Result<void> FileSystem::fsync(uint64_t ino, bool datasync) {
   PMEMD_TRY(std::move(durable));
   if (!datasync) PMEMD_TRY(fs.write_times({&ino, 1}));
   return fs.db.sync();
+}
+
+Result<FailedParts> FileSystem::owners(DataRange range) {
+  FsState& fs = *state_;
+  std::vector<Rows::Owner> owners;
+  {
+    MutexLock lock(fs.db.mutex());
+    PMEMD_ASSIGN(owners, fs.rows.owners(fs.options.serial, range));
+  }
+  FailedParts parts;
+  parts.reserve(owners.size());
+  for (const auto& [ino, extent] : owners) {
+    parts.push_back(
+        {.ino = ino, .file = extent.file(), .data = extent.data(), .is_metadata = ino == root()});
+  }
+  return parts;
 }
 
 Result<std::vector<std::pair<FileRange, DataRange>>> FileSystem::extents(uint64_t ino) {

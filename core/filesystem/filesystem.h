@@ -36,7 +36,8 @@
 
 #include "core/base/error.h"
 #include "core/base/srcu.h"
-#include "core/image/image.h"
+#include "core/failure/media.h"
+#include "core/pagemap/failed_part.h"
 #include "core/range/range.h"
 #include "core/region/database.h"
 
@@ -106,18 +107,22 @@ class FileSystem {
   struct Options {
     uint64_t serial = 0;       // the namespace's; upper bits of all inode numbers
     bool clean = true;         // false: discard all free space first
-    uint64_t data_offset = 0;  // of the data area in the image
+    bool tolerant = false;     // carry on without metadata that can't be read
     std::function<timespec()> clock = current_time;
     // How long a request that finds no space waits for others to end that hold some up.
     std::chrono::milliseconds space_timeout{20};
   };
 
-  // Makes the root directory (0755, owner given), unless it is there.
-  static Result<void> format(Database& db, uint64_t serial, const Caller& owner);
+  // Makes the root directory (0755, owner given), unless it is there; and takes the last block of
+  // the data area, which has `data_bytes`, for the superblock; 0: without one, as it was in pools
+  // of version 2.
+  static Result<void> format(Database& db, uint64_t serial, uint64_t data_bytes,
+                             const Caller& owner);
 
   // Reads the free space from the extents, removes orphans that `lookups` doesn't know.
-  // EIO: extents overlap or leave the data area (message names them).
-  static Result<std::unique_ptr<FileSystem>> mount(Database& db, MappedImage& image, Srcu& srcu,
+  // EIO: extents overlap or leave the data area (message names them). EUCLEAN: the superblock is
+  // another's, or poisoned; unless Options::tolerant.
+  static Result<std::unique_ptr<FileSystem>> mount(Database& db, Media& media, Srcu& srcu,
                                                    const LookupCounts& lookups,
                                                    const Options& options);
   ~FileSystem();  // flush_times() first; nothing in flight
@@ -162,10 +167,12 @@ class FileSystem {
 
   // --- data
   // What a read of `range` returns, clipped to the size, as iovecs into the image and into a page
-  // of zeros: for a system call, valid until the caller's Srcu section closes.
+  // of zeros: for a system call, valid until the caller's Srcu section closes. EIO: part of it is
+  // bad.
   Result<std::vector<iovec>> read(uint64_t ino, FileRange range);
-  // Allocates, records, writes. All or nothing is recorded. ENOSPC, EFBIG, EIO.
-  Result<void> write(uint64_t ino, uint64_t offset, std::span<const std::byte> data);
+  // Allocates, records, writes. All or nothing is recorded. ENOSPC, EFBIG, EIO (as Media::write()).
+  Result<void> write(uint64_t ino, uint64_t offset, std::span<const std::byte> data,
+                     Media::Writer writer = Media::Writer::kProgram);
   // mode: 0, FALLOC_FL_KEEP_SIZE, PUNCH_HOLE|KEEP_SIZE, ZERO_RANGE[|KEEP_SIZE]; others EOPNOTSUPP.
   Result<void> fallocate(uint64_t ino, int mode, uint64_t offset, uint64_t length);
   // SEEK_DATA, SEEK_HOLE. ENXIO behind the end. `lent`: ranges that the kernel may have dirtied
@@ -180,7 +187,10 @@ class FileSystem {
   // The kernel has forgotten the inode: drops it from the cache, and removes it if it has no links.
   void forget(uint64_t ino);
   Result<void> flush_times();  // times kept in memory, of all inodes
-  // Where an inode's bytes lie: for reports and, later, the reverse map.
+  // The reverse map: what of `range` belongs to which file, in order of the range; what is nobody's
+  // is left out. Metadata of the file system is its root's.
+  Result<FailedParts> owners(DataRange range);
+  // Where an inode's bytes lie.
   Result<std::vector<std::pair<FileRange, DataRange>>> extents(uint64_t ino);
 
  private:

@@ -80,6 +80,12 @@ const std::array<const char*, Rows::kSqlCount> Rows::kSqlText = {
     "DELETE FROM dirents WHERE cookie = ?",
     "SELECT file_offset, data_offset, length FROM extents WHERE ino = ? ORDER BY file_offset",
     "SELECT data_offset, length FROM extents WHERE ino >= ? AND ino < ?",
+    // Extents of a namespace don't overlap: the last that begins at or before the range's begin is
+    // the first that can reach into it.
+    "SELECT ino, file_offset, data_offset, length FROM extents WHERE ino >> 40 = ?1"
+    " AND data_offset >= coalesce((SELECT max(data_offset) FROM extents"
+    "  WHERE ino >> 40 = ?1 AND data_offset <= ?2), 0)"
+    " AND data_offset < ?3 ORDER BY data_offset",
     "INSERT OR REPLACE INTO extents (ino, file_offset, data_offset, length) VALUES (?, ?, ?, ?)",
     "DELETE FROM extents WHERE ino = ? AND file_offset = ?",
     "SELECT value FROM xattrs WHERE ino = ? AND name = ?",
@@ -215,6 +221,23 @@ Result<std::vector<DataRange>> Rows::used(uint64_t serial) {
   return collect<DataRange>(
       bound(kUsed, first_ino(serial), first_ino(serial + 1)),
       [](const Statement& row) { return DataRange::sized(column(row, 0), column(row, 1)); });
+}
+
+Result<std::vector<Rows::Owner>> Rows::owners(uint64_t serial, DataRange range) {
+  static_assert(kInodeSerialShift == 40);
+  PMEMD_ASSIGN(
+      auto owners,
+      collect<Owner>(bound(kOwners, serial, range.begin, range.end), [](const Statement& row) {
+        return Owner{column(row, 0), Extent{column(row, 1), column(row, 2), column(row, 3)}};
+      }));
+  std::erase_if(owners, [&](Owner& owner) {
+    const Extent& whole = owner.extent;
+    const DataRange part = whole.data().intersect(range);
+    owner.extent = {whole.file_offset + (part.begin - whole.data_offset), part.begin,
+                    part.length()};
+    return part.empty();
+  });
+  return owners;
 }
 
 Result<void> Rows::put_extent(uint64_t ino, const Extent& extent) {

@@ -53,6 +53,12 @@ class Rows {
   // --- extents
   Result<std::vector<Extent>> extents(uint64_t ino);
   Result<std::vector<DataRange>> used(uint64_t serial);  // by all files
+  // What of `range` belongs to which inode of the namespace, in order of the range.
+  struct Owner {
+    uint64_t ino = 0;
+    Extent extent;  // clipped to the range
+  };
+  Result<std::vector<Owner>> owners(uint64_t serial, DataRange range);
   Result<void> put_extent(uint64_t ino, const Extent& extent);
   Result<void> erase_extent(uint64_t ino, uint64_t file_offset);
 
@@ -83,6 +89,7 @@ class Rows {
     kRemoveDirent,
     kExtents,
     kUsed,
+    kOwners,
     kPutExtent,
     kEraseExtent,
     kXattr,

@@ -50,7 +50,7 @@ Result<void> NewSpace::take(uint64_t ino, FileRange blocks, bool large) {
     }
   }
   for (const Extent& extent : extents_) {
-    PMEMD_TRY(fs_.image.allocate(fs_.image_offset(extent.data_offset), extent.length));
+    PMEMD_TRY(fs_.media.allocate(extent.data()));
   }
   return {};
 }
@@ -108,7 +108,7 @@ Result<void> zero_mapped(FsState& fs, uint64_t ino, FileRange range) {
   }
   if (mapped.empty()) return {};
   for (const Extent& extent : mapped) {
-    PMEMD_TRY(fs.image.zero(fs.image_offset(extent.data_offset), extent.length));
+    PMEMD_TRY(fs.media.zero(extent.data()));
   }
   MutexLock lock(fs.mutex);
   mark_unsynced(fs.inodes.at(ino), range);

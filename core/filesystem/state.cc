@@ -111,7 +111,7 @@ void FsState::give_back(std::vector<DataRange> ranges, Origin origin) {
   }
   for (const DataRange& range : ranges) {
     // What can't be zeroed is given to nobody: it stays out until the next mount tries again.
-    const bool zero = image.discard(image_offset(range.begin), range.length()).has_value();
+    const bool zero = media.discard(range).has_value();
     MutexLock lock(mutex);
     zeroing_bytes -= range.length();
     if (zero) allocator.free(range);

@@ -32,17 +32,17 @@
 #include "core/filesystem/filesystem.h"
 #include "core/filesystem/inode.h"
 #include "core/filesystem/rows.h"
-#include "core/image/image.h"
+#include "core/failure/media.h"
 #include "core/region/database.h"
 
 namespace pmemd {
 
 class FsState {
  public:
-  FsState(Database& database, Rows statements, MappedImage& mapped, Srcu& requests,
+  FsState(Database& database, Rows statements, Media& data_area, Srcu& requests,
           const LookupCounts& lookup_counts, FileSystem::Options fs_options, Allocator free_space)
       : db(database),
-        image(mapped),
+        media(data_area),
         srcu(requests),
         lookups(lookup_counts),
         options(std::move(fs_options)),
@@ -51,7 +51,6 @@ class FsState {
   ~FsState();  // asserts: no space on its way
 
   int64_t now() const { return to_nanoseconds(options.clock()); }
-  uint64_t image_offset(uint64_t data_offset) const { return options.data_offset + data_offset; }
 
   // Has the inode in the cache. ESTALE: there is none.
   Result<void> load(uint64_t ino) PMEMD_REQUIRES(change_mutex) PMEMD_EXCLUDES(mutex);
@@ -96,7 +95,7 @@ class FsState {
   bool wait_for_retired_space() PMEMD_EXCLUDES(change_mutex, mutex);
 
   Database& db;
-  MappedImage& image;
+  Media& media;
   Srcu& srcu;
   const LookupCounts& lookups;
   const FileSystem::Options options;

@@ -27,6 +27,7 @@
 #include "core/base/error.h"
 #include "core/base/mutex.h"
 #include "core/base/units.h"
+#include "core/pagemap/failed_part.h"
 #include "core/pagemap/percpu_ref.h"
 #include "core/pagemap/pfn.h"
 #include "core/range/range.h"
@@ -46,6 +47,11 @@ std::string_view to_string(MemoryType type);  // "private", "coherent", "fsdax",
 struct DevPagemapOps {
   std::function<void(PhysRange)> page_free;               // the last reference of a page was put
   std::function<Result<void>(PhysRange)> migrate_to_ram;  // the CPU touches a private page
+  // Memory failed: adds what of it belongs to whom. EOPNOTSUPP: it can't tell; absent, the same.
+  std::function<Result<void>(PhysRange, unsigned mf_flags, FailedParts&)> memory_failure = {};
+  // Whose pages these are, by what the pages themselves tell (the kernel's page->mapping): adds
+  // those that may be mapped.
+  std::function<void(PhysRange, FailedParts&)> page_mapping = {};
 };
 
 class DevPagemap {

@@ -63,6 +63,16 @@ class RangeSet {
     return found;
   }
 
+  // The ranges of the set, whole, that `range` overlaps or touches, in order.
+  std::vector<RangeType> touching(RangeType range) const {
+    std::vector<RangeType> found;
+    for (auto it = first_reaching(range.begin); it != ranges_.end() && it->first <= range.end;
+         ++it) {
+      found.push_back({it->first, it->second});
+    }
+    return found;
+  }
+
   bool overlaps(RangeType range) const { return !intersect(range).empty(); }
   bool contains(RangeType range) const {
     const auto it = first_reaching(range.begin);

@@ -76,7 +76,9 @@ Result<void> Pool::open_images() {
                   "restore it from a backup");
     }
     if (!image) return std::unexpected(std::move(image).error());
+    PMEMD_ASSIGN(auto errors, MediaErrors::load(*database_, region.id));
     images_.emplace(region.id, *std::move(image));
+    media_errors_.emplace(region.id, std::move(errors));
   }
   return {};
 }
@@ -154,6 +156,11 @@ Result<std::unique_ptr<MappedImage>> Pool::map(uint32_t region, RegionRange rang
   if (image == nullptr)
     return fail(ENOENT, fmt::format("region{}: there is no such region", region));
   return image->map(range);
+}
+
+MediaErrors& Pool::media_errors(uint32_t region) const {
+  MutexLock lock(mutex_);
+  return *media_errors_.at(region);
 }
 
 Result<int64_t> Pool::change(std::string_view sql, std::initializer_list<uint64_t> parameters) {

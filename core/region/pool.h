@@ -31,6 +31,7 @@
 #include "core/range/range.h"
 #include "core/region/database.h"
 #include "core/region/labels.h"
+#include "core/region/media_errors.h"
 #include "core/region/records.h"
 
 namespace pmemd {
@@ -99,9 +100,13 @@ class Pool {
   // that is made or destroyed, or the next open.
   Result<void> destroy_namespace(const NamespaceRecord& record) PMEMD_EXCLUDES(mutex_);
 
-  // Maps a namespace's range and verifies its info block. EIO: it doesn't hold together (message).
+  // Maps a namespace's range and verifies its info block. EIO: it doesn't hold together, or is bad
+  // (message).
   Result<std::unique_ptr<MappedImage>> map_namespace(const NamespaceRecord& record)
       PMEMD_EXCLUDES(mutex_);
+
+  // Which bytes of a region are bad; lives as long as the pool. Asserts: the region exists.
+  MediaErrors& media_errors(uint32_t region) const PMEMD_EXCLUDES(mutex_);
 
   // False from enable to clean disable: after a crash, free space may hold bytes that no extent
   // knows of, and must be discarded before use. ENOENT.
@@ -152,6 +157,7 @@ class Pool {
   std::vector<NamespaceRecord> half_erased_ PMEMD_GUARDED_BY(mutex_);  // not live
   // Of live regions. None is removed, so that one that was found can be used without the lock.
   std::map<uint32_t, ImageFile> images_ PMEMD_GUARDED_BY(mutex_);
+  std::map<uint32_t, std::unique_ptr<MediaErrors>> media_errors_ PMEMD_GUARDED_BY(mutex_);
 };
 
 // What is wrong with labels and images: overlaps, alignment, bounds, info blocks, image sizes,

@@ -161,10 +161,12 @@ Result<void> Pool::make_region(const RegionRecord& region) {
   PMEMD_ASSIGN(ImageFile image, ImageFile::create(image_path(path_, region.id), region.size_bytes,
                                                   region.reservation));
   PMEMD_TRY(sync_directory(path_));
+  PMEMD_ASSIGN(auto errors, MediaErrors::load(*database_, region.id));
   PMEMD_TRY(change("UPDATE regions SET live = 1 WHERE id = ?", {region.id}));
   PMEMD_TRY(database_->sync());
   MutexLock lock(mutex_);
   images_.emplace(region.id, std::move(image));
+  media_errors_.emplace(region.id, std::move(errors));
   std::ranges::find(labels_.regions, region.id, [](const RegionLabel& label) {
     return label.record.id;
   })->live = true;

@@ -233,6 +233,11 @@ Result<std::unique_ptr<MappedImage>> Pool::map_namespace(const NamespaceRecord& 
     }
   }
   PMEMD_ASSIGN(auto image, map(record.region, record.range));
+  const auto info_block = RegionRange::sized(record.range.begin + kInfoBlockOffset, kInfoBlockSize);
+  if (media_errors(record.region).is_bad(info_block)) {
+    return fail(EIO, record.name() + ": its info block is poisoned",
+                fmt::format("pmemctl clear-errors region{}", record.region));
+  }
   std::array<std::byte, kInfoBlockSize> bytes;
   if (!image->read(kInfoBlockOffset, bytes)) {
     return fail(EIO, record.name() + ": its info block can't be read", "check the host's disk");

@@ -77,7 +77,7 @@ TEST_F(DeviceEnableTest, BytesAndFilesAreThereAgain) {
   ASSERT_TRUE(devdax_.enable());
   ASSERT_TRUE(fsdax_.enable());
   const std::array data = {std::byte{1}, std::byte{2}, std::byte{3}};
-  must(must(devdax_.begin_request()).image().write(3 * kMiB, data));
+  must(must(devdax_.begin_request()).media().write(1 * kMiB, data, Media::Writer::kProgram));
   const auto attr =
       must(must(fsdax_.begin_request()).fs().mknod(fsdax_.root_ino(), "a", S_IFREG | 0644, 0, {}));
   must(must(fsdax_.begin_request()).fs().write(attr.ino, 5, data));
@@ -87,7 +87,7 @@ TEST_F(DeviceEnableTest, BytesAndFilesAreThereAgain) {
   ASSERT_TRUE(fsdax_.enable());
 
   std::array<std::byte, 3> read{};
-  must(must(devdax_.begin_request()).image().read(3 * kMiB, read));
+  must(must(devdax_.begin_request()).media().read(1 * kMiB, read));
   EXPECT_EQ(read, data);
   const auto request = must(fsdax_.begin_request());
   EXPECT_EQ(must(request.fs().lookup(fsdax_.root_ino(), "a")).ino, attr.ino);
@@ -124,12 +124,12 @@ TEST_F(DeviceEnableTest, LostWritebacksAreCountedSinceTheLastEnable) {
 TEST_F(DeviceEnableTest, DiscardsFreeSpaceOfAnUncleanOne) {
   ASSERT_TRUE(fsdax_.enable());
   const std::array data = {std::byte{7}};
-  const uint64_t offset = kNamespaceMetadataSize + 4 * kMiB;
-  must(must(fsdax_.begin_request()).image().write(offset, data));
+  const uint64_t offset = 4 * kMiB;
+  must(must(fsdax_.begin_request()).media().write(offset, data, Media::Writer::kProgram));
   take_down(fsdax_);
   const auto read_byte = [&] {
     std::array<std::byte, 1> byte{};
-    must(must(fsdax_.begin_request()).image().read(offset, byte));
+    must(must(fsdax_.begin_request()).media().read(offset, byte));
     return byte[0];
   };
   ASSERT_TRUE(fsdax_.enable());

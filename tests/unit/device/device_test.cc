@@ -124,7 +124,7 @@ TEST_F(DeviceTest, ReleaseWaitsForWritebackInFlightAndMayBeCalledAgain) {
     EXPECT_EQ(devdax_.release(Clock::now()).err(), ETIMEDOUT);
     EXPECT_EQ(devdax_.state(), State::kDead);
     std::array<std::byte, 8> bytes{};
-    EXPECT_TRUE(held.image().write(kNamespaceMetadataSize, bytes)) << "its image is still there";
+    EXPECT_TRUE(held.media().write(0, bytes, Media::Writer::kProgram)) << "its image is still there";
     EXPECT_EQ(devdax_.release(Clock::now()).err(), ETIMEDOUT);
   }
   EXPECT_TRUE(devdax_.release(Clock::now()));
@@ -271,7 +271,7 @@ TEST_F(DeviceTest, RequestsRaceWithRemovalAndEnable) {
       ++inside;
       EXPECT_TRUE(request->fs().getattr(device.root_ino()));
       std::array<std::byte, 64> bytes{};
-      EXPECT_TRUE(request->image().write(kNamespaceMetadataSize, bytes));
+      EXPECT_TRUE(request->media().write(0, bytes, Media::Writer::kProgram));
       --inside;
     }
   };

@@ -28,16 +28,17 @@ class CheckFilesystem : public testing::Test {
   CheckFilesystem() {
     pool_ = value(Pool::create(directory_.path() + "/pool", 32 * kMiB, Reservation::kSparse));
     record_ = pool_->namespaces().front();
-    value(FileSystem::format(pool_->database(), record_.serial, {}));
-    image_ = value(pool_->map_namespace(record_));
+    value(FileSystem::format(pool_->database(), record_.serial, record_.data_bytes(), {}));
+    media_ = std::make_unique<NamespaceMedia>(value(pool_->map_namespace(record_)),
+                                              pool_->media_errors(record_.region), record_);
     fill();
   }
 
   void fill() {
     FileSystem::Options options;
     options.serial = record_.serial;
-    options.data_offset = kNamespaceMetadataSize;
-    const auto fs = value(FileSystem::mount(pool_->database(), *image_, srcu_, lookups_, options));
+    
+    const auto fs = value(FileSystem::mount(pool_->database(), *media_, srcu_, lookups_, options));
     const uint64_t root = fs->root();
     file_ = value(fs->mknod(root, "file", S_IFREG | 0644, 0, {})).ino;
     const std::string bytes(10000, 'x');
@@ -74,7 +75,7 @@ class CheckFilesystem : public testing::Test {
   NamespaceRecord record_;
   Srcu srcu_;
   LookupCounts lookups_;
-  std::unique_ptr<MappedImage> image_;
+  std::unique_ptr<NamespaceMedia> media_;
   uint64_t file_ = 0;
   uint64_t dir_ = 0;
 };
@@ -178,7 +179,7 @@ TEST_F(CheckFilesystem, FindsXattrsOfNoInode) {
 
 TEST_F(CheckFilesystem, FindsBytesInFreeSpaceOfACleanOneOnly) {
   const std::string junk = "junk";
-  value(image_->write(20 * kMiB, std::as_bytes(std::span(junk))));
+  value(media_->image().write(20 * kMiB, std::as_bytes(std::span(junk))));
   EXPECT_THAT(check(), says("doesn't read as zeros"));
   value(pool_->set_clean(record_.serial, false));
   EXPECT_THAT(check(), IsEmpty());

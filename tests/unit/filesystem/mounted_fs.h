@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "core/base/units.h"
+#include "core/failure/namespace_media.h"
 #include "core/filesystem/filesystem.h"
 #include "core/region/pool.h"
 #include "core/region/schema.h"
@@ -44,22 +45,21 @@ class MountedFs {
     {
       MutexLock lock(db_->mutex());
       value(db_->execute(kPoolSchema));
+      value(db_->execute(kPoolSchema3));
       value(db_->execute(
           "INSERT INTO namespaces (serial, region, id, uuid, mode, start, size, align, live, clean,"
           " next_index) VALUES (7, 0, 0, '', 'fsdax', 0, 0, 0, 1, 1, 1)"));
     }
-    serial_ = 7;
+    record_.serial = 7;
+    record_.range = {0, kDataOffset + data_size};
     const ImageFile file = value(ImageFile::create(directory_.path() + "/image",
                                                    kDataOffset + data_size, Reservation::kSparse));
-    image_ = value(file.map({0, kDataOffset + data_size}));
-    format();
+    own_errors_ = value(MediaErrors::load(*db_, 0));
+    format(value(file.map(record_.range)), *own_errors_);
   }
   // In the first namespace of a pool, for what needs one.
-  explicit MountedFs(Pool& pool) : db_(&pool.database()) {
-    const NamespaceRecord record = pool.namespaces().front();
-    serial_ = record.serial;
-    image_ = value(pool.map_namespace(record));
-    format();
+  explicit MountedFs(Pool& pool) : db_(&pool.database()), record_(pool.namespaces().front()) {
+    format(value(pool.map_namespace(record_)), pool.media_errors(record_.region));
   }
   ~MountedFs() {
     if (fs_) (void)fs_->flush_times();
@@ -79,10 +79,12 @@ class MountedFs {
   Request operator->() { return {srcu_.read_lock(), fs_.get()}; }
   Srcu& srcu() { return srcu_; }
   Database& db() { return *db_; }
-  MappedImage& image() { return *image_; }
+  MappedImage& image() { return media_->image(); }
+  NamespaceMedia& media() { return *media_; }
+  MediaErrors& errors() { return *errors_; }
   LookupCounts& lookups() { return lookups_; }
   std::string image_path() const { return directory_.path() + "/image"; }  // without a pool
-  uint64_t root() const { return make_inode_number(serial_, kRootIndex); }
+  uint64_t root() const { return make_inode_number(record_.serial, kRootIndex); }
 
   // What the tests' clock says; it stands still.
   void set_time(int64_t seconds, int64_t nanoseconds = 0) {
@@ -103,12 +105,12 @@ class MountedFs {
   Result<void> try_mount(bool clean) {
     fs_.reset();
     FileSystem::Options options;
-    options.serial = serial_;
+    options.serial = record_.serial;
     options.clean = clean;
-    options.data_offset = kDataOffset;
+    
     options.space_timeout = std::chrono::seconds(20);
     options.clock = [this] { return timespec{now_ns_ / kSecond, now_ns_ % kSecond}; };
-    PMEMD_ASSIGN(fs_, FileSystem::mount(*db_, *image_, srcu_, lookups_, options));
+    PMEMD_ASSIGN(fs_, FileSystem::mount(*db_, *media_, srcu_, lookups_, options));
     return {};
   }
 
@@ -151,12 +153,14 @@ class MountedFs {
  private:
   static constexpr int64_t kSecond = 1'000'000'000;
 
-  void format() {
+  void format(std::unique_ptr<MappedImage> image, MediaErrors& errors) {
+    errors_ = &errors;
+    media_ = std::make_unique<NamespaceMedia>(std::move(image), errors, record_);
     {
       MutexLock lock(db_->mutex());  // durability isn't what these tests are about
       value(db_->execute("PRAGMA synchronous = OFF"));
     }
-    value(FileSystem::format(*db_, serial_, {0, 0, 0}));
+    value(FileSystem::format(*db_, record_.serial, 0, {0, 0, 0}));
     mount(true);
   }
   void mount(bool clean) { value(try_mount(clean)); }
@@ -167,8 +171,10 @@ class MountedFs {
   LookupCounts lookups_;
   std::unique_ptr<Database> own_db_;
   Database* db_ = nullptr;
-  uint64_t serial_ = 0;
-  std::unique_ptr<MappedImage> image_;
+  NamespaceRecord record_;
+  std::unique_ptr<MediaErrors> own_errors_;  // without a pool
+  MediaErrors* errors_ = nullptr;
+  std::unique_ptr<NamespaceMedia> media_;
   std::unique_ptr<FileSystem> fs_;
 };
 

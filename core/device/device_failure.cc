@@ -1,0 +1,91 @@
+// How a failure of a device's memory finds those who stand on it.
+#include <cassert>
+#include <utility>
+
+#include "core/device/device.h"
+
+namespace pmemd {
+namespace {
+
+// The file system as holder: turns a range of the device into ranges of files.
+// Models: fs/xfs/xfs_notify_failure.c xfs_dax_notify_failure() @v6.12.
+class FileSystemHolder final : public DaxHolder {
+ public:
+  explicit FileSystemHolder(Device& device) : device_(device) {}
+
+  Result<void> notify_failure(DataRange range, unsigned /*mf_flags*/, FailedParts& parts) override {
+    // Writeback's admission: holders are told while the device is dying, too.
+    PMEMD_ASSIGN(const auto request, device_.begin_writeback({.what = "NOTIFY_FAILURE"}));
+    PMEMD_ASSIGN(const auto owners, request.fs().owners(range));
+    parts.insert(parts.end(), owners.begin(), owners.end());
+    return {};
+  }
+
+ private:
+  Device& device_;
+};
+
+}  // namespace
+
+std::unique_ptr<DaxHolder> Device::make_holder() {
+  if (!is_fsdax()) return nullptr;
+  auto holder = std::make_unique<FileSystemHolder>(*this);
+  (void)dax_.set_holder(*holder);  // it has no other
+  return holder;
+}
+
+Device::~Device() { assert(state() == State::kDisabled); }
+
+DataRange Device::data_of(PhysRange range) const {
+  const PhysRange all = physical({0, record_.data_bytes()});
+  range = range.intersect(all);
+  return DataRange::sized(range.begin - all.begin, range.length());
+}
+
+DevPagemapOps Device::pagemap_ops() {
+  DevPagemapOps ops = volatile_.ops();
+  if (is_fsdax()) {
+    ops.memory_failure = [this](PhysRange range, unsigned mf_flags, FailedParts& parts) {
+      const DataRange data = data_of(range);
+      return dax_.notify_failure(data.begin, data.length(), mf_flags, parts);
+    };
+  }
+  ops.page_mapping = [this](PhysRange range, FailedParts& parts) {
+    add_lent(data_of(range), parts);
+  };
+  return ops;
+}
+
+void Device::add_lent(DataRange range, FailedParts& parts) {
+  if (range.empty()) return;
+  FailedParts all;
+  if (is_fsdax()) {
+    const auto request = begin_writeback({.what = "NOTIFY_FAILURE"});
+    if (!request) return;
+    if (auto owners = request->fs().owners(range)) all = *std::move(owners);
+  } else {
+    all.push_back({.ino = root_ino(), .file = {range.begin, range.end}, .data = range});
+  }
+  for (const FailedPart& part : all) {
+    if (part.is_metadata) continue;
+    for (const FileRange& lent : leases().ranges(part.ino)) {
+      const FileRange both = lent.intersect(part.file);
+      if (both.empty()) continue;
+      const uint64_t begin = part.data.begin + (both.begin - part.file.begin);
+      parts.push_back({part.ino, both, DataRange::sized(begin, both.length())});
+    }
+  }
+}
+
+std::unique_ptr<NamespaceMedia> Device::make_media(std::unique_ptr<MappedImage> image) {
+  auto media = std::make_unique<NamespaceMedia>(std::move(image), media_errors(), record_);
+  media->set_on_latent([this](DataRange range) {
+    if (media_hooks_.on_latent) media_hooks_.on_latent(*this, range);
+  });
+  media->set_on_cleared([this](const std::vector<DataRange>& ranges) {
+    if (media_hooks_.on_cleared) media_hooks_.on_cleared(*this, ranges);
+  });
+  return media;
+}
+
+}  // namespace pmemd

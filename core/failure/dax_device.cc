@@ -1,0 +1,33 @@
+#include "core/failure/dax_device.h"
+
+#include <algorithm>
+
+namespace pmemd {
+
+Result<void> DaxDevice::set_holder(DaxHolder& holder) {
+  DaxHolder* expected = nullptr;
+  if (!holder_.compare_exchange_strong(expected, &holder) && expected != &holder) {
+    return fail(EBUSY);
+  }
+  return {};
+}
+
+void DaxDevice::drop_holder() {
+  holder_.store(nullptr, std::memory_order_release);
+  // Holders wait for nobody, so this ends.
+  while (!srcu_.synchronize(deadline_after(std::chrono::seconds(10)))) {
+  }
+}
+
+Result<void> DaxDevice::notify_failure(uint64_t offset, uint64_t length, unsigned mf_flags,
+                                       FailedParts& parts) {
+  const Srcu::ReadSection section = srcu_.read_lock();
+  if (!alive_.load(std::memory_order_acquire)) return fail(ENXIO);
+  DaxHolder* const holder = holder_.load(std::memory_order_acquire);
+  if (holder == nullptr) return fail(EOPNOTSUPP);
+  if (length == 0 || offset >= size_bytes_) return fail(ENXIO);
+  const DataRange range = {offset, offset + std::min(length, size_bytes_ - offset)};
+  return holder->notify_failure(range, mf_flags, parts);
+}
+
+}  // namespace pmemd

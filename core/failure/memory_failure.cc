@@ -1,0 +1,95 @@
+#include "core/failure/memory_failure.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+#include <vector>
+
+namespace pmemd {
+namespace {
+
+struct Piece {
+  PagemapRef pagemap;
+  PhysRange range;
+};
+
+std::string describe(PhysRange range) { return fmt::format("{:#x}-{:#x}", range.begin, range.end); }
+
+bool is_metadata(const DevPagemap& pagemap, PhysRange range) {
+  // Metadata is at the begin of the first range: the first page tells of all.
+  return !pgmap_pfn_valid(pagemap, Pfn::of(range.begin));
+}
+
+// The pagemap of the range's first page, and how far that goes.
+Result<Piece> first_piece(PagemapRegistry& registry, PhysRange range) {
+  const Pfn pfn = Pfn::of(range.begin);
+  if (registry.pfn_to_online_page(pfn)) {
+    return fail(EBUSY, describe(range) + ": System RAM", "only a device's memory can be poisoned");
+  }
+  PagemapRef pagemap = registry.get_dev_pagemap(pfn);
+  if (!pagemap) return fail(ENXIO, describe(range) + ": no device's memory, or it is dying");
+  for (const PhysRange part : pagemap->ranges()) {
+    if (!part.contains(range.begin)) continue;
+    range = range.intersect(part);
+    break;
+  }
+  if (is_metadata(*pagemap, range)) {
+    return fail(ENXIO, fmt::format("{}: metadata of {}", describe(range), pagemap->name()),
+                "what holds a device's pages together can't be recovered");
+  }
+  if (pagemap->is_allocated_by_page()) {
+    return fail(ENXIO,
+                fmt::format("{}: {} memory of {}", describe(range), to_string(pagemap->type()),
+                            pagemap->name()),
+                "no program maps it");
+  }
+  return Piece{std::move(pagemap), range};
+}
+
+// What the pagemap's own handler can't tell is told by the pages.
+Result<void> fail_piece(const Piece& piece, unsigned mf_flags, FailedParts& parts) {
+  const DevPagemapOps& ops = piece.pagemap->ops();
+  if (ops.memory_failure) {
+    auto handled = ops.memory_failure(piece.range, mf_flags, parts);
+    if (handled || handled.err() != EOPNOTSUPP) return handled;
+  }
+  if (ops.page_mapping) ops.page_mapping(piece.range, parts);
+  return {};
+}
+
+}  // namespace
+
+Result<void> memory_failure(PagemapRegistry& registry, PhysRange range, unsigned mf_flags,
+                            FailedParts& parts, PagemapRef /*held*/) {
+  if (range.empty() || !is_aligned(range.begin, kPageSize) || !is_aligned(range.end, kPageSize) ||
+      range.end > kPhysicalAddressEnd) {
+    return fail(EINVAL, describe(range) + ": no whole pages");
+  }
+  std::vector<Piece> pieces;
+  for (PhysRange rest = range; !rest.empty(); rest.begin = pieces.back().range.end) {
+    PMEMD_ASSIGN(auto piece, first_piece(registry, rest));
+    pieces.push_back(std::move(piece));
+  }
+  const size_t before = parts.size();
+  for (const Piece& piece : pieces) {
+    if (auto failed = fail_piece(piece, mf_flags, parts); !failed) {
+      parts.resize(before);
+      return failed;
+    }
+  }
+  return {};
+}
+
+Result<void> soft_offline_page(PagemapRegistry& registry, Pfn pfn, PagemapRef /*held*/) {
+  if (!pfn.exists() || !registry.pfn_valid(pfn)) {
+    return fail(ENXIO, fmt::format("pfn {:#x}: there is no page", pfn.value));
+  }
+  if (registry.pfn_to_online_page(pfn)) {
+    return fail(EBUSY, fmt::format("pfn {:#x}: System RAM", pfn.value));
+  }
+  return fail(EIO, fmt::format("pfn {:#x}: a device's page", pfn.value),
+              "there is nowhere to migrate it to");
+}
+
+}  // namespace pmemd

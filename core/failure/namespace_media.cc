@@ -1,0 +1,133 @@
+#include "core/failure/namespace_media.h"
+
+#include <cassert>
+#include <utility>
+
+#include "core/base/fault.h"
+#include "core/base/units.h"
+
+namespace pmemd {
+namespace {
+
+FaultPoint fault_write("clear.write", "writing the bytes that make a bad range good");
+FaultPoint fault_persist("clear.persist", "making these bytes durable");
+FaultPoint fault_record("clear.record", "taking a range out of the record; its bytes are written");
+
+}  // namespace
+
+NamespaceMedia::NamespaceMedia(std::unique_ptr<MappedImage> image, MediaErrors& errors,
+                               const NamespaceRecord& record)
+    : image_(std::move(image)),
+      errors_(errors),
+      data_in_region_{record.range.begin + kNamespaceMetadataSize, record.range.end} {}
+
+NamespaceMedia::~NamespaceMedia() = default;
+
+RegionRange NamespaceMedia::in_region(DataRange range) const {
+  assert(range.begin <= range.end && range.end <= size_bytes());
+  return RegionRange::sized(data_in_region_.begin + range.begin, range.length());
+}
+
+DataRange NamespaceMedia::in_data(RegionRange range) const {
+  range = range.intersect(data_in_region_);
+  return DataRange::sized(range.begin - data_in_region_.begin, range.length());
+}
+
+std::vector<DataRange> NamespaceMedia::bad(DataRange range) const {
+  std::vector<DataRange> ranges;
+  const auto found = errors_.bad(in_region(range));
+  ranges.reserve(found.size());
+  for (const RegionRange& part : found) ranges.push_back(in_data(part));
+  return ranges;
+}
+
+Result<void> NamespaceMedia::check_read(DataRange range) const {
+  if (!errors_.is_bad(in_region(range))) return {};
+  if (on_latent_ && !errors_.latent(in_region(range)).empty()) on_latent_(range);
+  return fail(EIO);
+}
+
+Result<void> NamespaceMedia::read(uint64_t offset, std::span<std::byte> to) {
+  PMEMD_TRY(check_read(DataRange::sized(offset, to.size())));
+  return image_->read(in_image(offset), to);
+}
+
+Result<void> NamespaceMedia::view(DataRange range, std::vector<iovec>& parts) {
+  PMEMD_TRY(check_read(range));
+  parts.push_back(image_->view(in_image(range.begin), range.length()));
+  return {};
+}
+
+Result<void> NamespaceMedia::check_clears(DataRange range) const {
+  const uint64_t unit = clear_unit_;
+  for (const DataRange& part : bad(range)) {
+    // Units are those of the region; a data area begins at a multiple of all of them.
+    const DataRange units = {align_down(part.begin, unit), align_up(part.end, unit)};
+    if (!clearable_ || !range.contains(units)) return fail(EIO);
+  }
+  return {};
+}
+
+Result<void> NamespaceMedia::clear(DataRange range) {
+  PMEMD_TRY(fault_persist.hit());
+  PMEMD_TRY(image_->persist(in_image(range.begin), range.length()));
+  PMEMD_TRY(fault_record.hit());
+  const auto known = errors_.known(in_region(range));
+  PMEMD_ASSIGN(const auto cleared, errors_.clear(in_region(range)));
+  if (!on_cleared_ || known.empty()) return {};
+  std::vector<DataRange> ranges;
+  ranges.reserve(cleared.size());
+  for (const RegionRange& part : cleared) ranges.push_back(in_data(part));
+  on_cleared_(ranges);
+  return {};
+}
+
+Result<void> NamespaceMedia::write_around_bad(uint64_t offset, std::span<const std::byte> data) {
+  RangeSet<DataSpace> good;
+  const auto range = DataRange::sized(offset, data.size());
+  good.insert(range);
+  for (const DataRange& part : bad(range)) good.erase(part);
+  for (const DataRange& part : good.ranges()) {
+    PMEMD_TRY(
+        image_->write(in_image(part.begin), data.subspan(part.begin - offset, part.length())));
+  }
+  return {};
+}
+
+Result<void> NamespaceMedia::write(uint64_t offset, std::span<const std::byte> data,
+                                   Writer writer) {
+  const auto range = DataRange::sized(offset, data.size());
+  if (!errors_.is_bad(in_region(range))) return image_->write(in_image(offset), data);
+  if (writer == Writer::kWriteback) return write_around_bad(offset, data);
+  PMEMD_TRY(check_clears(range));
+  PMEMD_TRY(fault_write.hit());
+  PMEMD_TRY(image_->write(in_image(offset), data));
+  return clear(range);
+}
+
+Result<void> NamespaceMedia::zero(DataRange range) {
+  if (!errors_.is_bad(in_region(range))) {
+    return image_->zero(in_image(range.begin), range.length());
+  }
+  PMEMD_TRY(check_clears(range));
+  PMEMD_TRY(image_->zero(in_image(range.begin), range.length()));
+  return clear(range);
+}
+
+Result<void> NamespaceMedia::persist(DataRange range) {
+  return image_->persist(in_image(range.begin), range.length());
+}
+
+Result<void> NamespaceMedia::allocate(DataRange range) {
+  PMEMD_TRY(image_->allocate(in_image(range.begin), range.length()));
+  return errors_.is_bad(in_region(range)) ? zero(range) : Result<void>();
+}
+
+Result<void> NamespaceMedia::discard(DataRange range) {
+  const bool was_bad = errors_.is_bad(in_region(range));
+  if (was_bad) PMEMD_TRY(check_clears(range));
+  PMEMD_TRY(image_->discard(in_image(range.begin), range.length()));
+  return was_bad ? clear(range) : Result<void>();
+}
+
+}  // namespace pmemd

@@ -1,0 +1,213 @@
+#include "core/region/media_errors.h"
+
+#include <fmt/format.h>
+
+#include <utility>
+
+#include "core/base/fault.h"
+
+namespace pmemd {
+namespace {
+
+FaultPoint fault_write_record("media.write-record", "writing which bytes are bad to pool.db");
+
+template <class Visit>
+void for_each_part(const std::vector<RegionRange>& ranges, Visit visit) {
+  for (const RegionRange& range : ranges) {
+    if (!range.empty()) visit(range);
+  }
+}
+
+}  // namespace
+
+Result<std::unique_ptr<MediaErrors>> MediaErrors::load(Database& db, uint32_t region) {
+  std::unique_ptr<MediaErrors> errors(new MediaErrors(db, region));
+  PMEMD_TRY(errors->read_rows());
+  return errors;
+}
+
+Result<void> MediaErrors::read_rows() {
+  MutexLock db_lock(db_.mutex());
+  // A pool of an older version, opened by a reader, has no such table.
+  PMEMD_ASSIGN(Statement table,
+               db_.prepare("SELECT 1 FROM sqlite_master WHERE name = 'badblocks'"));
+  PMEMD_ASSIGN(const bool has_table, table.step());
+  if (!has_table) return {};
+  table.reset();
+  PMEMD_ASSIGN(Statement rows, db_.prepare("SELECT kind, start, length FROM badblocks"
+                                           " WHERE region = ? ORDER BY kind, start"));
+  rows.bind(0, region_);
+  MutexLock lock(mutex_);
+  for (;;) {
+    PMEMD_ASSIGN(const bool more, rows.step());
+    if (!more) break;
+    const int64_t kind = rows.column_int(0), start = rows.column_int(1);
+    const int64_t length = rows.column_int(2);
+    const bool is_possible = (kind == kKnown || kind == kInjected) && start >= 0 && length > 0 &&
+                             length <= INT64_MAX - start;
+    const auto range =
+        RegionRange::sized(static_cast<uint64_t>(start), static_cast<uint64_t>(length));
+    if (!is_possible || sets_[kind].overlaps(range) ||
+        (kind == kKnown && sectors_of(range) != range)) {
+      return fail(EIO, fmt::format("region{}: bad blocks: a row of kind {} at {} with length {}",
+                                   region_, kind, start, length));
+    }
+    sets_[kind].insert(range);
+  }
+  any_ = !sets_[kKnown].empty() || !sets_[kInjected].empty();
+  return {};
+}
+
+bool MediaErrors::is_bad(RegionRange range) const {
+  if (!any_.load(std::memory_order_acquire)) return false;
+  MutexLock lock(mutex_);
+  return sets_[kKnown].overlaps(range) || sets_[kInjected].overlaps(range);
+}
+
+std::vector<RegionRange> MediaErrors::bad(RegionRange range) const {
+  if (!any_.load(std::memory_order_acquire)) return {};
+  MutexLock lock(mutex_);
+  Set both;
+  for (const Set& set : sets_) {
+    for (const RegionRange& part : set.intersect(range)) both.insert(part);
+  }
+  return both.ranges();
+}
+
+std::vector<RegionRange> MediaErrors::known(RegionRange range) const {
+  if (!any_.load(std::memory_order_acquire)) return {};
+  MutexLock lock(mutex_);
+  return sets_[kKnown].intersect(range);
+}
+
+std::vector<RegionRange> MediaErrors::injected(RegionRange range) const {
+  if (!any_.load(std::memory_order_acquire)) return {};
+  MutexLock lock(mutex_);
+  return sets_[kInjected].intersect(range);
+}
+
+std::vector<RegionRange> MediaErrors::latent(RegionRange range) const {
+  if (!any_.load(std::memory_order_acquire)) return {};
+  MutexLock lock(mutex_);
+  return latent_locked(range);
+}
+
+std::vector<RegionRange> MediaErrors::latent_locked(RegionRange range) const {
+  Set latent;
+  for (const RegionRange& part : sets_[kInjected].intersect(range)) {
+    latent.insert(part);
+    for (const RegionRange& found : sets_[kKnown].intersect(part)) latent.erase(found);
+  }
+  return latent.ranges();
+}
+
+Result<void> MediaErrors::inject(const std::vector<RegionRange>& errors, RegionRange known) {
+  MutexLock change(change_mutex_);
+  return apply({change_of(kInjected, {}, errors), change_of(kKnown, {}, {sectors_of(known)})});
+}
+
+Result<void> MediaErrors::uninject(RegionRange range) {
+  MutexLock change(change_mutex_);
+  return apply({change_of(kInjected, {range}, {})});
+}
+
+Result<std::vector<RegionRange>> MediaErrors::discover(RegionRange range) {
+  MutexLock change(change_mutex_);
+  Set found;
+  {
+    MutexLock lock(mutex_);
+    for (const RegionRange& part : latent_locked(sectors_of(range))) {
+      found.insert(sectors_of(part));
+    }
+  }
+  if (found.empty()) return std::vector<RegionRange>();
+  PMEMD_TRY(apply({change_of(kKnown, {}, found.ranges())}));
+  return found.ranges();
+}
+
+Result<std::vector<RegionRange>> MediaErrors::clear(RegionRange range) {
+  MutexLock change(change_mutex_);
+  const RegionRange sectors = sectors_of(range);
+  Set before, good;
+  std::vector<RegionRange> drop;
+  {
+    MutexLock lock(mutex_);
+    for (const RegionRange& part : sets_[kInjected].intersect(range)) before.insert(part);
+    for (const RegionRange& part : sets_[kKnown].intersect(sectors)) good.insert(part);
+    for (const RegionRange& part : good.ranges()) before.insert(part);
+    // Sectors with an error that this write has left alone stay.
+    for (const RegionRange& left : sets_[kInjected].intersect(sectors)) {
+      for (const RegionRange part : {RegionRange{left.begin, std::min(left.end, range.begin)},
+                                     RegionRange{std::max(left.begin, range.end), left.end}}) {
+        if (!part.empty()) good.erase(sectors_of(part));
+      }
+    }
+    drop = good.ranges();
+  }
+  if (before.empty()) return std::vector<RegionRange>();
+  PMEMD_TRY(apply({change_of(kInjected, {range}, {}), change_of(kKnown, drop, {})}));
+  for (const RegionRange& still : bad(sectors)) before.erase(still);
+  return before.ranges();
+}
+
+MediaErrors::Change MediaErrors::change_of(Kind kind, const std::vector<RegionRange>& erase,
+                                           const std::vector<RegionRange>& insert) const {
+  Change change{kind, {}, {}};
+  Set old;
+  {
+    MutexLock lock(mutex_);
+    for (const auto* ranges : {&erase, &insert}) {
+      for_each_part(*ranges, [&](RegionRange range) {
+        for (const RegionRange& part : sets_[kind].touching(range)) old.insert(part);
+      });
+    }
+  }
+  change.erase = old.ranges();
+  change.put = std::move(old);
+  for_each_part(erase, [&](RegionRange range) { change.put.erase(range); });
+  for_each_part(insert, [&](RegionRange range) { change.put.insert(range); });
+  return change;
+}
+
+Result<void> MediaErrors::apply(const std::vector<Change>& changes) {
+  uint64_t count = 0;
+  {
+    MutexLock lock(mutex_);
+    count = sets_[kKnown].count() + sets_[kInjected].count();
+  }
+  for (const Change& change : changes) count = count + change.put.count() - change.erase.size();
+  if (count > kMaxRanges) {
+    return fail(ENOSPC, fmt::format("region{}: {} ranges are bad already", region_, kMaxRanges),
+                "clear some");
+  }
+  PMEMD_TRY(fault_write_record.hit());
+  {
+    Transaction transaction(db_);
+    PMEMD_TRY(transaction.begin());
+    PMEMD_ASSIGN(Statement erase, db_.prepare("DELETE FROM badblocks WHERE region = ?"
+                                              " AND kind = ? AND start = ?"));
+    PMEMD_ASSIGN(Statement put, db_.prepare("INSERT INTO badblocks (region, kind, start, length)"
+                                            " VALUES (?, ?, ?, ?)"));
+    for (const Change& change : changes) {
+      for (const RegionRange& range : change.erase) {
+        erase.bind(0, region_).bind(1, change.kind).bind(2, static_cast<int64_t>(range.begin));
+        PMEMD_TRY(erase.run());
+      }
+      for (const RegionRange& range : change.put.ranges()) {
+        put.bind(0, region_).bind(1, change.kind).bind(2, static_cast<int64_t>(range.begin));
+        put.bind(3, static_cast<int64_t>(range.length()));
+        PMEMD_TRY(put.run());
+      }
+    }
+    PMEMD_TRY(transaction.commit());
+  }
+  MutexLock lock(mutex_);
+  for (const Change& change : changes) {
+    for (const RegionRange& range : change.erase) sets_[change.kind].erase(range);
+    change.put.for_each([&](RegionRange range) { sets_[change.kind].insert(range); });
+  }
+  any_.store(!sets_[kKnown].empty() || !sets_[kInjected].empty(), std::memory_order_release);
+  return {};
+}
+
+}  // namespace pmemd

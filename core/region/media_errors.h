@@ -1,0 +1,103 @@
+// The bad bytes of a region, as the platform and as the kernel would know them.
+//
+//   injected   the platform's errors: what a load would trip over
+//   known      the record (badblocks): whole sectors of 512 bytes
+//   latent     injected, not known: nobody has touched it yet, no scrub has found it
+//   bad        either: can't be read
+//
+// Errors are of the region, not of a namespace: they stay when a namespace is destroyed, as they
+// would stay in the memory.
+//
+// Invariants:
+//  1. A change is one transaction, and in memory only when that is committed.
+//  2. Ranges of a kind are disjoint and merged; known ones are whole sectors.
+//  3. Whoever asks after a change has returned sees it.
+//  4. At most kMaxRanges: injecting can't make us allocate without a limit.
+//
+// Thread contract: any thread. No lock is held on return. Asking costs one load where nothing is
+// bad.
+// Models: block/badblocks.c badblocks_set(), badblocks_clear(), badblocks_check(),
+// drivers/nvdimm/pmem.c pmem_clear_bb() @v6.12; differs: no limit of 512 entries of at most 512
+// sectors each; what the platform knows and the kernel doesn't is here too.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "core/base/error.h"
+#include "core/base/mutex.h"
+#include "core/range/range_set.h"
+#include "core/region/database.h"
+
+namespace pmemd {
+
+inline constexpr uint64_t kSectorSize = 512;
+
+// The whole sectors that `range` touches.
+template <class Space>
+constexpr Range<Space> sectors_of(Range<Space> range) {
+  return {range.begin / kSectorSize * kSectorSize,
+          (range.end + kSectorSize - 1) / kSectorSize * kSectorSize};
+}
+
+class MediaErrors {
+ public:
+  static constexpr uint64_t kMaxRanges = 262'144;  // of both kinds together
+
+  // Reads those of the pool. EIO: rows that overlap or aren't whole sectors.
+  static Result<std::unique_ptr<MediaErrors>> load(Database& db, uint32_t region);
+  MediaErrors(const MediaErrors&) = delete;
+  MediaErrors& operator=(const MediaErrors&) = delete;
+
+  // Parts of `range`, in order.
+  bool is_bad(RegionRange range) const PMEMD_EXCLUDES(mutex_);
+  std::vector<RegionRange> bad(RegionRange range) const PMEMD_EXCLUDES(mutex_);
+  std::vector<RegionRange> known(RegionRange range) const PMEMD_EXCLUDES(mutex_);
+  std::vector<RegionRange> injected(RegionRange range) const PMEMD_EXCLUDES(mutex_);
+  std::vector<RegionRange> latent(RegionRange range) const PMEMD_EXCLUDES(mutex_);
+
+  // Each survives a SIGKILL of the daemon when it returns. ENOSPC: kMaxRanges, or the host's disk;
+  // EIO. After an error nothing has changed.
+  //
+  // `errors` become bad in the platform's eyes, `known` (widened to sectors) in the kernel's too.
+  Result<void> inject(const std::vector<RegionRange>& errors, RegionRange known)
+      PMEMD_EXCLUDES(change_mutex_, mutex_);
+  // Takes the platform's errors away; what is known stays known.
+  Result<void> uninject(RegionRange range) PMEMD_EXCLUDES(change_mutex_, mutex_);
+  // What is latent in `range` becomes known; returns those sectors.
+  Result<std::vector<RegionRange>> discover(RegionRange range)
+      PMEMD_EXCLUDES(change_mutex_, mutex_);
+  // The range was written anew: its errors go, and then from the record each sector that has none
+  // left. Returns what was bad and isn't any more.
+  Result<std::vector<RegionRange>> clear(RegionRange range) PMEMD_EXCLUDES(change_mutex_, mutex_);
+
+ private:
+  using Set = RangeSet<RegionSpace>;
+  enum Kind : int { kKnown = 0, kInjected = 1 };
+  // What the ranges of one kind that touch `area` become.
+  struct Change {
+    Kind kind;
+    std::vector<RegionRange> erase;
+    Set put;
+  };
+
+  MediaErrors(Database& db, uint32_t region) : db_(db), region_(region) {}
+  Result<void> read_rows() PMEMD_EXCLUDES(mutex_);
+  Change change_of(Kind kind, const std::vector<RegionRange>& erase,
+                   const std::vector<RegionRange>& insert) const PMEMD_EXCLUDES(mutex_);
+  Result<void> apply(const std::vector<Change>& changes) PMEMD_REQUIRES(change_mutex_)
+      PMEMD_EXCLUDES(mutex_);
+  std::vector<RegionRange> latent_locked(RegionRange range) const PMEMD_REQUIRES(mutex_);
+
+  Database& db_;
+  const uint32_t region_;
+
+  Mutex change_mutex_;  // one change at a time; before the database's
+  mutable Mutex mutex_;
+  Set sets_[2] PMEMD_GUARDED_BY(mutex_);
+  std::atomic<bool> any_ = false;
+};
+
+}  // namespace pmemd
