@@ -11,14 +11,15 @@ FileRange within_file(const Device::Request& request, FileRange range) {
 
 }  // namespace
 
-Result<std::vector<iovec>> read_device_file(const Device::Request& request, FileRange range) {
+Result<std::vector<iovec>> read_device_file(const Device::Request& request, FileRange range,
+                                            Media::Reader reader) {
   range = within_file(request, range);
   if (range.empty()) return std::vector<iovec>();
   // All of it or nothing: the kernel asks again, page by page.
   if (request.device().is_p2p() && !request.p2p().contains(range)) return fail(EIO);
   std::vector<iovec> parts;
   // The one file is the whole data area.
-  PMEMD_TRY(request.media().view({range.begin, range.end}, parts));
+  PMEMD_TRY(request.media().view({range.begin, range.end}, reader, parts));
   return parts;
 }
 

@@ -15,8 +15,10 @@
 
 namespace pmemd {
 
-// Of a devdax or p2p: as much of the range as the file has. EIO: part of it is bad, or in no buffer.
-Result<std::vector<iovec>> read_device_file(const Device::Request& request, FileRange range);
+// Of a devdax or p2p: as much of the range as the file has. EIO: part of it is bad, or in no
+// buffer.
+Result<std::vector<iovec>> read_device_file(const Device::Request& request, FileRange range,
+                                            Media::Reader reader);
 
 // Answers a READ of private memory; pages on the device come back.
 void reply_private_read(fuse_req_t req, const Device::Request& request, FileRange range);

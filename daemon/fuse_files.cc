@@ -74,8 +74,11 @@ void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
   if (!request) return reply_error(req, request.err());
   if (device->is_private()) return reply_private_read(req, *request, range);
 
-  auto bytes =
-      device->is_fsdax() ? request->fs().read(ino, range) : read_device_file(*request, range);
+  // What was read ahead and failed, the kernel reads again, page by page, as it is wanted.
+  const auto reader =
+      size > kPageSize && !is_direct(fi) ? Media::Reader::kReadahead : Media::Reader::kProgram;
+  auto bytes = device->is_fsdax() ? request->fs().read(ino, range, reader)
+                                  : read_device_file(*request, range, reader);
   if (!bytes) return reply_error(req, bytes.err());
   uint64_t length = 0;
   for (const iovec& part : *bytes) length += part.iov_len;

@@ -152,6 +152,9 @@ class Device {
     return RegionRange::sized(record_.range.begin + kNamespaceMetadataSize + range.begin,
                               range.length());
   }
+  DataRange in_data(RegionRange range) const;  // the part of it that is in its data area
+  // Bytes that have to be written at once to make bad ones good.
+  uint64_t clear_unit() const { return kSectorSize; }
   // What reads and writes find out, told inside a request, by the thread that serves it: they must
   // not block. Before the first enable().
   struct MediaHooks {
@@ -217,7 +220,7 @@ class Device {
   VolatileMemory volatile_;
   DaxDevice dax_;
   std::unique_ptr<DaxHolder> holder_;  // of an fsdax; constant after construction
-  MediaHooks media_hooks_;                    // constant after the first enable()
+  MediaHooks media_hooks_;             // constant after the first enable()
   // Another one after references were abandoned. Changed when no request is open; who isn't in one
   // reads it under the lock.
   std::unique_ptr<DevPagemap> pagemap_;

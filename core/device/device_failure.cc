@@ -77,6 +77,12 @@ void Device::add_lent(DataRange range, FailedParts& parts) {
   }
 }
 
+DataRange Device::in_data(RegionRange range) const {
+  const RegionRange all = in_region({0, record_.data_bytes()});
+  range = range.intersect(all);
+  return DataRange::sized(range.begin - all.begin, range.length());
+}
+
 std::unique_ptr<NamespaceMedia> Device::make_media(std::unique_ptr<MappedImage> image) {
   auto media = std::make_unique<NamespaceMedia>(std::move(image), media_errors(), record_);
   media->set_on_latent([this](DataRange range) {

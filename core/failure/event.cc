@@ -16,22 +16,32 @@ std::string_view to_string(EventKind kind) {
       return "created";
     case EventKind::kDestroyed:
       return "destroyed";
+    case EventKind::kPoison:
+      return "poison";
+    case EventKind::kCleared:
+      return "cleared";
+    case EventKind::kScrub:
+      return "scrub";
+    case EventKind::kShutdown:
+      return "shutdown";
   }
   return "unknown";
 }
 
-void EventBus::publish(EventKind kind, std::string name_of_namespace, DataRange range,
-                       std::optional<EventFile> file) {
+uint64_t EventBus::publish(EventKind kind, std::string name_of_namespace, DataRange range,
+                           std::optional<EventFile> file) {
+  uint64_t seq = 0;
   {
     MutexLock lock(mutex_);
-    queue_.push_back({next_seq_++, std::chrono::system_clock::now(), kind,
-                      std::move(name_of_namespace), range, std::move(file)});
+    seq = next_seq_++;
+    queue_.push_back({seq, std::chrono::system_clock::now(), kind, std::move(name_of_namespace),
+                      range, std::move(file)});
   }
   while (true) {
     Event event;
     {
       MutexLock lock(mutex_);
-      if (delivering_ || queue_.empty()) return;  // another thread is at it, or did it
+      if (delivering_ || queue_.empty()) return seq;  // another thread is at it, or did it
       delivering_ = true;
       event = std::move(queue_.front());
       queue_.pop_front();

@@ -17,7 +17,17 @@
 
 namespace pmemd {
 
-enum class EventKind { kPreRemove, kRemoved, kEnabled, kCreated, kDestroyed };
+enum class EventKind {
+  kPreRemove,
+  kRemoved,
+  kEnabled,
+  kCreated,
+  kDestroyed,
+  kPoison,    // a touch of the range gets SIGBUS
+  kCleared,   // it was poisoned, and was written anew
+  kScrub,     // it was looked through
+  kShutdown,  // the file system there can't go on
+};
 std::string_view to_string(EventKind kind);  // "pre-remove", "removed", …
 
 // A file's part of an event, in the file's coordinates.
@@ -41,8 +51,9 @@ class EventBus {
 
   // Before the first publish().
   void set_sink(Sink sink) { sink_ = std::move(sink); }
-  void publish(EventKind kind, std::string name_of_namespace, DataRange range,
-               std::optional<EventFile> file = std::nullopt) PMEMD_EXCLUDES(mutex_);
+  // The number that the event got.
+  uint64_t publish(EventKind kind, std::string name_of_namespace, DataRange range,
+                   std::optional<EventFile> file = std::nullopt) PMEMD_EXCLUDES(mutex_);
   uint64_t published() const PMEMD_EXCLUDES(mutex_);
 
  private:

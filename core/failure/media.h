@@ -38,11 +38,14 @@ class Media {
 
   virtual uint64_t size_bytes() const = 0;
 
+  // Who reads: a program that wants just these bytes, or the kernel ahead of it. What is read ahead
+  // touches nothing: a latent error in it stays latent.
+  enum class Reader { kProgram, kReadahead };
   // EIO: as for view().
   virtual Result<void> read(uint64_t offset, std::span<std::byte> to) = 0;
   // Adds views of the range to `parts`: for a system call to read from, in the caller's section.
   // EIO: part of it is bad, or is on a leg that is gone.
-  virtual Result<void> view(DataRange range, std::vector<iovec>& parts) = 0;
+  virtual Result<void> view(DataRange range, Reader reader, std::vector<iovec>& parts) = 0;
   // EIO: as for view(), or part of a clear unit that is bad, or it can't be cleared. kWriteback:
   // bytes that are bad are dropped instead, and stay bad.
   virtual Result<void> write(uint64_t offset, std::span<const std::byte> data, Writer writer) = 0;
@@ -55,6 +58,9 @@ class Media {
   // Zeroes the range, which is good then; its host blocks may go. EIO, ENOSPC. (Page-aligned.)
   virtual Result<void> discard(DataRange range) = 0;
 
+  // Makes good what is known to be bad, and only that: zeros. How many bytes. EIO: it can't be
+  // cleared.
+  virtual Result<uint64_t> clear(DataRange range) = 0;
   // The parts of `range` that can't be read, in order: bad, or gone.
   virtual std::vector<DataRange> bad(DataRange range) const = 0;
 };

@@ -41,19 +41,20 @@ std::vector<DataRange> NamespaceMedia::bad(DataRange range) const {
   return ranges;
 }
 
-Result<void> NamespaceMedia::check_read(DataRange range) const {
+Result<void> NamespaceMedia::check_read(DataRange range, Reader reader) const {
   if (!errors_.is_bad(in_region(range))) return {};
-  if (on_latent_ && !errors_.latent(in_region(range)).empty()) on_latent_(range);
+  if (on_latent_ && reader == Reader::kProgram && !errors_.latent(in_region(range)).empty())
+    on_latent_(range);
   return fail(EIO);
 }
 
 Result<void> NamespaceMedia::read(uint64_t offset, std::span<std::byte> to) {
-  PMEMD_TRY(check_read(DataRange::sized(offset, to.size())));
+  PMEMD_TRY(check_read(DataRange::sized(offset, to.size()), Reader::kProgram));
   return image_->read(in_image(offset), to);
 }
 
-Result<void> NamespaceMedia::view(DataRange range, std::vector<iovec>& parts) {
-  PMEMD_TRY(check_read(range));
+Result<void> NamespaceMedia::view(DataRange range, Reader reader, std::vector<iovec>& parts) {
+  PMEMD_TRY(check_read(range, reader));
   parts.push_back(image_->view(in_image(range.begin), range.length()));
   return {};
 }
@@ -68,7 +69,7 @@ Result<void> NamespaceMedia::check_clears(DataRange range) const {
   return {};
 }
 
-Result<void> NamespaceMedia::clear(DataRange range) {
+Result<void> NamespaceMedia::set_good(DataRange range) {
   PMEMD_TRY(fault_persist.hit());
   PMEMD_TRY(image_->persist(in_image(range.begin), range.length()));
   PMEMD_TRY(fault_record.hit());
@@ -102,7 +103,7 @@ Result<void> NamespaceMedia::write(uint64_t offset, std::span<const std::byte> d
   PMEMD_TRY(check_clears(range));
   PMEMD_TRY(fault_write.hit());
   PMEMD_TRY(image_->write(in_image(offset), data));
-  return clear(range);
+  return set_good(range);
 }
 
 Result<void> NamespaceMedia::zero(DataRange range) {
@@ -111,7 +112,20 @@ Result<void> NamespaceMedia::zero(DataRange range) {
   }
   PMEMD_TRY(check_clears(range));
   PMEMD_TRY(image_->zero(in_image(range.begin), range.length()));
-  return clear(range);
+  return set_good(range);
+}
+
+Result<uint64_t> NamespaceMedia::clear(DataRange range) {
+  uint64_t cleared = 0;
+  for (const RegionRange& known : errors_.known(in_region(range))) {
+    if (!clearable_) return fail(EIO);
+    const DataRange part = in_data(known);
+    PMEMD_TRY(fault_write.hit());
+    PMEMD_TRY(image_->zero(in_image(part.begin), part.length()));
+    PMEMD_TRY(set_good(part));
+    cleared += part.length();
+  }
+  return cleared;
 }
 
 Result<void> NamespaceMedia::persist(DataRange range) {
@@ -127,7 +141,7 @@ Result<void> NamespaceMedia::discard(DataRange range) {
   const bool was_bad = errors_.is_bad(in_region(range));
   if (was_bad) PMEMD_TRY(check_clears(range));
   PMEMD_TRY(image_->discard(in_image(range.begin), range.length()));
-  return was_bad ? clear(range) : Result<void>();
+  return was_bad ? set_good(range) : Result<void>();
 }
 
 }  // namespace pmemd

@@ -26,12 +26,13 @@ class NamespaceMedia final : public Media {
 
   uint64_t size_bytes() const override { return data_in_region_.length(); }
   Result<void> read(uint64_t offset, std::span<std::byte> to) override;
-  Result<void> view(DataRange range, std::vector<iovec>& parts) override;
+  Result<void> view(DataRange range, Reader reader, std::vector<iovec>& parts) override;
   Result<void> write(uint64_t offset, std::span<const std::byte> data, Writer writer) override;
   Result<void> zero(DataRange range) override;
   Result<void> persist(DataRange range) override;
   Result<void> allocate(DataRange range) override;
   Result<void> discard(DataRange range) override;
+  Result<uint64_t> clear(DataRange range) override;
   std::vector<DataRange> bad(DataRange range) const override;
 
   RegionRange in_region(DataRange range) const;
@@ -55,11 +56,11 @@ class NamespaceMedia final : public Media {
  private:
   uint64_t in_image(uint64_t offset) const { return kNamespaceMetadataSize + offset; }
   // EIO: part of it is bad; tells of what nobody knew.
-  Result<void> check_read(DataRange range) const;
+  Result<void> check_read(DataRange range, Reader reader) const;
   // Whether a write of `range` may make its bad bytes good: whole clear units. EIO.
   Result<void> check_clears(DataRange range) const;
   // What was written there is made durable, and then is good.
-  Result<void> clear(DataRange range);
+  Result<void> set_good(DataRange range);
   Result<void> write_around_bad(uint64_t offset, std::span<const std::byte> data);
 
   const std::unique_ptr<MappedImage> image_;

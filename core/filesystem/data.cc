@@ -77,7 +77,7 @@ uint64_t next_data(const ExtentMap& extents, const std::vector<FileRange>& lent,
 
 }  // namespace
 
-Result<std::vector<iovec>> FileSystem::read(uint64_t ino, FileRange range) {
+Result<std::vector<iovec>> FileSystem::read(uint64_t ino, FileRange range, Media::Reader reader) {
   FsState& fs = *state_;
   std::vector<Extent> mapped;
   PMEMD_TRY(fs.with_file(ino, [&](Inode& inode) -> Result<void> {
@@ -89,7 +89,7 @@ Result<std::vector<iovec>> FileSystem::read(uint64_t ino, FileRange range) {
   std::vector<iovec> parts;
   for (const Extent& extent : mapped) {
     add_zeros(parts, extent.file_offset - range.begin);
-    PMEMD_TRY(fs.media.view(extent.data(), parts));
+    PMEMD_TRY(fs.media.view(extent.data(), reader, parts));
     range.begin = extent.file().end;
   }
   add_zeros(parts, range.length());

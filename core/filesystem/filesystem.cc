@@ -243,6 +243,29 @@ Result<FailedParts> FileSystem::owners(DataRange range) {
   return parts;
 }
 
+Result<std::map<uint64_t, std::string>> FileSystem::paths(const std::set<uint64_t>& inos) {
+  FsState& fs = *state_;
+  Rows::Names names;
+  {
+    MutexLock lock(fs.db.mutex());
+    PMEMD_ASSIGN(names, fs.rows.names_of(fs.options.serial, inos));
+  }
+  std::map<uint64_t, std::string> paths;
+  for (const uint64_t ino : inos) {
+    std::string path;
+    uint64_t at = ino;
+    // As many steps as there are entries: a pool that doesn't hold together may have a loop.
+    for (size_t steps = 0; at != root() && steps <= names.size(); ++steps) {
+      const auto found = names.find(at);
+      if (found == names.end()) break;
+      path.insert(0, "/" + found->second.second);
+      at = found->second.first;
+    }
+    if (at == root()) paths.emplace(ino, path.empty() ? "/" : path);
+  }
+  return paths;
+}
+
 Result<std::vector<std::pair<FileRange, DataRange>>> FileSystem::extents(uint64_t ino) {
   using Extents = std::vector<std::pair<FileRange, DataRange>>;
   return state_->with_inode(ino, [](const Inode& inode) -> Result<Extents> {

@@ -26,8 +26,10 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <string_view>
@@ -105,9 +107,9 @@ class LookupCounts {
 class FileSystem {
  public:
   struct Options {
-    uint64_t serial = 0;       // the namespace's; upper bits of all inode numbers
-    bool clean = true;         // false: discard all free space first
-    bool tolerant = false;     // carry on without metadata that can't be read
+    uint64_t serial = 0;    // the namespace's; upper bits of all inode numbers
+    bool clean = true;      // false: discard all free space first
+    bool tolerant = false;  // carry on without metadata that can't be read
     std::function<timespec()> clock = current_time;
     // How long a request that finds no space waits for others to end that hold some up.
     std::chrono::milliseconds space_timeout{20};
@@ -169,7 +171,8 @@ class FileSystem {
   // What a read of `range` returns, clipped to the size, as iovecs into the image and into a page
   // of zeros: for a system call, valid until the caller's Srcu section closes. EIO: part of it is
   // bad.
-  Result<std::vector<iovec>> read(uint64_t ino, FileRange range);
+  Result<std::vector<iovec>> read(uint64_t ino, FileRange range,
+                                  Media::Reader reader = Media::Reader::kProgram);
   // Allocates, records, writes. All or nothing is recorded. ENOSPC, EFBIG, EIO (as Media::write()).
   Result<void> write(uint64_t ino, uint64_t offset, std::span<const std::byte> data,
                      Media::Writer writer = Media::Writer::kProgram);
@@ -190,6 +193,9 @@ class FileSystem {
   // The reverse map: what of `range` belongs to which file, in order of the range; what is nobody's
   // is left out. Metadata of the file system is its root's.
   Result<FailedParts> owners(DataRange range);
+  // One path of each of these inodes, from the root: "/a/b"; those without links have none. Reads
+  // every directory once: for reports, not for requests.
+  Result<std::map<uint64_t, std::string>> paths(const std::set<uint64_t>& inos);
   // Where an inode's bytes lie.
   Result<std::vector<std::pair<FileRange, DataRange>>> extents(uint64_t ino);
 

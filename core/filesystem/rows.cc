@@ -74,6 +74,7 @@ const std::array<const char*, Rows::kSqlCount> Rows::kSqlText = {
     "SELECT cookie, ino, type FROM dirents WHERE parent = ? AND name = ?",
     "SELECT cookie, ino, type, name FROM dirents WHERE parent = ? AND cookie > ?"
     " ORDER BY cookie LIMIT ?",
+    "SELECT ino, type, parent, name FROM dirents WHERE parent >= ? AND parent < ?",
     "INSERT INTO dirents (parent, name, ino, type) VALUES (?, ?, ?, ?)",
     "UPDATE dirents SET parent = ?, name = ? WHERE cookie = ?",
     "UPDATE dirents SET ino = ?, type = ? WHERE cookie = ?",
@@ -192,6 +193,19 @@ Result<std::vector<DirentRow>> Rows::dirents_behind(uint64_t parent, uint64_t co
     return DirentRow{column(row, 0), row.column_blob(3), column(row, 1),
                      static_cast<mode_t>(row.column_int(2) << kTypeShift)};
   });
+}
+
+Result<Rows::Names> Rows::names_of(uint64_t serial, const std::set<uint64_t>& inos) {
+  Statement& query = bound(kNames, first_ino(serial), first_ino(serial + 1));
+  Names names;
+  for (;;) {
+    PMEMD_ASSIGN(const bool row, query.step());
+    if (!row) return names;
+    const uint64_t ino = column(query, 0);
+    const bool is_directory = column(query, 1) == S_IFDIR >> kTypeShift;
+    if (!is_directory && !inos.contains(ino)) continue;
+    names.try_emplace(ino, column(query, 2), query.column_blob(3));
+  }
 }
 
 Result<void> Rows::insert_dirent(uint64_t parent, std::string_view name, const InodeRow& to) {

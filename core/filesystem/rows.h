@@ -7,9 +7,12 @@
 
 #include <array>
 #include <cstdint>
+#include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "core/base/error.h"
@@ -45,6 +48,9 @@ class Rows {
   // --- directory entries
   Result<std::optional<DirentRow>> dirent(uint64_t parent, std::string_view name);
   Result<std::vector<DirentRow>> dirents_behind(uint64_t parent, uint64_t cookie, uint64_t most);
+  // An entry of each directory of the namespace, and of each of `inos`: where it lies, its name.
+  using Names = std::map<uint64_t, std::pair<uint64_t, std::string>>;
+  Result<Names> names_of(uint64_t serial, const std::set<uint64_t>& inos);
   Result<void> insert_dirent(uint64_t parent, std::string_view name, const InodeRow& to);  // EEXIST
   Result<void> move_dirent(uint64_t cookie, uint64_t parent, std::string_view name);       // EEXIST
   Result<void> retarget_dirent(uint64_t cookie, uint64_t ino, mode_t type);
@@ -83,6 +89,7 @@ class Rows {
     kReserveIndices,
     kDirent,
     kDirentsBehind,
+    kNames,
     kInsertDirent,
     kMoveDirent,
     kRetargetDirent,

@@ -28,11 +28,11 @@
 #include "core/base/error.h"
 #include "core/base/mutex.h"
 #include "core/base/srcu.h"
+#include "core/failure/media.h"
 #include "core/filesystem/allocator.h"
 #include "core/filesystem/filesystem.h"
 #include "core/filesystem/inode.h"
 #include "core/filesystem/rows.h"
-#include "core/failure/media.h"
 #include "core/region/database.h"
 
 namespace pmemd {
