@@ -85,6 +85,9 @@ DataRange Device::in_data(RegionRange range) const {
 
 std::unique_ptr<NamespaceMedia> Device::make_media(std::unique_ptr<MappedImage> image) {
   auto media = std::make_unique<NamespaceMedia>(std::move(image), media_errors(), record_);
+  const NamespaceSettings settings = pool_.settings(record_.serial);
+  media->set_clear_unit(settings.clear_unit_bytes);
+  media->set_clearable(settings.clearable);
   media->set_on_latent([this](DataRange range) {
     if (media_hooks_.on_latent) media_hooks_.on_latent(*this, range);
   });

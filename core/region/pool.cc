@@ -15,6 +15,7 @@ Pool::Pool(std::string path, UniqueFd lock, Mode mode)
     : path_(std::move(path)), lock_(std::move(lock)), mode_(mode) {}
 
 Pool::~Pool() {
+  settings_.reset();
   database_.reset();
   if (mode_ == Mode::kReadWrite) clear_lock_owner(lock_);
 }
@@ -57,6 +58,7 @@ Result<void> Pool::load() {
     return fail(EIO, fmt::format("pool {}: pool.db: {}: {}", path_, object, problem),
                 "restore it from a backup; the images are untouched");
   }
+  PMEMD_ASSIGN(settings_, SettingsTable::load(*database_));
   uuid_ = labels.pool_uuid;
   MutexLock lock(mutex_);
   labels_ = std::move(labels);

@@ -33,6 +33,7 @@
 #include "core/region/labels.h"
 #include "core/region/media_errors.h"
 #include "core/region/records.h"
+#include "core/region/settings.h"
 
 namespace pmemd {
 
@@ -108,6 +109,13 @@ class Pool {
   // Which bytes of a region are bad; lives as long as the pool. Asserts: the region exists.
   MediaErrors& media_errors(uint32_t region) const PMEMD_EXCLUDES(mutex_);
 
+  // How a namespace (or volume) behaves when its memory fails; gone with it. Without the database.
+  NamespaceSettings settings(uint64_t serial) const { return settings_->get(serial); }
+  // All of them or none; durable when it returns. EINVAL: no such setting or value. ENOSPC, EIO.
+  Result<void> set_settings(uint64_t serial, const std::vector<SettingChange>& changes) {
+    return settings_->set(serial, changes);
+  }
+
   // False from enable to clean disable: after a crash, free space may hold bytes that no extent
   // knows of, and must be discarded before use. ENOENT.
   Result<bool> is_clean(uint64_t serial) const;
@@ -151,6 +159,7 @@ class Pool {
   // Constant after load().
   std::unique_ptr<Database> database_;
   std::string uuid_;
+  std::unique_ptr<SettingsTable> settings_;
 
   mutable Mutex mutex_;  // before the database's
   Labels labels_ PMEMD_GUARDED_BY(mutex_);

@@ -192,6 +192,7 @@ Result<void> Pool::erase_namespace(const NamespaceRecord& record) {
   PMEMD_TRY(image->persist(0, image->size_bytes()));
   PMEMD_TRY(fault_rows.hit());
   PMEMD_TRY(delete_inodes(record.serial));
+  PMEMD_TRY(settings_->erase(record.serial));
   PMEMD_TRY(fault_delete_label.hit());
   PMEMD_TRY(change("DELETE FROM namespaces WHERE serial = ?", {record.serial}));
   MutexLock lock(mutex_);
