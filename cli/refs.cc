@@ -41,6 +41,10 @@ void render_refs(std::ostream& out, const Json& reply) {
   out << fmt::format("  {}, {}; beside these {}, {}, {}\n", count("leases", "lease"),
                      count("pins", "pin"), count("handles", "handle"), count("mappings", "mapping"),
                      count("requests", "request"));
+  if (number_of(reply, "takeovers") != 0) {
+    out << fmt::format("  {}: asked first when a range of theirs is poisoned\n",
+                       count("takeovers", "takeover"));
+  }
   if (number_of(reply, "buffers") + number_of(reply, "pages") != 0) {
     out << fmt::format("  {} taken from the pool, {} on the device\n", count("buffers", "buffer"),
                        count("pages", "private page"));

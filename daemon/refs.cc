@@ -76,6 +76,7 @@ HandlerResult refs(Machine& machine, const Call& call) {
   reply["leases"] = list.count(ReferenceKind::kLease);
   reply["handles"] = list.count(ReferenceKind::kHandle);
   reply["mappings"] = list.count(ReferenceKind::kMapping);
+  reply["takeovers"] = list.count(ReferenceKind::kTakeover);
   reply["pins"] = list.count(ReferenceKind::kPin);
   reply["requests"] = list.count(ReferenceKind::kRequest);
   reply["buffers"] = list.count(ReferenceKind::kBuffer);
@@ -85,6 +86,7 @@ HandlerResult refs(Machine& machine, const Call& call) {
     Json holder = {{"pid", pid}, {"comm", comm_of(pid)}};
     for (const auto& [key, kind] : {std::pair("handles", ReferenceKind::kHandle),
                                     {"mappings", ReferenceKind::kMapping},
+                                    {"takeovers", ReferenceKind::kTakeover},
                                     {"pins", ReferenceKind::kPin},
                                     {"requests", ReferenceKind::kRequest},
                                     {"buffers", ReferenceKind::kBuffer}}) {

@@ -48,6 +48,19 @@ void ClaimTable::remove_handle(uint64_t handle) {
   if (--counts_.handles == 0) changed_cv_.notify_all();
 }
 
+bool ClaimTable::has_handle(uint64_t handle) const {
+  MutexLock lock(mutex_);
+  return handles_.contains(handle);
+}
+
+std::vector<uint64_t> ClaimTable::handles() const {
+  std::vector<uint64_t> ids;
+  MutexLock lock(mutex_);
+  ids.reserve(handles_.size());
+  for (const auto& [id, handle] : handles_) ids.push_back(id);
+  return ids;
+}
+
 uint64_t ClaimTable::handle_count() const {
   MutexLock lock(mutex_);
   return counts_.handles;
@@ -62,44 +75,84 @@ bool ClaimTable::has_writer(uint64_t ino) const {
 
 Result<uint64_t> ClaimTable::add_mapping(uint64_t handle, pid_t pid, FileRange range,
                                          uint64_t address) {
-  return add(handle,
-             {.kind = ReferenceKind::kMapping, .pid = pid, .range = range, .address = address},
+  return add({.kind = ReferenceKind::kMapping,
+              .handle = handle,
+              .pid = pid,
+              .range = range,
+              .address = address},
+             PercpuRef::Ref());
+}
+
+Result<uint64_t> ClaimTable::add_takeover(uint64_t handle, pid_t pid, FileRange range,
+                                          std::chrono::milliseconds timeout) {
+  return add({.kind = ReferenceKind::kTakeover,
+              .handle = handle,
+              .pid = pid,
+              .range = range,
+              .timeout = timeout},
              PercpuRef::Ref());
 }
 
 Result<uint64_t> ClaimTable::add_pin(uint64_t handle, pid_t pid, FileRange range,
                                      PercpuRef::Ref ref) {
   if (!ref) return fail(ENODEV);
-  return add(handle, {.kind = ReferenceKind::kPin, .pid = pid, .range = range}, std::move(ref));
+  return add({.kind = ReferenceKind::kPin, .handle = handle, .pid = pid, .range = range},
+             std::move(ref));
 }
 
-Result<uint64_t> ClaimTable::add(uint64_t handle, Reference reference, PercpuRef::Ref ref) {
+uint64_t& ClaimTable::count(ReferenceKind kind) {
+  if (kind == ReferenceKind::kPin) return counts_.pins;
+  return kind == ReferenceKind::kMapping ? counts_.mappings : counts_.takeovers;
+}
+
+template <class Visitor>
+void ClaimTable::visit(ReferenceKind kind, const std::optional<ReferenceFilter>& only,
+                       Visitor visitor) const {
+  auto it = only ? by_file_.lower_bound({only->ino, 0}) : by_file_.begin();
+  for (; it != by_file_.end() && (!only || it->first == only->ino); ++it) {
+    const Reference& reference = claims_.at(it->second).reference;
+    if (reference.kind == kind && (!only || only->matches(reference))) visitor(reference);
+  }
+}
+
+Result<void> ClaimTable::check_takeover(const Handle& handle, const Reference& wanted) const {
+  if (!handle.writable) return fail(EACCES);
+  bool is_taken = false;
+  visit(ReferenceKind::kTakeover, ReferenceFilter{wanted.ino, wanted.range},
+        [&](const Reference& other) { is_taken = is_taken || other.handle != wanted.handle; });
+  if (is_taken) return fail(EEXIST);
+  return {};
+}
+
+Result<uint64_t> ClaimTable::add(Reference reference, PercpuRef::Ref ref) {
   if (reference.range.empty()) return fail(EINVAL);
   reference.since = std::chrono::system_clock::now();
   MutexLock lock(mutex_);
-  const auto it = handles_.find(handle);
+  const auto it = handles_.find(reference.handle);
   if (it == handles_.end()) return fail(EBADF);
   if (!is_open_) return fail(ENODEV);
   if (claims_.size() >= kMaxClaims) return fail(ENOMEM);
+  reference.ino = it->second.reference.ino;
+  if (reference.kind == ReferenceKind::kTakeover) {
+    PMEMD_TRY(check_takeover(it->second, reference));
+  }
   const uint64_t id = next_id_++;
   reference.id = id;
-  reference.ino = it->second.reference.ino;
-  ++(reference.kind == ReferenceKind::kPin ? counts_.pins : counts_.mappings);
+  ++count(reference.kind);
   it->second.claims.insert(id);
-  claims_.emplace(id, Claim{reference, handle, std::move(ref)});
+  by_file_.emplace(reference.ino, id);
+  claims_.emplace(id, Claim{reference, std::move(ref)});
   return id;
 }
 
 ClaimTable::Claim ClaimTable::take(Claims::iterator claim) {
   Claim taken = std::move(claim->second);
+  const Reference& reference = taken.reference;
   claims_.erase(claim);
-  const auto handle = handles_.find(taken.handle);
-  if (handle != handles_.end()) handle->second.claims.erase(taken.reference.id);
-  if (taken.reference.kind == ReferenceKind::kMapping) {
-    --counts_.mappings;
-  } else if (--counts_.pins == 0) {
-    changed_cv_.notify_all();
-  }
+  by_file_.erase({reference.ino, reference.id});
+  const auto handle = handles_.find(reference.handle);
+  if (handle != handles_.end()) handle->second.claims.erase(reference.id);
+  if (--count(reference.kind) == 0) changed_cv_.notify_all();
   return taken;
 }
 
@@ -107,21 +160,25 @@ Result<void> ClaimTable::remove(uint64_t handle, ReferenceKind kind, uint64_t id
   Claim gone;
   MutexLock lock(mutex_);
   const auto it = claims_.find(id);
-  if (it == claims_.end() || it->second.handle != handle || it->second.reference.kind != kind) {
+  if (it == claims_.end() || it->second.reference.handle != handle ||
+      it->second.reference.kind != kind) {
     return fail(ENOENT);
   }
   gone = take(it);
   return {};
 }
 
-uint64_t ClaimTable::remove_process(pid_t pid) {
+std::vector<Reference> ClaimTable::remove_process(pid_t pid) {
   std::vector<Claim> gone;
+  std::vector<Reference> told;
   MutexLock lock(mutex_);
   for (auto it = claims_.begin(); it != claims_.end();) {
     const auto claim = it++;
-    if (claim->second.reference.pid == pid) gone.push_back(take(claim));
+    if (claim->second.reference.pid != pid) continue;
+    told.push_back(claim->second.reference);
+    gone.push_back(take(claim));
   }
-  return gone.size();
+  return told;
 }
 
 uint64_t ClaimTable::remove_pins() {
@@ -135,12 +192,25 @@ uint64_t ClaimTable::remove_pins() {
 }
 
 bool ClaimTable::is_pinned(uint64_t ino, FileRange range) const {
+  bool found = false;
   MutexLock lock(mutex_);
-  return counts_.pins != 0 && std::ranges::any_of(claims_, [&](const auto& entry) {
-           const Reference& reference = entry.second.reference;
-           return reference.kind == ReferenceKind::kPin && reference.ino == ino &&
-                  reference.range.overlaps(range);
-         });
+  if (counts_.pins == 0) return false;
+  visit(ReferenceKind::kPin, ReferenceFilter{ino, range}, [&](const Reference&) { found = true; });
+  return found;
+}
+
+bool ClaimTable::has_claim(uint64_t handle, uint64_t id) const {
+  MutexLock lock(mutex_);
+  const auto it = claims_.find(id);
+  return it != claims_.end() && it->second.reference.handle == handle;
+}
+
+std::vector<Reference> ClaimTable::find(ReferenceKind kind,
+                                        const std::optional<ReferenceFilter>& only) const {
+  std::vector<Reference> found;
+  MutexLock lock(mutex_);
+  visit(kind, only, [&](const Reference& reference) { found.push_back(reference); });
+  return found;
 }
 
 bool ClaimTable::wait_for_zero(const uint64_t& count, Deadline deadline) {

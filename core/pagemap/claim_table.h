@@ -1,8 +1,9 @@
-// What processes have asked for: open handles, and through them registered mappings and pins.
+// What processes have asked for: open handles, and through them registered mappings, takeovers and
+// pins: their claims.
 //
-// A handle lives from OPEN to RELEASE. A mapping or a pin belongs to a handle and to the process
-// that asked for it, and goes with the first of them. A pin holds a reference of the pagemap, as
-// get_user_pages() holds the page's: a removal waits for it. Handles and mappings hold none: they
+// A handle lives from OPEN to RELEASE. A claim belongs to a handle and to the process that
+// asked for it, and goes with the first of them. A pin holds a reference of the pagemap, as
+// get_user_pages() holds the page's: a removal waits for it. The others hold none: they
 // outlive a removal, and work again after the next enable.
 //
 // The table is a gate too: while it is closed (the device isn't live), nothing new comes in.
@@ -10,17 +11,20 @@
 // Invariants:
 //  1. close(only_if_idle) decides "no handle is open" and "none can be opened" in one step.
 //  2. A pin's reference is put when the pin leaves the table, once.
-//  3. At most kMaxClaims mappings and pins: nobody makes us allocate without a limit.
+//  3. At most kMaxClaims claims: nobody makes us allocate without a limit.
+//  4. No byte of a file is taken over through two handles.
 //
 // Thread contract: any thread. References are put without the lock.
 // Models: mm/gup.c pin_user_pages(), unpin_user_pages() @v6.12; differs: a pin is a range and has
 // an owner.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <map>
 #include <optional>
 #include <set>
+#include <utility>
 #include <vector>
 
 #include "core/base/error.h"
@@ -46,25 +50,35 @@ class ClaimTable {
 
   // --- handles. None: the gate is closed. Ids are never 0 and never used again.
   std::optional<uint64_t> add_handle(uint64_t ino, pid_t pid, bool writable) PMEMD_EXCLUDES(mutex_);
-  // Its mappings and pins go with it. Unknown ids are ignored.
+  // Its claims go with it. Unknown ids are ignored.
   void remove_handle(uint64_t handle) PMEMD_EXCLUDES(mutex_);
   uint64_t handle_count() const PMEMD_EXCLUDES(mutex_);
+  bool has_handle(uint64_t handle) const PMEMD_EXCLUDES(mutex_);
+  std::vector<uint64_t> handles() const PMEMD_EXCLUDES(mutex_);  // their ids, ascending
   bool has_writer(uint64_t ino) const PMEMD_EXCLUDES(mutex_);
 
-  // --- mappings and pins: the id. EBADF: no such handle. ENODEV: the gate is closed. EINVAL: an
-  // empty range. ENOMEM: kMaxClaims.
+  // --- claims: the id. EBADF: no such handle. ENODEV: the gate is closed. EINVAL: an empty range.
+  // ENOMEM: kMaxClaims.
   Result<uint64_t> add_mapping(uint64_t handle, pid_t pid, FileRange range, uint64_t address)
       PMEMD_EXCLUDES(mutex_);
   // `ref`: the pin's own; empty is ENODEV.
   Result<uint64_t> add_pin(uint64_t handle, pid_t pid, FileRange range, PercpuRef::Ref ref)
       PMEMD_EXCLUDES(mutex_);
-  // ENOENT: the handle has no mapping or pin of this kind and id (a removal may have taken it).
+  // EACCES: the handle isn't writable. EEXIST: part of the range is taken over through another.
+  Result<uint64_t> add_takeover(uint64_t handle, pid_t pid, FileRange range,
+                                std::chrono::milliseconds timeout) PMEMD_EXCLUDES(mutex_);
+  // ENOENT: the handle has no claim of this kind and id (a removal may have taken it).
   Result<void> remove(uint64_t handle, ReferenceKind kind, uint64_t id) PMEMD_EXCLUDES(mutex_);
-  // The process has ended: its mappings and pins go. How many.
-  uint64_t remove_process(pid_t pid) PMEMD_EXCLUDES(mutex_);
+  // The process has ended: its claims go. Which.
+  std::vector<Reference> remove_process(pid_t pid) PMEMD_EXCLUDES(mutex_);
   // All pins go, whoever has them. How many.
   uint64_t remove_pins() PMEMD_EXCLUDES(mutex_);
   bool is_pinned(uint64_t ino, FileRange range) const PMEMD_EXCLUDES(mutex_);
+  // Has the handle a claim of that id, of whatever kind?
+  bool has_claim(uint64_t handle, uint64_t id) const PMEMD_EXCLUDES(mutex_);
+  // The claims of a kind; `only`: those that touch this range of this file. By inode, then id.
+  std::vector<Reference> find(ReferenceKind kind, const std::optional<ReferenceFilter>& only) const
+      PMEMD_EXCLUDES(mutex_);
 
   // --- waits: until no handle is open, or no range is pinned. False when the deadline passed
   // first, or after interrupt(): then waits end at once, for good.
@@ -75,6 +89,7 @@ class ClaimTable {
   struct Counts {
     uint64_t handles = 0;
     uint64_t mappings = 0;
+    uint64_t takeovers = 0;
     uint64_t pins = 0;
   };
   Counts counts() const PMEMD_EXCLUDES(mutex_);
@@ -89,13 +104,17 @@ class ClaimTable {
   };
   struct Claim {
     Reference reference;
-    uint64_t handle = 0;
     PercpuRef::Ref ref = {};
   };
   using Claims = std::map<uint64_t, Claim>;
 
-  Result<uint64_t> add(uint64_t handle, Reference reference, PercpuRef::Ref ref)
-      PMEMD_EXCLUDES(mutex_);
+  Result<uint64_t> add(Reference reference, PercpuRef::Ref ref) PMEMD_EXCLUDES(mutex_);
+  Result<void> check_takeover(const Handle& handle, const Reference& wanted) const
+      PMEMD_REQUIRES(mutex_);
+  uint64_t& count(ReferenceKind kind) PMEMD_REQUIRES(mutex_);
+  template <class Visitor>
+  void visit(ReferenceKind kind, const std::optional<ReferenceFilter>& only, Visitor visitor) const
+      PMEMD_REQUIRES(mutex_);
   // Takes a claim out; its reference is put when the caller lets it go, without the lock.
   Claim take(Claims::iterator claim) PMEMD_REQUIRES(mutex_);
   bool wait_for_zero(const uint64_t& count, Deadline deadline) PMEMD_REQUIRES(mutex_);
@@ -107,6 +126,8 @@ class ClaimTable {
   uint64_t next_id_ PMEMD_GUARDED_BY(mutex_) = 1;
   std::map<uint64_t, Handle> handles_ PMEMD_GUARDED_BY(mutex_);
   Claims claims_ PMEMD_GUARDED_BY(mutex_);
+  std::set<std::pair<uint64_t, uint64_t>> by_file_
+      PMEMD_GUARDED_BY(mutex_);  // inode, id of a claim
   Counts counts_ PMEMD_GUARDED_BY(mutex_);
 };
 

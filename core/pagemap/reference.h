@@ -14,26 +14,29 @@
 namespace pmemd {
 
 enum class ReferenceKind {
-  kLease,    // lent to the kernel's page cache; holds a reference of the pagemap
-  kHandle,   // an open file: makes the device busy, and outlives a removal
-  kMapping,  // a mapping that its process has told us of; goes with its handle or its process
-  kPin,      // keeps a range from being removed; holds a reference of the pagemap
-  kRequest,  // a FUSE request in flight
-  kBuffer,   // of a p2p pool; holds a reference of the pagemap for each page
-  kPage,     // private pages on the device; hold a reference each
+  kLease,     // lent to the kernel's page cache; holds a reference of the pagemap
+  kHandle,    // an open file: makes the device busy, and outlives a removal
+  kMapping,   // a mapping that its process has told us of; goes with its handle or its process
+  kTakeover,  // asked first when its range is poisoned; goes in the same way
+  kPin,       // keeps a range from being removed; holds a reference of the pagemap
+  kRequest,   // a FUSE request in flight
+  kBuffer,    // of a p2p pool; holds a reference of the pagemap for each page
+  kPage,      // private pages on the device; hold a reference each
 };
-inline constexpr size_t kReferenceKinds = 7;
+inline constexpr size_t kReferenceKinds = 8;
 std::string_view to_string(ReferenceKind kind);  // "lease", "handle", …
 
 struct Reference {
   ReferenceKind kind = ReferenceKind::kLease;
-  uint64_t id = 0;  // of handles, mappings and pins
-  pid_t pid = 0;    // a thread's or a process's, as FUSE tells it; 0: the kernel's page cache, or a
-                    // process of another pid namespace
+  uint64_t id = 0;      // of handles, mappings, takeovers and pins
+  uint64_t handle = 0;  // of the last three: through which it was asked for
+  pid_t pid = 0;  // a thread's or a process's, as FUSE tells it; 0: the kernel's page cache, or a
+                  // process of another pid namespace
   uint64_t ino = 0;  // 0: of no file
   FileRange range = {};
-  uint64_t address = 0;        // of a mapping, in its process
-  std::string_view what = {};  // of a request: its operation
+  uint64_t address = 0;                  // of a mapping, in its process
+  std::chrono::milliseconds timeout{0};  // of a takeover: so long an answer is waited for
+  std::string_view what = {};            // of a request: its operation
   std::chrono::system_clock::time_point since = {};
 };
 

@@ -13,6 +13,8 @@ std::string_view to_string(ReferenceKind kind) {
       return "handle";
     case ReferenceKind::kMapping:
       return "mapping";
+    case ReferenceKind::kTakeover:
+      return "takeover";
     case ReferenceKind::kPin:
       return "pin";
     case ReferenceKind::kRequest:

@@ -35,7 +35,7 @@ class ReferenceTable {
   uint64_t held() const;
 
   struct List {
-    std::vector<Reference> references;  // requests, pins, mappings, handles, leases; oldest first
+    std::vector<Reference> references;  // requests, pins, takeovers, mappings, handles, leases
     std::array<uint64_t, kReferenceKinds> counts = {};  // of each kind, those omitted too
     // The same by holder (leases and private pages are nobody's).
     std::map<pid_t, std::array<uint64_t, kReferenceKinds>> by_holder = {};

@@ -19,6 +19,7 @@ const Json kRefs =
          {"leases", 2},
          {"handles", 1},
          {"mappings", 0},
+         {"takeovers", 2},
          {"pins", 1},
          {"requests", 1},
          {"references",
@@ -51,6 +52,7 @@ TEST_F(CliTest, RefsShowsWhoHasWhatALineEach) {
   EXPECT_EQ(run({"refs", "0.0"}).out,
             "namespace0.0: enabled; 4 references held\n"
             "  2 leases, 1 pin; beside these 1 handle, 0 mappings, 1 request\n"
+            "  2 takeovers: asked first when a range of theirs is poisoned\n"
             "  leaked: 1 reference, of nothing that is listed\n"
             "  given up by --abandon: 2 references\n"
             " PID  COMMAND       KIND          FILE     RANGE          SINCE (UTC)\n"

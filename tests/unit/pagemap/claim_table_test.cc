@@ -81,10 +81,10 @@ TEST_F(ClaimTableTest, ProcessTakesItsClaimsAlongAndLeavesTheHandle) {
   ASSERT_TRUE(pin(file, {0, 1}, 10));
   ASSERT_TRUE(table_.add_mapping(file, 10, {0, 1}, 0));
   ASSERT_TRUE(pin(file, {0, 1}, 11));
-  EXPECT_EQ(table_.remove_process(10), 2u);
+  EXPECT_EQ(table_.remove_process(10).size(), 2u);
   EXPECT_EQ(table_.counts().pins, 1u);
   EXPECT_EQ(table_.counts().handles, 1u);
-  EXPECT_EQ(table_.remove_process(10), 0u);
+  EXPECT_TRUE(table_.remove_process(10).empty());
   EXPECT_EQ(ref_.count(), 1u);
 }
 
@@ -132,6 +132,68 @@ TEST_F(ClaimTableTest, PinnedIsWhatOverlapsAPinOfTheSameFile) {
   EXPECT_FALSE(table_.is_pinned(7, {20, 30}));
   EXPECT_FALSE(table_.is_pinned(7, {0, 10}));
   EXPECT_FALSE(table_.is_pinned(8, {0, 100}));
+}
+
+TEST_F(ClaimTableTest, TakeoverWantsAWritableHandleAndARangeOfItsOwn) {
+  constexpr std::chrono::milliseconds kTimeout(5);
+  const auto take_over = [&](uint64_t handle, FileRange range) {
+    return table_.add_takeover(handle, 3, range, kTimeout);
+  };
+  EXPECT_EQ(take_over(open_file(), {0, 1}).err(), EACCES) << "open for reading";
+  const uint64_t mine = table_.add_handle(7, 1, true).value();
+  const uint64_t others = table_.add_handle(7, 1, true).value();
+  const uint64_t of_another_file = table_.add_handle(8, 1, true).value();
+  EXPECT_EQ(take_over(12345, {0, 1}).err(), EBADF);
+  EXPECT_EQ(take_over(mine, {1, 1}).err(), EINVAL);
+  const auto id = take_over(mine, {100, 200});
+  ASSERT_TRUE(id);
+  EXPECT_EQ(take_over(others, {199, 300}).err(), EEXIST);
+  EXPECT_EQ(take_over(others, {0, 101}).err(), EEXIST);
+  EXPECT_TRUE(take_over(others, {200, 300}));
+  EXPECT_TRUE(take_over(others, {0, 100}));
+  EXPECT_TRUE(take_over(mine, {150, 160})) << "one's own may overlap";
+  EXPECT_TRUE(take_over(of_another_file, {100, 200}));
+  EXPECT_EQ(table_.counts().takeovers, 5u);
+  const auto found = table_.find(ReferenceKind::kTakeover, ReferenceFilter{7, {150, 151}});
+  ASSERT_EQ(found.size(), 2u);
+  EXPECT_EQ(found[0].id, *id);
+  EXPECT_EQ(found[0].handle, mine);
+  EXPECT_EQ(found[0].pid, 3);
+  EXPECT_EQ(found[0].timeout, kTimeout);
+  table_.remove_handle(mine);
+  EXPECT_TRUE(take_over(others, {100, 200}));
+  EXPECT_EQ(table_.remove_process(3).size(), 4u);
+  EXPECT_EQ(table_.counts().takeovers, 0u);
+  ASSERT_TRUE(table_.close(false));
+  EXPECT_EQ(take_over(others, {0, 1}).err(), ENODEV);
+}
+
+TEST_F(ClaimTableTest, FindsClaimsByKindFileAndRange) {
+  const uint64_t file = open_file(7);
+  const uint64_t other = open_file(8);
+  const uint64_t a = table_.add_mapping(file, 1, {0, 100}, 0).value();
+  const uint64_t b = table_.add_mapping(file, 1, {50, 200}, 0).value();
+  const uint64_t c = table_.add_mapping(other, 1, {0, 100}, 0).value();
+  ASSERT_TRUE(pin(file, {0, 200}));
+  const auto ids = [&](const std::optional<ReferenceFilter>& only) {
+    std::vector<uint64_t> found;
+    for (const Reference& one : table_.find(ReferenceKind::kMapping, only)) found.push_back(one.id);
+    return found;
+  };
+  EXPECT_EQ(ids(std::nullopt), (std::vector<uint64_t>{a, b, c}));
+  EXPECT_EQ(ids(ReferenceFilter{7, {0, 50}}), (std::vector<uint64_t>{a}));
+  EXPECT_EQ(ids(ReferenceFilter{7, {99, 101}}), (std::vector<uint64_t>{a, b}));
+  EXPECT_EQ(ids(ReferenceFilter{7, {200, 300}}), std::vector<uint64_t>());
+  EXPECT_EQ(ids(ReferenceFilter{8}), (std::vector<uint64_t>{c}));
+  EXPECT_EQ(ids(ReferenceFilter{9}), std::vector<uint64_t>());
+  EXPECT_EQ(table_.handles(), (std::vector<uint64_t>{file, other}));
+  EXPECT_TRUE(table_.has_handle(other));
+  EXPECT_TRUE(table_.has_claim(other, c));
+  EXPECT_FALSE(table_.has_claim(file, c));
+  table_.remove_handle(other);
+  EXPECT_FALSE(table_.has_handle(other));
+  EXPECT_FALSE(table_.has_claim(other, c));
+  EXPECT_EQ(ids(std::nullopt), (std::vector<uint64_t>{a, b})) << "the index follows";
 }
 
 TEST_F(ClaimTableTest, ListTellsWhoHasWhat) {
@@ -221,7 +283,7 @@ TEST_F(ClaimTableTest, RandomClaimsAgreeWithAPlainList) {
         default:
           if (random() % 8 == 0) {
             const size_t gone = forget([&](const Plain& p) { return p.pid == pid; });
-            EXPECT_EQ(table_.remove_process(pid), gone);
+            EXPECT_EQ(table_.remove_process(pid).size(), gone);
           }
       }
       const auto pins = std::ranges::count_if(plain, &Plain::is_pin);
