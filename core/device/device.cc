@@ -52,7 +52,8 @@ Device::Device(Pool& pool, PagemapRegistry& registry, const RegionRecord& region
       dax_(record_.data_bytes()),
       holder_(make_holder()),
       pagemap_(make_pagemap()),
-      references_(pagemap_->ref()) {}
+      references_(pagemap_->ref()),
+      mapper_events_(references_.claims()) {}
 
 std::unique_ptr<DevPagemap> Device::make_pagemap() {
   return std::make_unique<DevPagemap>(DevPagemap::Setup{
@@ -105,16 +106,20 @@ Result<uint64_t> Device::add_handle(const OpenHandle& handle) {
 
 void Device::remove_handle(uint64_t id) {
   claims().remove_handle(id);
+  mapper_events_.forget_handle(id);
   if (is_p2p()) p2p()->begin_return_of_handle(id);
 }
 
 void Device::remove_process(pid_t pid) {
-  claims().remove_process(pid);
+  for (const Reference& gone : claims().remove_process(pid)) {
+    mapper_events_.forget(gone.handle, gone.id);
+  }
   if (is_p2p()) p2p()->begin_return_of_process(pid);
 }
 
 void Device::interrupt_waits() {
   claims().interrupt();
+  mapper_events_.interrupt();
   if (is_p2p()) p2p()->interrupt();
 }
 
@@ -138,6 +143,20 @@ Result<uint64_t> Device::register_mapping(uint64_t handle, pid_t pid, FileRange 
   auto id = claims().add_mapping(handle, pid, range, address);
   if (id.err() == ENODEV) return fail(gone_errno());
   return id;
+}
+
+Result<uint64_t> Device::take_over(uint64_t handle, pid_t pid, FileRange range,
+                                   std::chrono::milliseconds timeout) {
+  auto id = claims().add_takeover(handle, pid, range, timeout);
+  if (id.err() == ENODEV) return fail(gone_errno());
+  return id;
+}
+
+// In this order: whoever tells meanwhile has found the claim and is done, or finds none.
+Result<void> Device::end_claim(uint64_t handle, ReferenceKind kind, uint64_t id) {
+  PMEMD_TRY(claims().remove(handle, kind, id));
+  mapper_events_.forget(handle, id);
+  return {};
 }
 
 void Device::count_lookup(uint64_t ino) {

@@ -25,6 +25,7 @@
 #include <sys/types.h>
 
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -35,6 +36,7 @@
 #include "core/base/srcu.h"
 #include "core/device/volatile_memory.h"
 #include "core/failure/dax_device.h"
+#include "core/failure/mapper_events.h"
 #include "core/failure/namespace_media.h"
 #include "core/filesystem/filesystem.h"
 #include "core/pagemap/dev_pagemap.h"
@@ -112,9 +114,16 @@ class Device {
   // --- what a process asks for through a handle (client/pmemd_ioctl.h): the id. EBADF: no such
   // handle. EINVAL: the range is empty, or not within what can be pinned. ENOMEM: too many.
   // EOPNOTSUPP (pin): private memory, which may move, or a p2p pool, whose buffers are pins.
-  // gone_errno() unless live.
+  // gone_errno() unless live. Takeover also: EACCES: the handle isn't writable; EEXIST: part of the
+  // range is taken over through another handle.
   Result<uint64_t> pin(uint64_t handle, pid_t pid, FileRange range);
   Result<uint64_t> register_mapping(uint64_t handle, pid_t pid, FileRange range, uint64_t address);
+  Result<uint64_t> take_over(uint64_t handle, pid_t pid, FileRange range,
+                             std::chrono::milliseconds timeout);
+  // In any state; its events that weren't read go too. ENOENT: the handle has no such claim.
+  Result<void> end_claim(uint64_t handle, ReferenceKind kind, uint64_t id);
+  // What is told to those who have registered mappings or takeovers, and what they answer.
+  MapperEvents& mapper_events() { return mapper_events_; }
 
   // A writeback that the kernel wanted and that failed: what a mapping stored is lost.
   void count_lost_writeback() { lost_writebacks_.fetch_add(1, std::memory_order_relaxed); }
@@ -226,6 +235,7 @@ class Device {
   std::unique_ptr<DevPagemap> pagemap_;
   mutable Mutex pagemap_mutex_;
   ReferenceTable references_;
+  MapperEvents mapper_events_;
   LookupCounts lookups_;
 
   // Constant from enable() to release().
