@@ -25,6 +25,7 @@
 #include "daemon/json.h"
 #include "daemon/kernel_notifier.h"
 #include "daemon/mount_point.h"
+#include "daemon/poll_waker.h"
 #include "daemon/tuning.h"
 #include "daemon/verbs.h"
 
@@ -103,6 +104,7 @@ class Daemon {
   std::unique_ptr<AbortGuard> guard_;
   std::unique_ptr<FuseServer> server_;
   std::unique_ptr<KernelNotifier> notifier_;
+  std::unique_ptr<PollWaker> waker_;
   std::unique_ptr<Machine> machine_;
   std::unique_ptr<ControlServer> control_;
 };
@@ -139,6 +141,8 @@ Result<void> Daemon::start() {
   notifier_ =
       std::make_unique<KernelNotifier>(server_->session(), mount_point_, server_->device_number());
   fuse_->kernel = notifier_.get();
+  waker_ = std::make_unique<PollWaker>();
+  fuse_->waker = waker_.get();
   fuse_->is_own_thread = [this](pid_t tid) { return notifier_->is_own_thread(tid); };
   // Unmounted by hand: nothing is left to serve.
   server_->on_lost_mount([] { kill(getpid(), SIGTERM); });

@@ -19,6 +19,7 @@
 #include "core/removal/removal.h"
 #include "daemon/devdax_file.h"
 #include "daemon/device_table.h"
+#include "daemon/poll_waker.h"
 #include "daemon/process_watch.h"
 #include "daemon/work_queue.h"
 
@@ -32,7 +33,9 @@ struct FuseContext {
   DeviceTable& devices;
   ProcessWatch& processes;
   WorkQueue& work;
-  KernelPort* kernel = nullptr;  // set before the first request is served; for the work queue
+  // Both set before the first request is served.
+  KernelPort* kernel = nullptr;  // for the work queue
+  PollWaker* waker = nullptr;
   DevdaxFiles devdax = {};
   timespec started = {};  // the root directory's times
   std::function<bool(pid_t)> is_own_thread = [](pid_t) { return false; };
@@ -81,5 +84,6 @@ void add_name_operations(fuse_lowlevel_ops& ops);   // fuse_names.cc
 void add_file_operations(fuse_lowlevel_ops& ops);   // fuse_files.cc
 void add_attr_operations(fuse_lowlevel_ops& ops);   // fuse_attrs.cc
 void add_ioctl_operations(fuse_lowlevel_ops& ops);  // fuse_ioctl.cc
+void add_poll_operation(fuse_lowlevel_ops& ops);    // ioctl_mapper.cc
 
 }  // namespace pmemd

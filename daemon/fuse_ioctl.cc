@@ -38,26 +38,9 @@ void do_pin(const Ioctl& call) {
   reply_value(call.req, pin);
 }
 
-void do_map(const Ioctl& call) {
-  auto mapping = argument<pmemd_mapping>(call);
-  const auto range = range_in_file(call, mapping.offset, mapping.length);
-  if (!range) return reply_error(call.req, range.err());
-  const auto id = add_for_caller(call, [&](pid_t pid) {
-    return call.device->register_mapping(call.handle, pid, *range, mapping.address);
-  });
-  if (!id) return reply_error(call.req, id.err());
-  mapping.id = *id;
-  reply_value(call.req, mapping);
-}
-
 void do_unpin(const Ioctl& call) {
   const auto id = argument<uint64_t>(call);
-  reply_done(call.req, call.device->claims().remove(call.handle, ReferenceKind::kPin, id));
-}
-
-void do_unmap(const Ioctl& call) {
-  const auto id = argument<uint64_t>(call);
-  reply_done(call.req, call.device->claims().remove(call.handle, ReferenceKind::kMapping, id));
+  reply_done(call.req, call.device->end_claim(call.handle, ReferenceKind::kPin, id));
 }
 
 struct Command {
@@ -65,10 +48,20 @@ struct Command {
   void (*run)(const Ioctl& call);
 };
 constexpr std::array kCommands = {
-    Command{PMEMD_IOC_PIN, do_pin},          Command{PMEMD_IOC_UNPIN, do_unpin},
-    Command{PMEMD_IOC_MAP, do_map},          Command{PMEMD_IOC_UNMAP, do_unmap},
-    Command{PMEMD_IOC_MIGRATE, do_migrate},  Command{PMEMD_IOC_P2P_ALLOC, do_p2p_alloc},
-    Command{PMEMD_IOC_P2P_FREE, do_p2p_free}};
+    Command{PMEMD_IOC_PIN, do_pin},
+    Command{PMEMD_IOC_UNPIN, do_unpin},
+    Command{PMEMD_IOC_MAP, do_map},
+    Command{PMEMD_IOC_UNMAP, do_unmap},
+    Command{PMEMD_IOC_READ_EVENT, do_read_event},
+    Command{PMEMD_IOC_ANSWER, do_answer},
+    Command{PMEMD_IOC_TAKEOVER, do_takeover},
+    Command{PMEMD_IOC_END_TAKEOVER, do_end_takeover},
+    Command{PMEMD_IOC_QUERY, do_query},
+    Command{PMEMD_IOC_INFO, do_info},
+    Command{PMEMD_IOC_MIGRATE, do_migrate},
+    Command{PMEMD_IOC_P2P_ALLOC, do_p2p_alloc},
+    Command{PMEMD_IOC_P2P_FREE, do_p2p_free},
+};
 
 void op_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned code, void* /*argument*/, fuse_file_info* fi,
               unsigned flags, const void* in, size_t in_size, size_t /*out_size*/) noexcept {

@@ -51,6 +51,7 @@ fuse_lowlevel_ops make_operations() {
   add_file_operations(ops);
   add_attr_operations(ops);
   add_ioctl_operations(ops);
+  add_poll_operation(ops);
   return ops;
 }
 

@@ -51,6 +51,16 @@ Result<uint64_t> add_for_caller(const Ioctl& call, Add add) {
   return added;
 }
 
+// Mappers (ioctl_mapper.cc).
+void do_map(const Ioctl& call);
+void do_unmap(const Ioctl& call);
+void do_takeover(const Ioctl& call);
+void do_end_takeover(const Ioctl& call);
+void do_read_event(const Ioctl& call);
+void do_answer(const Ioctl& call);
+void do_query(const Ioctl& call);
+void do_info(const Ioctl& call);
+
 // private and p2p (ioctl_memory.cc). ENOTTY: a file of another mode.
 void do_migrate(const Ioctl& call);
 void do_p2p_alloc(const Ioctl& call);

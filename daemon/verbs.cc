@@ -257,8 +257,7 @@ HandlerResult check(Machine& machine) {
 Result<void> enable_device(Machine& machine, Device& device) {
   PMEMD_TRY(device.enable());
   machine.kernel.show(device);
-  machine.events.publish(EventKind::kEnabled, device.record().name(),
-                         {0, device.record().data_bytes()});
+  announce(EventKind::kEnabled, device, machine.events);
   return {};
 }
 

@@ -128,10 +128,7 @@ void Removal::take_back() {
     // What surprise took from a pool isn't given back, but is free again.
     if (device->is_p2p()) (void)return_buffers(*device, kernel_, drain_deadline());
     if (hidden_) kernel_.show(*device);
-    if (told_) {
-      events_.publish(EventKind::kEnabled, device->record().name(),
-                      {0, device->record().data_bytes()});
-    }
+    if (told_) announce(EventKind::kEnabled, *device, events_);
   }
 }
 
@@ -175,10 +172,11 @@ Result<void> Removal::kill() {
 Result<void> Removal::notify() {
   find_holders_and_lent();
   told_ = true;
+  std::vector<uint64_t> seqs;
   for (size_t i = 0; i < devices_.size(); ++i) {
     const auto& record = devices_[i]->record();
     const DataRange whole{0, record.data_bytes()};
-    events_.publish(EventKind::kPreRemove, record.name(), whole);
+    seqs.push_back(announce(EventKind::kPreRemove, *devices_[i], events_, options_.grace));
     std::set<std::pair<std::string, FileRange>> told;
     for (const Holder& holder : reports_[i].holders) {
       for (const Mapping& mapping : holder.mappings) {
@@ -189,8 +187,9 @@ Result<void> Removal::notify() {
     }
   }
   const Deadline deadline = deadline_after(options_.grace);
-  for (Device* device : devices_) {
-    if (options_.grace.count() > 0) (void)device->claims().wait_handles_closed(deadline);
+  for (size_t i = 0; i < devices_.size(); ++i) {
+    if (options_.grace.count() == 0) break;
+    (void)devices_[i]->mapper_events().wait_answers(seqs[i], deadline);
   }
   return {};
 }
@@ -345,10 +344,7 @@ Result<void> Removal::release() {
                          format_count(leaked, "reference") + " that nobody accounts for");
       }
     }
-    if (reports_[i].disabled) {
-      events_.publish(EventKind::kRemoved, device.record().name(),
-                      {0, device.record().data_bytes()});
-    }
+    if (reports_[i].disabled) announce(EventKind::kRemoved, device, events_);
     if (!result && first_error) first_error = std::move(result);
   }
   return first_error;
@@ -359,7 +355,24 @@ void Removal::find_holders_and_lent() {
   for (size_t i = 0; i < devices_.size(); ++i) note_holders(reports_[i], *devices_[i], all);
 }
 
+MapperEventKind to_mappers(EventKind kind) {
+  if (kind == EventKind::kPreRemove) return MapperEventKind::kPreRemove;
+  return kind == EventKind::kRemoved ? MapperEventKind::kRemoved : MapperEventKind::kEnabled;
+}
+
 }  // namespace
+
+uint64_t announce(EventKind kind, Device& device, EventBus& events,
+                  std::chrono::milliseconds answer_within) {
+  const auto now = std::chrono::system_clock::now();
+  const NamespaceRecord& record = device.record();
+  const uint64_t seq = events.publish(kind, record.name(), {0, record.data_bytes()});
+  if (!device.is_private()) {
+    device.mapper_events().tell_all(
+        {.kind = to_mappers(kind), .seq = seq, .time = now, .answer_within = answer_within});
+  }
+  return seq;
+}
 
 RemovalOutcome remove_devices(const std::vector<Device*>& devices, const RemovalOptions& options,
                               KernelPort& kernel, EventBus& events) {

@@ -2,13 +2,13 @@
 //
 //   kill → notify → unpin → migrate → flush → revoke → report → drain → release
 //
-// kill: no new opens, reads, writes. notify: the event `pre-remove`; with a grace time, waits for
-// the holders to let go. unpin: waits for pins and a p2p pool's buffers.
-// migrate: private pages come back to system memory; processes keep them, and nothing of them is
-// flushed or revoked. flush: what mappings stored goes to the medium (not with surprise).
-// revoke: one ranged inval an inode; then the page tables of the mappers are looked at: no page of
-// it may be left. report: who was hit. drain: requests in flight and references, with a deadline.
-// release: everything durable, the image unmapped, the range free.
+// kill: no new opens, reads, writes. notify: the event `pre-remove`, to the bus and to registered
+// mappings; with a grace time, waits for the holders to let go. unpin: waits for pins and a p2p
+// pool's buffers. migrate: private pages come back to system memory; processes keep them, and
+// nothing of them is flushed or revoked. flush: what mappings stored goes to the medium (not with
+// surprise). revoke: one ranged inval an inode; then the page tables of the mappers are looked at:
+// no page of it may be left. report: who was hit. drain: requests in flight and references, with a
+// deadline. release: everything durable, the image unmapped, the range free.
 //
 // Invariants:
 //  1. Killed first, revoked second: a page whose READ is in flight is locked, and the inval waits
@@ -62,6 +62,7 @@ struct RemovalOptions {
   bool kill = false;      // SIGKILL for the mappers, in the end; for who has pinned, first
   bool abandon = false;   // gives up pins and references that are left at the deadline
   std::chrono::milliseconds wait{0};  // not forced: how long to wait until it is idle
+  // How long the holders may take to let go: to close, or to answer the event that they were told.
   std::chrono::milliseconds grace{0};
   std::chrono::milliseconds drain_timeout{10'000};  // for pins, then for requests and references
 };
@@ -77,6 +78,12 @@ struct RemovalOutcome {
 // (in the reports). ENXIO: none of them is enabled. Any other: what the kernel or the medium said.
 RemovalOutcome remove_devices(const std::vector<Device*>& devices, const RemovalOptions& options,
                               KernelPort& kernel, EventBus& events);
+
+// Something happened to all of a device: the event, then the same to each registered mapping of it
+// (kPreRemove, kRemoved, kEnabled; private memory stays with its processes: they are told nothing).
+// `answer_within`: not 0, and a MapperEvents::wait_answers() must follow. The event's number.
+uint64_t announce(EventKind kind, Device& device, EventBus& events,
+                  std::chrono::milliseconds answer_within = std::chrono::milliseconds(0));
 
 // Who holds what of the devices now, in any state; changes nothing. A report a device.
 std::vector<RemovalReport> look_at_devices(const std::vector<Device*>& devices, KernelPort& kernel);
