@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <utility>
+#include <vector>
 
 #include "client/pmemd_ioctl.h"
 #include "daemon/ioctl.h"
@@ -45,17 +46,55 @@ pmemd_event to_wire(const MapperEvent& event) {
   return wire;
 }
 
-// The first bytes of a file range that are known to be bad; empty: there are none.
-FileRange first_known_bad(const Device::Request& /*request*/, uint64_t /*ino*/, FileRange range) {
-  return {range.begin, range.begin};
+// What is bad in a range of a file.
+struct BadBytes {
+  FileRange first_known;  // in one piece; empty: none is known
+  bool has_latent = false;
+};
+
+Result<BadBytes> bad_bytes(const Device::Request& request, uint64_t ino, FileRange range) {
+  Device& device = request.device();
+  BadBytes found{.first_known = {range.begin, range.begin}};
+  if (device.is_private()) return found;  // system memory
+  std::vector<std::pair<FileRange, DataRange>> extents = {{range, {range.begin, range.end}}};
+  if (device.is_fsdax()) {
+    PMEMD_ASSIGN(extents, request.fs().extents(ino));
+  }
+  for (const auto& [file, data] : extents) {
+    const FileRange part = file.intersect(range);
+    if (part.empty()) continue;
+    const RegionRange there =
+        device.in_region(DataRange::sized(data.begin + (part.begin - file.begin), part.length()));
+    found.has_latent = found.has_latent || !device.media_errors().latent(there).empty();
+    for (const RegionRange& known : device.media_errors().known(there)) {
+      const auto bad = FileRange::sized(part.begin + (known.begin - there.begin), known.length());
+      if (found.first_known.empty()) {
+        found.first_known = bad;
+      } else if (found.first_known.end == bad.begin) {
+        found.first_known.end = bad.end;
+      } else {
+        return found;
+      }
+    }
+  }
+  return found;
+}
+
+void reply_query(fuse_req_t req, FileRange bad) {
+  pmemd_query query = {};
+  query.offset = bad.begin;
+  query.length = bad.length();
+  reply_value(req, query);
 }
 
 pmemd_info behaviour_of(const Device& device) {
   pmemd_info info = {};
   info.version = kInterfaceVersion;
-  info.flags = PMEMD_INFO_REFAULT_MCEERR;
+  const NamespaceSettings settings = device.settings();
+  if (settings.refault == Refault::kMceErr) info.flags |= PMEMD_INFO_REFAULT_MCEERR;
+  if (settings.kill == KillPolicy::kEarly) info.flags |= PMEMD_INFO_EARLY_KILL;
   if (is_persistent(device.record().mode)) info.flags |= PMEMD_INFO_SYNC;
-  info.clear_unit = static_cast<uint32_t>(device.clear_unit());
+  info.clear_unit = static_cast<uint32_t>(settings.clear_unit_bytes);
   return info;
 }
 
@@ -120,15 +159,26 @@ void do_answer(const Ioctl& call) {
 }
 
 void do_query(const Ioctl& call) {
-  auto query = argument<pmemd_query>(call);
+  const auto query = argument<pmemd_query>(call);
   const auto request = call.device->begin_request(origin_of(call.req, call.ino, "QUERY"));
   if (!request) return reply_error(call.req, request.err());
   const auto range = range_in_file(call, query.offset, query.length);
   if (!range) return reply_error(call.req, range.err());
-  const FileRange bad = first_known_bad(*request, call.ino, *range);
-  query.offset = bad.begin;
-  query.length = bad.length();
-  reply_value(call.req, query);
+  const auto bad = bad_bytes(*request, call.ino, *range);
+  if (!bad) return reply_error(call.req, bad.err());
+  if (bad->has_latent && bad->first_known.empty()) {
+    // A load of the caller's may have touched it just now: the work queue makes that known, before
+    // it comes to us.
+    const auto again = [device = call.device, req = call.req, ino = call.ino, range = *range] {
+      const auto now = device->begin_request(origin_of(req, ino, "QUERY"));
+      if (!now) return reply_error(req, now.err());
+      const auto found = bad_bytes(*now, ino, range);
+      if (!found) return reply_error(req, found.err());
+      reply_query(req, found->first_known);
+    };
+    if (context_of(call.req).work.submit(again)) return;
+  }
+  reply_query(call.req, bad->first_known);
 }
 
 void do_info(const Ioctl& call) { reply_value(call.req, behaviour_of(*call.device)); }

@@ -162,6 +162,8 @@ class Device {
                               range.length());
   }
   DataRange in_data(RegionRange range) const;  // the part of it that is in its data area
+  // How it behaves when its memory fails, as they are now.
+  NamespaceSettings settings() const { return pool_.settings(record_.serial); }
   // Bytes that have to be written at once to make bad ones good.
   uint64_t clear_unit() const { return kSectorSize; }
   // What reads and writes find out, told inside a request, by the thread that serves it: they must
