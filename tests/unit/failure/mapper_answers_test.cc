@@ -116,6 +116,7 @@ TEST_F(MapperAnswersTest, OwnerThatClosesEndsOrEndsItsTakeoverMeanwhileHasHandle
       if (way == 0) close_file(file);
       if (way == 1) end_process(77);
       if (way == 2) end_claim(file, ReferenceKind::kTakeover, id);
+      expect_nothing_is_left();  // at once, not when its time is up
     });
     EXPECT_EQ(ask({0, 4096}), Ranges());
     expect_nothing_is_left();
