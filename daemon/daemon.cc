@@ -21,6 +21,7 @@
 #include "core/removal/removal.h"
 #include "daemon/abort_guard.h"
 #include "daemon/control_server.h"
+#include "daemon/failure_worker.h"
 #include "daemon/fuse_server.h"
 #include "daemon/json.h"
 #include "daemon/kernel_notifier.h"
@@ -104,6 +105,8 @@ class Daemon {
   std::unique_ptr<AbortGuard> guard_;
   std::unique_ptr<FuseServer> server_;
   std::unique_ptr<KernelNotifier> notifier_;
+  std::unique_ptr<FailurePorts> failure_;
+  std::unique_ptr<FailureWorker> failure_worker_;
   std::unique_ptr<PollWaker> waker_;
   std::unique_ptr<Machine> machine_;
   std::unique_ptr<ControlServer> control_;
@@ -122,6 +125,13 @@ Result<void> Daemon::start() {
   if (options_.system_ram_bytes != 0) {
     PMEMD_TRY(devices_->registry().add_system_ram({0, options_.system_ram_bytes}));
   }
+  devices_->set_media_hooks(
+      {.on_latent = [this](Device& device,
+                           DataRange range) { failure_worker_->note_latent(device, range); },
+       .on_cleared =
+           [this](Device& device, const std::vector<DataRange>& ranges) {
+             failure_worker_->note_cleared(device, ranges);
+           }});
   PMEMD_TRY(devices_->load());
   processes_ = std::make_unique<ProcessWatch>([this](pid_t pid) {
     for (const DevicePtr& device : devices_->by_serial()) {
@@ -141,6 +151,12 @@ Result<void> Daemon::start() {
   notifier_ =
       std::make_unique<KernelNotifier>(server_->session(), mount_point_, server_->device_number());
   fuse_->kernel = notifier_.get();
+  failure_ = std::unique_ptr<FailurePorts>(
+      new FailurePorts{.registry = devices_->registry(),
+                       .kernel = *notifier_,
+                       .events = events_,
+                       .device_of = [this](uint64_t ino) { return devices_->by_ino(ino); }});
+  failure_worker_ = std::make_unique<FailureWorker>(*failure_);
   waker_ = std::make_unique<PollWaker>();
   fuse_->waker = waker_.get();
   fuse_->is_own_thread = [this](pid_t tid) { return notifier_->is_own_thread(tid); };
@@ -158,6 +174,7 @@ Result<void> Daemon::start() {
                                                .fuse = *fuse_,
                                                .kernel = *notifier_,
                                                .events = events_,
+                                               .failure = *failure_,
                                                .mount_point = mount_point_,
                                                .is_tuned = tuned.has_value(),
                                                .debug_faults = options_.debug_faults,
@@ -224,7 +241,8 @@ bool Daemon::stop() {
     note(server_->unmount());
     server_->stop();
   }
-  // Both use what is destroyed before them, and have nothing to do without requests.
+  // All three use what is destroyed before them, and have nothing to do without requests.
+  failure_worker_.reset();
   processes_.reset();
   work_.reset();
   // A device that could not be released must not be destroyed under its users.

@@ -16,6 +16,7 @@ Result<void> DeviceTable::load() {
 Result<DevicePtr> DeviceTable::add(const NamespaceRecord& record) {
   PMEMD_ASSIGN(const RegionRecord region, pool_.region(record.region));
   auto device = std::make_shared<Device>(pool_, registry_, region, record);
+  device->set_media_hooks(media_hooks_);
   MutexLock lock(mutex_);
   by_serial_[record.serial] = device;
   return device;

@@ -34,6 +34,8 @@ class DeviceTable {
   // The emulated machine's pages; the devices' among them.
   PagemapRegistry& registry() { return registry_; }
 
+  // For all devices that are added from now on.
+  void set_media_hooks(Device::MediaHooks hooks) { media_hooks_ = std::move(hooks); }
   // Adds a device for each namespace of the pool; disabled.
   Result<void> load();
   Result<DevicePtr> add(const NamespaceRecord& record);
@@ -71,6 +73,7 @@ class DeviceTable {
  private:
   Pool& pool_;
   PagemapRegistry registry_;
+  Device::MediaHooks media_hooks_;
 
   mutable Mutex mutex_;
   CondVar operation_done_cv_;

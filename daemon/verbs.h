@@ -8,6 +8,7 @@
 #include <string>
 
 #include "core/failure/event.h"
+#include "core/removal/poison.h"
 #include "core/removal/removal.h"
 #include "daemon/control_server.h"
 #include "daemon/device_table.h"
@@ -22,6 +23,7 @@ struct Machine {
   FuseContext& fuse;
   KernelPort& kernel;
   EventBus& events;
+  const FailurePorts& failure;
   std::string mount_point;
   bool is_tuned = false;
   bool debug_faults = false;  // --debug-faults

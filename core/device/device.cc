@@ -198,8 +198,11 @@ Result<void> Device::enable() {
     PMEMD_TRY(FileSystem::format(pool_.database(), record_.serial, record_.data_bytes(),
                                  {.uid = geteuid(), .gid = getegid()}));
     PMEMD_TRY(fault_mount.hit());
-    PMEMD_ASSIGN(fs, FileSystem::mount(pool_.database(), *media, srcu_, lookups_,
-                                       {.serial = record_.serial, .clean = clean}));
+    PMEMD_ASSIGN(fs,
+                 FileSystem::mount(pool_.database(), *media, srcu_, lookups_,
+                                   {.serial = record_.serial,
+                                    .clean = clean,
+                                    .tolerant = settings().on_metadata == OnMetadata::kDegraded}));
   }
   PMEMD_TRY(fault_volatile.hit());
   PMEMD_TRY(volatile_.prepare(media->image(), clean));

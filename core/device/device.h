@@ -165,7 +165,7 @@ class Device {
   // How it behaves when its memory fails, as they are now.
   NamespaceSettings settings() const { return pool_.settings(record_.serial); }
   // Bytes that have to be written at once to make bad ones good.
-  uint64_t clear_unit() const { return kSectorSize; }
+  uint64_t clear_unit() const { return settings().clear_unit_bytes; }
   // What reads and writes find out, told inside a request, by the thread that serves it: they must
   // not block. Before the first enable().
   struct MediaHooks {
@@ -211,8 +211,8 @@ class Device {
   std::unique_ptr<DaxHolder> make_holder();
   DevPagemapOps pagemap_ops();
   std::unique_ptr<NamespaceMedia> make_media(std::unique_ptr<MappedImage> image);
-  // Adds what of the range was lent to the kernel's page cache: the pages that may be mapped.
-  void add_lent(DataRange range, FailedParts& parts);
+  // Adds what of the range may be mapped; of an fsdax: what was lent to the kernel's page cache.
+  void add_mapped(DataRange range, FailedParts& parts);
   std::unique_ptr<DevPagemap> make_pagemap();
   Result<void> publish();
   Result<void> make_durable();

@@ -14,6 +14,7 @@ class FileSystemHolder final : public DaxHolder {
   explicit FileSystemHolder(Device& device) : device_(device) {}
 
   Result<void> notify_failure(DataRange range, unsigned /*mf_flags*/, FailedParts& parts) override {
+    if (!device_.settings().rmap) return fail(EOPNOTSUPP);
     // Writeback's admission: holders are told while the device is dying, too.
     PMEMD_ASSIGN(const auto request, device_.begin_writeback({.what = "NOTIFY_FAILURE"}));
     PMEMD_ASSIGN(const auto owners, request.fs().owners(range));
@@ -46,27 +47,30 @@ DevPagemapOps Device::pagemap_ops() {
   DevPagemapOps ops = volatile_.ops();
   if (is_fsdax()) {
     ops.memory_failure = [this](PhysRange range, unsigned mf_flags, FailedParts& parts) {
+      if (!settings().holder) return Result<void>(fail(EOPNOTSUPP));
       const DataRange data = data_of(range);
       return dax_.notify_failure(data.begin, data.length(), mf_flags, parts);
     };
   }
   ops.page_mapping = [this](PhysRange range, FailedParts& parts) {
-    add_lent(data_of(range), parts);
+    add_mapped(data_of(range), parts);
   };
   return ops;
 }
 
-void Device::add_lent(DataRange range, FailedParts& parts) {
+void Device::add_mapped(DataRange range, FailedParts& parts) {
   if (range.empty()) return;
-  FailedParts all;
-  if (is_fsdax()) {
-    const auto request = begin_writeback({.what = "NOTIFY_FAILURE"});
-    if (!request) return;
-    if (auto owners = request->fs().owners(range)) all = *std::move(owners);
-  } else {
-    all.push_back({.ino = root_ino(), .file = {range.begin, range.end}, .data = range});
+  // One file, whose pages are the device's: all of them, so that those who have registered a
+  // mapping that they never touched learn it too.
+  if (!is_fsdax()) {
+    parts.push_back({.ino = root_ino(), .file = {range.begin, range.end}, .data = range});
+    return;
   }
-  for (const FailedPart& part : all) {
+  const auto request = begin_writeback({.what = "NOTIFY_FAILURE"});
+  if (!request) return;
+  const auto owners = request->fs().owners(range);
+  if (!owners) return;
+  for (const FailedPart& part : *owners) {
     if (part.is_metadata) continue;
     for (const FileRange& lent : leases().ranges(part.ino)) {
       const FileRange both = lent.intersect(part.file);

@@ -27,6 +27,11 @@ class MonitorProgram {
     while (event.contains("file")) event = next();
     return event;
   }
+  Json next_of_kind(const std::string& kind) {
+    Json event = next();
+    while (event.at("kind") != kind) event = next();
+    return event;
+  }
   Process& process() { return program_.process(); }
 
  private:

@@ -38,6 +38,7 @@ class FakeKernel : public KernelPort {
   }
   Result<void> inval(uint64_t ino, FileRange range) override {
     note(fmt::format("inval {}", name(ino)));
+    invals_.emplace_back(ino, range);
     whole_files_only_ = whole_files_only_ && range == kWholeFile;
     return on_inval ? on_inval(ino) : Result<void>();
   }
@@ -51,6 +52,11 @@ class FakeKernel : public KernelPort {
   // "1:7": serial and index. Calls on the inodes of a device come in no particular order.
   static std::string name(uint64_t ino) {
     return fmt::format("{}:{}", inode_serial(ino), ino & ((uint64_t{1} << kInodeSerialShift) - 1));
+  }
+  // In the order in which they were made.
+  Log calls_in_order() const {
+    MutexLock lock(mutex_);
+    return log_;
   }
   // With neighbouring calls of one kind sorted.
   Log log() const {
@@ -75,6 +81,7 @@ class FakeKernel : public KernelPort {
     log_.clear();
   }
   const std::vector<Event>& events() const { return events_; }
+  const std::vector<std::pair<uint64_t, FileRange>>& invals() const { return invals_; }
   int walks() const { return walks_; }
   bool whole_files_only() const { return whole_files_only_; }
 
@@ -93,6 +100,7 @@ class FakeKernel : public KernelPort {
   mutable Mutex mutex_;
   Log log_;
   std::vector<Event> events_;
+  std::vector<std::pair<uint64_t, FileRange>> invals_;
   int walks_ = 0;
   bool whole_files_only_ = true;
 };

@@ -1,0 +1,379 @@
+#include "core/removal/poison.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <map>
+#include <set>
+#include <utility>
+
+#include "core/base/fault.h"
+#include "core/base/units.h"
+#include "core/failure/memory_failure.h"
+#include "core/region/schema.h"
+
+namespace pmemd {
+namespace {
+
+// A page that somebody holds for a moment (direct I/O) stays cached: it is revoked again.
+constexpr int kRevokeAttempts = 4;
+// From so much on, dirty pages are written back in bulk before they are taken away.
+constexpr uint64_t kFlushFrom = 2 * kMiB;
+
+FaultPoint fault_record("inject.record", "recording which bytes are bad");
+FaultPoint fault_failure("inject.failure", "finding whose bytes they are; they are bad by now");
+FaultPoint fault_takeover("inject.takeover", "asking who takes over");
+FaultPoint fault_revoke("inject.revoke", "taking the bad pages away from their mappers");
+FaultPoint fault_tell("inject.tell", "telling the mappers; the pages are gone by now");
+
+template <class Space>
+Range<Space> pages_of(Range<Space> range) {
+  return {align_down(range.begin, kPageSize), align_up(range.end, kPageSize)};
+}
+
+// One failure under way.
+class RangeFailure {
+ public:
+  RangeFailure(Device& device, DataRange range, const FailurePorts& ports)
+      : device_(device), ports_(ports) {
+    report_.name_of_namespace = device.record().name();
+    report_.range = range;
+  }
+
+  Result<void> find(const std::vector<DataRange>& bad);
+  void look();  // who has it mapped
+  void announce(EventKind kind);
+  void ask();
+  Result<void> revoke();
+  void tell(EventKind kind, MapperEventKind mapper_kind);
+  void shut_down();
+  FailureReport take_report() { return std::move(report_); }
+
+ private:
+  struct Target {
+    std::shared_ptr<Device> device;
+    RangeSet<FileSpace> failed;
+    RangeSet<FileSpace> handled;  // by takeovers
+    RangeSet<FileSpace> revoke;
+  };
+
+  void add_files();
+  void add_paths();
+  RangeSet<FileSpace> still_bad(const Target& target, uint64_t ino) const;
+  uint64_t count_present(bool keep);
+
+  Device& device_;
+  const FailurePorts& ports_;
+  std::vector<DataRange> bad_;
+  FailedParts parts_;
+  std::map<uint64_t, Target> targets_;  // by inode
+  std::chrono::system_clock::time_point time_ = std::chrono::system_clock::now();
+  FailureReport report_;
+};
+
+Result<void> RangeFailure::find(const std::vector<DataRange>& bad) {
+  bad_ = bad;
+  for (const DataRange& range : bad) {
+    report_.bad_bytes += range.length();
+    auto found = memory_failure(ports_.registry, device_.physical(pages_of(range)),
+                                kMfActionRequired, parts_);
+    // It was disabled meanwhile: nobody stands on it any more.
+    if (!found && found.err() != ENXIO) return found;
+  }
+  for (const FailedPart& part : parts_) {
+    if (part.is_metadata) continue;
+    Target& target = targets_[part.ino];
+    if (!target.device) target.device = ports_.device_of(part.ino);
+    if (!target.device) continue;
+    target.failed.insert(part.file);
+    target.revoke.insert(part.file);
+  }
+  std::erase_if(targets_, [](const auto& target) { return target.second.device == nullptr; });
+  add_files();
+  return {};
+}
+
+void RangeFailure::add_files() {
+  for (const auto& [ino, target] : targets_) {
+    target.failed.for_each([&, ino = ino](FileRange range) {
+      report_.files.push_back({.ino = ino,
+                               .name_of_namespace = target.device->record().name(),
+                               .path = {},
+                               .range = range});
+    });
+  }
+  for (const FailedPart& part : parts_) {
+    if (!part.is_metadata) continue;
+    const auto device = ports_.device_of(part.ino);
+    report_.files.push_back({.ino = part.ino,
+                             .name_of_namespace = device ? device->record().name() : "",
+                             .path = {},
+                             .range = part.file,
+                             .is_metadata = true});
+  }
+  add_paths();
+}
+
+void RangeFailure::add_paths() {
+  std::map<uint64_t, std::set<uint64_t>> by_serial;
+  for (const auto& [ino, target] : targets_) by_serial[inode_serial(ino)].insert(ino);
+  std::map<uint64_t, std::string> paths;
+  for (const auto& [serial, inos] : by_serial) {
+    Device& device = *targets_.at(*inos.begin()).device;
+    const std::string root = "/" + device.record().device_name();
+    if (!device.is_fsdax()) {
+      paths[device.root_ino()] = root;
+      continue;
+    }
+    const auto request = device.begin_writeback({.what = "PATHS"});
+    if (!request) continue;
+    if (const auto found = request->fs().paths(inos)) {
+      for (const auto& [ino, path] : *found) paths[ino] = root + path;
+    }
+  }
+  for (FailedFile& file : report_.files) {
+    if (const auto found = paths.find(file.ino); found != paths.end()) file.path = found->second;
+  }
+}
+
+void RangeFailure::look() {
+  std::set<Device*> devices;
+  for (const auto& [ino, target] : targets_) devices.insert(target.device.get());
+  if (devices.empty()) return;
+  report_.holders = ports_.kernel.holders({devices.begin(), devices.end()});
+  for (Holder& holder : report_.holders) {
+    holder.open_files.clear();
+    std::erase_if(holder.mappings, [&](const Mapping& mapping) {
+      const auto target = targets_.find(mapping.ino);
+      return target == targets_.end() || !target->second.failed.overlaps(mapping.range);
+    });
+  }
+  std::erase_if(report_.holders, [](const Holder& holder) { return holder.mappings.empty(); });
+  count_present(/*keep=*/true);
+}
+
+// Pages of the failed ranges that are mapped (`keep`: noted), of those that are to be revoked.
+uint64_t RangeFailure::count_present(bool keep) {
+  uint64_t total = 0;
+  for (Holder& holder : report_.holders) {
+    for (Mapping& mapping : holder.mappings) {
+      const auto present =
+          count_present_pages(holder.pid, mapping, targets_.at(mapping.ino).revoke.ranges());
+      if (!present) continue;  // gone, or not ours to look at
+      if (keep) mapping.pages_present = *present;
+      total += *present;
+    }
+  }
+  return total;
+}
+
+// One event a contiguous range of the device.
+void RangeFailure::announce(EventKind kind) {
+  for (const DataRange& range : bad_) {
+    const uint64_t seq = ports_.events.publish(kind, report_.name_of_namespace, range);
+    if (report_.seq == 0) report_.seq = seq;
+  }
+}
+
+void RangeFailure::ask() {
+  for (auto& [ino, target] : targets_) {
+    for (const FileRange& range : target.failed.ranges()) {
+      for (const FileRange& handled :
+           target.device->mapper_events().ask_takeover(ino, range, report_.seq, time_)) {
+        target.handled.insert(handled);
+      }
+    }
+    if (target.handled.empty()) continue;
+    // What was handled may be good again; what isn't goes all the same.
+    target.handled.for_each([&](FileRange range) { target.revoke.erase(range); });
+    still_bad(target, ino).for_each([&](FileRange range) { target.revoke.insert(range); });
+  }
+}
+
+RangeSet<FileSpace> RangeFailure::still_bad(const Target& target, uint64_t ino) const {
+  RangeSet<FileSpace> bad;
+  const auto request = target.device->begin_request({.what = "TAKEOVER", .ino = ino});
+  for (const FailedPart& part : parts_) {
+    if (part.ino != ino || part.is_metadata) continue;
+    for (const FileRange& handled : target.handled.intersect(part.file)) {
+      if (!request) {
+        bad.insert(handled);
+        continue;
+      }
+      const auto data =
+          DataRange::sized(part.data.begin + (handled.begin - part.file.begin), handled.length());
+      for (const DataRange& left : request->media().bad(data)) {
+        const uint64_t begin = part.file.begin + (left.begin - part.data.begin);
+        bad.insert(pages_of(FileRange::sized(begin, left.length())));
+      }
+    }
+  }
+  return bad;
+}
+
+Result<void> RangeFailure::revoke() {
+  for (auto& [ino, target] : targets_) {
+    for (const FileRange& range : target.revoke.ranges()) {
+      if (range.length() >= kFlushFrom && target.device->has_writer(ino)) {
+        ports_.kernel.flush(ino, range);
+      }
+    }
+  }
+  for (int attempt = 0; attempt < kRevokeAttempts; ++attempt) {
+    for (auto& [ino, target] : targets_) {
+      for (const FileRange& range : target.revoke.ranges()) {
+        auto result = ports_.kernel.inval(ino, pages_of(range));
+        if (!result && result.err() != ENOENT) return result;
+      }
+    }
+    report_.pages_left = count_present(/*keep=*/false);
+    if (report_.pages_left == 0) return {};
+  }
+  return fail(EBUSY,
+              fmt::format("{}: {} are still mapped", report_.name_of_namespace,
+                          format_count(report_.pages_left, "bad page")),
+              "end the processes that use them for I/O, then call again");
+}
+
+void RangeFailure::tell(EventKind kind, MapperEventKind mapper_kind) {
+  for (FailedFile& file : report_.files) {
+    if (file.is_metadata) continue;
+    Target& target = targets_.at(file.ino);
+    RangeSet<FileSpace> left;
+    left.insert(file.range);
+    target.handled.for_each([&](FileRange range) { left.erase(range); });
+    file.is_handled = left.empty();
+    for (const FileRange& range : left.ranges()) {
+      file.told += target.device->mapper_events().tell(
+          file.ino, range, {.kind = mapper_kind, .seq = report_.seq, .time = time_});
+      if (file.path.empty()) continue;
+      ports_.events.publish(kind, report_.name_of_namespace, report_.range,
+                            EventFile{file.path, range});
+    }
+  }
+}
+
+void RangeFailure::shut_down() {
+  for (const FailedFile& file : report_.files) {
+    if (!file.is_metadata) continue;
+    const auto device = ports_.device_of(file.ino);
+    if (!device || device->is_shut_down()) continue;
+    if (device->settings().on_metadata == OnMetadata::kDegraded) continue;
+    device->shut_down();
+    report_.shut_down = true;
+    ports_.events.publish(EventKind::kShutdown, device->record().name(),
+                          {0, device->record().data_bytes()});
+  }
+}
+
+// Everything behind the record.
+Result<FailureReport> fail_ranges(Device& device, DataRange asked,
+                                  const std::vector<DataRange>& bad, const FailurePorts& ports) {
+  RangeFailure failure(device, asked, ports);
+  PMEMD_TRY(fault_failure.hit());
+  PMEMD_TRY(failure.find(bad));
+  failure.announce(EventKind::kPoison);
+  PMEMD_TRY(fault_takeover.hit());
+  failure.ask();
+  failure.look();
+  PMEMD_TRY(fault_revoke.hit());
+  PMEMD_TRY(failure.revoke());
+  PMEMD_TRY(fault_tell.hit());
+  failure.tell(EventKind::kPoison, MapperEventKind::kPoison);
+  failure.shut_down();
+  return failure.take_report();
+}
+
+Result<DataRange> check_range(const Device& device, DataRange range) {
+  const std::string name = device.record().name();
+  if (range.empty() || range.end > device.record().data_bytes()) {
+    return fail(EINVAL, fmt::format("{}: {:#x}-{:#x} is not within its {} bytes", name, range.begin,
+                                    range.end, device.record().data_bytes()));
+  }
+  if (device.is_private()) {
+    return fail(ENXIO, name + ": private memory: no program maps it");
+  }
+  return sectors_of(range);
+}
+
+// What the platform's error covers: all of it, or the first clear unit of each block.
+std::vector<RegionRange> errors_of(RegionRange sectors, uint64_t clear_unit, bool saturate) {
+  if (saturate || clear_unit >= kSectorSize) return {sectors};
+  std::vector<RegionRange> errors;
+  errors.reserve(sectors.length() / kSectorSize);
+  for (uint64_t begin = sectors.begin; begin < sectors.end; begin += kSectorSize) {
+    errors.push_back(RegionRange::sized(begin, clear_unit));
+  }
+  return errors;
+}
+
+}  // namespace
+
+Result<FailureReport> inject_error(Device& device, DataRange range, const InjectOptions& options,
+                                   const FailurePorts& ports) {
+  PMEMD_ASSIGN(const DataRange sectors, check_range(device, range));
+  PMEMD_TRY(fault_record.hit());
+  const RegionRange in_region = device.in_region(sectors);
+  PMEMD_TRY(
+      device.media_errors().inject(errors_of(in_region, device.clear_unit(), options.saturate),
+                                   options.latent ? RegionRange{} : in_region));
+  if (!options.latent) return fail_ranges(device, range, {sectors}, ports);
+  // So that the next touch asks us.
+  RangeFailure failure(device, range, ports);
+  PMEMD_TRY(failure.find({sectors}));
+  failure.look();
+  PMEMD_TRY(fault_revoke.hit());
+  PMEMD_TRY(failure.revoke());
+  return failure.take_report();
+}
+
+Result<FailureReport> discover_errors(Device& device, DataRange range, const FailurePorts& ports) {
+  PMEMD_ASSIGN(const DataRange sectors, check_range(device, range));
+  PMEMD_TRY(fault_record.hit());
+  PMEMD_ASSIGN(const auto found, device.media_errors().discover(device.in_region(sectors)));
+  if (found.empty()) {
+    return FailureReport{.name_of_namespace = device.record().name(), .range = range};
+  }
+  std::vector<DataRange> bad;
+  bad.reserve(found.size());
+  for (const RegionRange& part : found) bad.push_back(device.in_data(part));
+  return fail_ranges(device, range, bad, ports);
+}
+
+Result<void> uninject_error(Device& device, DataRange range) {
+  PMEMD_ASSIGN(const DataRange sectors, check_range(device, range));
+  return device.media_errors().uninject(device.in_region(sectors));
+}
+
+Result<uint64_t> clear_errors(Device& device, DataRange range) {
+  PMEMD_ASSIGN(const DataRange sectors, check_range(device, range));
+  const auto request = device.begin_request({.what = "CLEAR_ERROR"});
+  if (!request) {
+    return fail(ENXIO, device.record().name() + ": not enabled",
+                "pmemctl enable-namespace " + device.record().name());
+  }
+  auto cleared = request->media().clear(sectors);
+  if (!cleared) {
+    return fail(cleared.err(), device.record().name() + ": its errors can't be cleared",
+                "what was cleared before the error is good; call again");
+  }
+  return cleared;
+}
+
+Result<FailureReport> look_at_range(Device& device, DataRange range, const FailurePorts& ports) {
+  PMEMD_ASSIGN(const DataRange sectors, check_range(device, range));
+  RangeFailure failure(device, range, ports);
+  PMEMD_TRY(failure.find({sectors}));
+  failure.look();
+  return failure.take_report();
+}
+
+void tell_cleared(Device& device, const std::vector<DataRange>& ranges, const FailurePorts& ports) {
+  if (ranges.empty()) return;
+  RangeFailure failure(device, {ranges.front().begin, ranges.back().end}, ports);
+  if (!failure.find(ranges)) return;  // disabled meanwhile: nobody stands on it
+  failure.announce(EventKind::kCleared);
+  failure.tell(EventKind::kCleared, MapperEventKind::kCleared);
+}
+
+}  // namespace pmemd

@@ -1,0 +1,60 @@
+#include "daemon/failure_worker.h"
+
+#include <pthread.h>
+#include <spdlog/spdlog.h>
+
+#include <utility>
+
+namespace pmemd {
+
+FailureWorker::FailureWorker(FailurePorts ports)
+    : ports_(std::move(ports)), thread_([this] { run(); }) {}
+
+FailureWorker::~FailureWorker() {
+  {
+    MutexLock lock(mutex_);
+    stop_ = true;
+    found_cv_.notify_all();
+  }
+  thread_.join();
+}
+
+void FailureWorker::note_latent(const Device& device, DataRange range) {
+  MutexLock lock(mutex_);
+  found_[device.root_ino()].latent.insert(range);
+  found_cv_.notify_one();
+}
+
+void FailureWorker::note_cleared(const Device& device, const std::vector<DataRange>& ranges) {
+  MutexLock lock(mutex_);
+  RangeSet<DataSpace>& cleared = found_[device.root_ino()].cleared;
+  for (const DataRange& range : ranges) cleared.insert(range);
+  found_cv_.notify_one();
+}
+
+void FailureWorker::run() {
+  pthread_setname_np(pthread_self(), "failure");
+  while (true) {
+    std::map<uint64_t, Found> found;
+    {
+      MutexLock lock(mutex_);
+      while (found_.empty() && !stop_) found_cv_.wait(mutex_);
+      if (stop_) return;
+      found.swap(found_);
+    }
+    for (const auto& [ino, ranges] : found) act(ino, ranges);
+  }
+}
+
+void FailureWorker::act(uint64_t ino, const Found& found) {
+  const auto device = ports_.device_of(ino);
+  if (!device) return;  // destroyed meanwhile
+  for (const DataRange& range : found.latent.ranges()) {
+    const auto report = discover_errors(*device, range, ports_);
+    // The range can't be read in any case; what is missing is who was told.
+    if (!report) spdlog::error("{}", report.error().describe());
+  }
+  tell_cleared(*device, found.cleared.ranges(), ports_);
+}
+
+}  // namespace pmemd
