@@ -20,8 +20,9 @@ void for_each_part(const std::vector<RegionRange>& ranges, Visit visit) {
 
 }  // namespace
 
-Result<std::unique_ptr<MediaErrors>> MediaErrors::load(Database& db, uint32_t region) {
-  std::unique_ptr<MediaErrors> errors(new MediaErrors(db, region));
+Result<std::unique_ptr<MediaErrors>> MediaErrors::load(Database& db, uint32_t region,
+                                                       uint64_t max_ranges) {
+  std::unique_ptr<MediaErrors> errors(new MediaErrors(db, region, max_ranges));
   PMEMD_TRY(errors->read_rows());
   return errors;
 }
@@ -176,21 +177,23 @@ Result<void> MediaErrors::apply(const std::vector<Change>& changes) {
     count = sets_[kKnown].count() + sets_[kInjected].count();
   }
   for (const Change& change : changes) count = count + change.put.count() - change.erase.size();
-  if (count > kMaxRanges) {
-    return fail(ENOSPC, fmt::format("region{}: {} ranges are bad already", region_, kMaxRanges),
+  if (count > max_ranges_) {
+    return fail(ENOSPC, fmt::format("region{}: {} ranges are bad already", region_, max_ranges_),
                 "clear some");
   }
   PMEMD_TRY(fault_write_record.hit());
   {
     Transaction transaction(db_);
     PMEMD_TRY(transaction.begin());
+    // By range, since rows that merely touch, which no pool of ours has, are one range in memory.
     PMEMD_ASSIGN(Statement erase, db_.prepare("DELETE FROM badblocks WHERE region = ?"
-                                              " AND kind = ? AND start = ?"));
+                                              " AND kind = ? AND start >= ? AND start < ?"));
     PMEMD_ASSIGN(Statement put, db_.prepare("INSERT INTO badblocks (region, kind, start, length)"
                                             " VALUES (?, ?, ?, ?)"));
     for (const Change& change : changes) {
       for (const RegionRange& range : change.erase) {
         erase.bind(0, region_).bind(1, change.kind).bind(2, static_cast<int64_t>(range.begin));
+        erase.bind(3, static_cast<int64_t>(range.end));
         PMEMD_TRY(erase.run());
       }
       for (const RegionRange& range : change.put.ranges()) {

@@ -46,8 +46,10 @@ class MediaErrors {
  public:
   static constexpr uint64_t kMaxRanges = 262'144;  // of both kinds together
 
-  // Reads those of the pool. EIO: rows that overlap or aren't whole sectors.
-  static Result<std::unique_ptr<MediaErrors>> load(Database& db, uint32_t region);
+  // Reads those of the pool; none, if it is of a version that has no such table. EIO: rows that
+  // overlap, aren't whole sectors (known ones), or are no ranges.
+  static Result<std::unique_ptr<MediaErrors>> load(Database& db, uint32_t region,
+                                                   uint64_t max_ranges = kMaxRanges);
   MediaErrors(const MediaErrors&) = delete;
   MediaErrors& operator=(const MediaErrors&) = delete;
 
@@ -83,7 +85,8 @@ class MediaErrors {
     Set put;
   };
 
-  MediaErrors(Database& db, uint32_t region) : db_(db), region_(region) {}
+  MediaErrors(Database& db, uint32_t region, uint64_t max_ranges)
+      : db_(db), region_(region), max_ranges_(max_ranges) {}
   Result<void> read_rows() PMEMD_EXCLUDES(mutex_);
   Change change_of(Kind kind, const std::vector<RegionRange>& erase,
                    const std::vector<RegionRange>& insert) const PMEMD_EXCLUDES(mutex_);
@@ -93,6 +96,7 @@ class MediaErrors {
 
   Database& db_;
   const uint32_t region_;
+  const uint64_t max_ranges_;
 
   Mutex change_mutex_;  // one change at a time; before the database's
   mutable Mutex mutex_;
