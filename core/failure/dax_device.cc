@@ -14,6 +14,15 @@ Result<void> DaxDevice::set_holder(DaxHolder& holder) {
 
 void DaxDevice::drop_holder() {
   holder_.store(nullptr, std::memory_order_release);
+  wait_for_calls();
+}
+
+void DaxDevice::set_alive(bool alive) {
+  alive_.store(alive, std::memory_order_release);
+  if (!alive) wait_for_calls();
+}
+
+void DaxDevice::wait_for_calls() {
   // Holders wait for nobody, so this ends.
   while (!srcu_.synchronize(deadline_after(std::chrono::seconds(10)))) {
   }

@@ -6,7 +6,7 @@
 //
 // Invariants:
 //  1. A holder is called only while it is set, and not while the device isn't alive.
-//  2. drop_holder() returns when no call is under way.
+//  2. drop_holder() and set_alive(false) return when no call is under way.
 //  3. A holder is told once a contiguous range.
 //
 // Thread contract: any thread that serves no requests. The holder is called without a lock held.
@@ -45,10 +45,11 @@ class DaxDevice {
 
   // EBUSY: it has a holder, which is another.
   Result<void> set_holder(DaxHolder& holder);
-  void drop_holder();
+  void drop_holder();  // not from within a call
   bool has_holder() const { return holder_.load(std::memory_order_acquire) != nullptr; }
 
-  void set_alive(bool alive) { alive_.store(alive, std::memory_order_release); }
+  // False: returns when no call is under way.
+  void set_alive(bool alive);
 
   // ENXIO: not alive, or wholly outside. EOPNOTSUPP: no holder, or it can't tell. Any other: what
   // the holder said.
@@ -56,6 +57,8 @@ class DaxDevice {
                               FailedParts& parts);
 
  private:
+  void wait_for_calls();
+
   const uint64_t size_bytes_;
   std::atomic<bool> alive_ = false;
   std::atomic<DaxHolder*> holder_ = nullptr;

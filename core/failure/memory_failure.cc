@@ -51,8 +51,10 @@ Result<Piece> first_piece(PagemapRegistry& registry, PhysRange range) {
 Result<void> fail_piece(const Piece& piece, unsigned mf_flags, FailedParts& parts) {
   const DevPagemapOps& ops = piece.pagemap->ops();
   if (ops.memory_failure) {
+    const size_t before = parts.size();
     auto handled = ops.memory_failure(piece.range, mf_flags, parts);
     if (handled || handled.err() != EOPNOTSUPP) return handled;
+    parts.resize(before);  // what one of several layers could tell is in the pages' answer, too
   }
   if (ops.page_mapping) ops.page_mapping(piece.range, parts);
   return {};
