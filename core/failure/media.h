@@ -58,6 +58,10 @@ class Media {
   // Zeroes the range, which is good then; its host blocks may go. EIO, ENOSPC. (Page-aligned.)
   virtual Result<void> discard(DataRange range) = 0;
 
+  // For space that is nobody's: what is stored there goes. It reads as zeros, save what is bad,
+  // which stays bad, and has zeros beneath when its errors go. EIO, ENOSPC. (Page-aligned.)
+  virtual Result<void> drop(DataRange range) = 0;
+
   // Makes good what is known to be bad, and only that: zeros. How many bytes. EIO: it can't be
   // cleared.
   virtual Result<uint64_t> clear(DataRange range) = 0;

@@ -111,6 +111,7 @@ Result<void> NamespaceMedia::zero(DataRange range) {
     return image_->zero(in_image(range.begin), range.length());
   }
   PMEMD_TRY(check_clears(range));
+  PMEMD_TRY(fault_write.hit());
   PMEMD_TRY(image_->zero(in_image(range.begin), range.length()));
   return set_good(range);
 }
@@ -133,15 +134,23 @@ Result<void> NamespaceMedia::persist(DataRange range) {
 }
 
 Result<void> NamespaceMedia::allocate(DataRange range) {
-  PMEMD_TRY(image_->allocate(in_image(range.begin), range.length()));
-  return errors_.is_bad(in_region(range)) ? zero(range) : Result<void>();
+  // What is free has zeros; what is bad and free may have anything.
+  if (errors_.is_bad(in_region(range))) PMEMD_TRY(discard(range));
+  return image_->allocate(in_image(range.begin), range.length());
 }
 
 Result<void> NamespaceMedia::discard(DataRange range) {
   const bool was_bad = errors_.is_bad(in_region(range));
-  if (was_bad) PMEMD_TRY(check_clears(range));
-  PMEMD_TRY(image_->discard(in_image(range.begin), range.length()));
+  if (was_bad) {
+    PMEMD_TRY(check_clears(range));
+    PMEMD_TRY(fault_write.hit());
+  }
+  PMEMD_TRY(drop(range));
   return was_bad ? set_good(range) : Result<void>();
+}
+
+Result<void> NamespaceMedia::drop(DataRange range) {
+  return image_->discard(in_image(range.begin), range.length());
 }
 
 }  // namespace pmemd

@@ -32,6 +32,7 @@ class NamespaceMedia final : public Media {
   Result<void> persist(DataRange range) override;
   Result<void> allocate(DataRange range) override;
   Result<void> discard(DataRange range) override;
+  Result<void> drop(DataRange range) override;
   Result<uint64_t> clear(DataRange range) override;
   std::vector<DataRange> bad(DataRange range) const override;
 
