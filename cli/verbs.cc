@@ -11,6 +11,7 @@
 #include "cli/debug.h"
 #include "cli/explain.h"
 #include "cli/fields.h"
+#include "cli/inject.h"
 #include "cli/json_output.h"
 #include "cli/monitor.h"
 #include "cli/number.h"
@@ -233,6 +234,7 @@ void add_verbs(CLI::App& app, Session& session, Action& action) {
   add_enabling_verbs(verbs, "region", "Region", "region0", "reports");
   add_refs_verb(verbs);
   add_explain_verb(verbs);
+  add_inject_verbs(verbs);
   add_debug_verbs(verbs);
 }
 

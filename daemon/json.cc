@@ -6,12 +6,6 @@
 namespace pmemd {
 namespace {
 
-// The path within the namespace: the mount shows it below its device's name.
-std::string path_in_namespace(const std::string& path) {
-  const size_t slash = path.find('/', 1);
-  return slash == std::string::npos ? "/" : path.substr(slash);
-}
-
 // RFC 3339, UTC, microseconds.
 std::string to_text(std::chrono::system_clock::time_point time) {
   const auto us = std::chrono::duration_cast<std::chrono::microseconds>(time.time_since_epoch());
@@ -29,6 +23,11 @@ Json holders_to_json(const RemovalReport& report) {
 }
 
 }  // namespace
+
+std::string path_in_namespace(const std::string& path) {
+  const size_t slash = path.find('/', 1);
+  return slash == std::string::npos ? "/" : path.substr(slash);
+}
 
 Json to_json(const RegionRecord& region, const Pool::Available& available) {
   return {{"dev", region.name()},

@@ -13,6 +13,9 @@
 
 namespace pmemd {
 
+// The path within the namespace: the mount shows it below its device's name.
+std::string path_in_namespace(const std::string& path);
+
 Json to_json(const RegionRecord& region, const Pool::Available& available);
 Json to_json(const Device& device);
 std::string_view state_of(const Device& device);  // "enabled", "dying" or "disabled"

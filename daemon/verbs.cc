@@ -13,6 +13,7 @@
 #include "core/removal/removal.h"
 #include "daemon/debug.h"
 #include "daemon/explain.h"
+#include "daemon/inject.h"
 #include "daemon/json.h"
 #include "daemon/refs.h"
 
@@ -294,6 +295,10 @@ Handlers make_handlers(Machine& machine) {
   add("Mappers", mappers);
   add("Refs", refs);
   add("Explain", explain);
+  add("InjectError", inject_error_verb);
+  add("UninjectError", uninject_error_verb);
+  add("InjectedErrors", injected_errors_verb);
+  add("ClearErrors", clear_errors_verb);
   add("Check", check);
   add("FailAt", fail_at);
   add("ClearFaults", clear_faults);

@@ -30,6 +30,15 @@ constexpr std::array kMappersParameters = {Parameter{"namespace", kText, kOption
 constexpr std::array kRefsParameters = {
     Parameter{"namespace", kText}, Parameter{"file", kText, kOptional},
     Parameter{"offset", kInt, kOptional}, Parameter{"length", kInt, kOptional}};
+constexpr std::array kMediaParameters = {
+    Parameter{"namespace", kText, kOptional}, Parameter{"file", kText, kOptional},
+    Parameter{"offset", kInt, kOptional}, Parameter{"length", kInt, kOptional}};
+constexpr std::array kInjectErrorParameters = {
+    Parameter{"namespace", kText, kOptional}, Parameter{"file", kText, kOptional},
+    Parameter{"offset", kInt, kOptional},     Parameter{"length", kInt, kOptional},
+    Parameter{"random", kInt, kOptional},     Parameter{"seed", kInt, kOptional},
+    Parameter{"latent", kBool, kOptional},    Parameter{"saturate", kBool, kOptional},
+    Parameter{"dry_run", kBool, kOptional}};
 constexpr std::array kFailAtParameters = {Parameter{"step", kText},
                                           Parameter{"count", kInt, kOptional},
                                           Parameter{"delay_ms", kInt, kOptional}};
@@ -71,6 +80,10 @@ constexpr std::array kMethods = {
     Method{kInterface, "EnableRegion", Access::kOwner, false, kRegionParameter},
     Method{kInterface, "DisableNamespace", Access::kOwner, false, kDisableNamespaceParameters},
     Method{kInterface, "DisableRegion", Access::kOwner, false, kDisableRegionParameters},
+    Method{kInterface, "InjectError", Access::kOwner, false, kInjectErrorParameters},
+    Method{kInterface, "UninjectError", Access::kOwner, false, kMediaParameters},
+    Method{kInterface, "InjectedErrors", Access::kAnyone, false, kNamespaceParameter},
+    Method{kInterface, "ClearErrors", Access::kOwner, false, kMediaParameters},
     Method{kInterface, "FailAt", Access::kOwner, false, kFailAtParameters},
     Method{kInterface, "ClearFaults", Access::kOwner, false, {}},
 };

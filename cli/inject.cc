@@ -1,0 +1,284 @@
+#include "cli/inject.h"
+
+#include <fmt/format.h>
+#include <glob.h>
+
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "cli/fields.h"
+#include "cli/json_output.h"
+#include "cli/number.h"
+#include "cli/render.h"
+#include "cli/table.h"
+#include "core/base/units.h"
+
+namespace pmemd::cli {
+namespace {
+
+using Align = Table::Align;
+
+constexpr uint64_t kBlockBytes = 512;
+
+// What of the command line isn't a parameter of the calls.
+struct Target {
+  std::vector<std::string> files = {};  // paths, or patterns of them
+  std::optional<uint64_t> block = {}, count = {};
+  bool uninject = false;
+  bool status = false;
+};
+
+VarlinkError failed(int err, std::string message, std::string hint) {
+  return {"org.pmemd.Failed",
+          {{"errno", err},
+           {"errno_name", err == ENOENT ? "ENOENT" : "EINVAL"},
+           {"message", std::move(message)},
+           {"hint", std::move(hint)}}};
+}
+
+// The paths that a pattern means, from the mount's root.
+std::expected<std::vector<std::string>, VarlinkError> in_mount(const std::string& pattern,
+                                                               const std::string& mount) {
+  std::vector<std::string> named;
+  std::error_code error;
+  if (std::filesystem::exists(pattern, error)) {
+    named.push_back(pattern);  // a name may have the characters of a pattern
+  } else {
+    glob_t found{};
+    if (::glob(pattern.c_str(), 0, nullptr, &found) == 0) {
+      named.assign(found.gl_pathv, found.gl_pathv + found.gl_pathc);
+    }
+    ::globfree(&found);
+  }
+  std::vector<std::string> paths;
+  for (const std::string& path : named) {
+    const auto real = std::filesystem::canonical(path, error);
+    if (!error) paths.push_back(real.string());
+  }
+  if (paths.empty()) {
+    return std::unexpected(failed(ENOENT, pattern + ": there is no such file", ""));
+  }
+  for (std::string& path : paths) {
+    if (!path.starts_with(mount + "/")) {
+      return std::unexpected(failed(EINVAL, path + ": not in the mount",
+                                    fmt::format("files of this daemon are below {}", mount)));
+    }
+    path = path.substr(mount.size());
+  }
+  return paths;
+}
+
+// Calls `method` once for each object that was named; the replies.
+std::expected<std::vector<Json>, VarlinkError> call_for_each(Session& session,
+                                                             const std::string& method,
+                                                             Json parameters,
+                                                             const Target& target) {
+  if (target.block) {
+    parameters["offset"] = *target.block * kBlockBytes;
+    parameters["length"] = target.count.value_or(1) * kBlockBytes;
+  }
+  std::vector<Json> replies;
+  if (target.files.empty()) {
+    auto reply = session.call(method, parameters);
+    if (!reply) return std::unexpected(std::move(reply).error());
+    replies.push_back(*std::move(reply));
+    return replies;
+  }
+  const auto status = session.call("Status", Json::object());
+  if (!status) return std::unexpected(status.error());
+  parameters["saturate"] = true;  // a range of a file is meant as it is
+  if (method != "InjectError") parameters.erase("saturate");
+  for (const std::string& pattern : target.files) {
+    const auto paths = in_mount(pattern, text_of(*status, "mount"));
+    if (!paths) return std::unexpected(paths.error());
+    for (const std::string& path : *paths) {
+      parameters["file"] = path;
+      auto reply = session.call(method, parameters);
+      if (!reply) return std::unexpected(std::move(reply).error());
+      replies.push_back(*std::move(reply));
+    }
+  }
+  return replies;
+}
+
+std::string range(const Json& object) {
+  const uint64_t begin = number_of(object, "offset");
+  return fmt::format("{:#x}-{:#x}", begin, begin + number_of(object, "length"));
+}
+
+void render_failures(std::ostream& out, const Json& failures, bool dry_run) {
+  uint64_t bytes = 0;
+  Table files({{"NAMESPACE"},
+               {"FILE", Align::kLeft, /*elastic=*/true},
+               {"RANGE"},
+               {"TOLD", Align::kRight}});
+  for (const Json& failure : failures) {
+    bytes += number_of(failure, "bad_bytes");
+    for (const Json& file : list_of(failure, "files")) {
+      files.add({text_of(file, "namespace"),
+                 flag_of(file, "metadata") ? "(metadata)" : text_of(file, "file"), range(file),
+                 flag_of(file, "handled") ? "taken over" : text_of(file, "told")});
+    }
+  }
+  out << fmt::format("{}{} in {}\n", dry_run ? "would be bad: " : "bad: ", format_size(bytes),
+                     format_count(failures.size(), "range"));
+  if (!files.empty()) files.print(out);
+  for (const Json& failure : failures) {
+    if (flag_of(failure, "shut_down")) {
+      out << text_of(failure, "namespace") << ": its file system is shut down\n";
+    }
+    if (!list_of(failure, "holders").empty()) render_holders(out, list_of(failure, "holders"));
+  }
+}
+
+int inject(Session& session, const Json& parameters, const Target& target) {
+  const auto replies = call_for_each(session, "InjectError", parameters, target);
+  if (!replies) return session.fail(replies.error());
+  Json failures = Json::array();
+  for (const Json& reply : *replies) {
+    for (const Json& failure : list_of(reply, "reports")) failures.push_back(failure);
+  }
+  if (parameters.contains("random")) {
+    session.err() << "seed " << number_of(parameters, "seed") << '\n';
+  }
+  if (session.json) {
+    print_objects(session.out(), failures);
+  } else {
+    render_failures(session.out(), failures, flag_of(parameters, "dry_run"));
+  }
+  return kDone;
+}
+
+int uninject(Session& session, const Json& parameters, const Target& target) {
+  const auto replies = call_for_each(session, "UninjectError", parameters, target);
+  return replies ? kDone : session.fail(replies.error());
+}
+
+// As `ndctl inject-error --status` prints it.
+int status(Session& session, const Json& parameters) {
+  const auto reply = session.call("InjectedErrors", parameters);
+  if (!reply) return session.fail(reply.error());
+  if (session.json) {
+    session.out() << pretty(*reply) << '\n';
+    return kDone;
+  }
+  Table table({{"BLOCK", Align::kRight}, {"COUNT", Align::kRight}});
+  for (const Json& blocks : list_of(*reply, "badblocks")) {
+    table.add({text_of(blocks, "block"), text_of(blocks, "count")});
+  }
+  table.print(session.out());
+  return kDone;
+}
+
+int clear(Session& session, const Json& parameters, const Target& target) {
+  const auto replies = call_for_each(session, "ClearErrors", parameters, target);
+  if (!replies) return session.fail(replies.error());
+  Json shown = Json::array();
+  for (const Json& reply : *replies) {
+    shown.push_back(reply);
+    if (session.json) continue;
+    session.out() << fmt::format("{}: {} cleared\n", text_of(reply, "namespace"),
+                                 format_size(number_of(reply, "cleared_bytes")));
+  }
+  if (session.json) print_objects(session.out(), shown);
+  return kDone;
+}
+
+void add_target(CLI::App* verb, const Parameters& parameters, Target& target) {
+  auto* name = add_name(verb, "namespace", parameters, "namespace", "Of this namespace");
+  verb->add_option("--file", target.files, "Of these files of the mount; * and ? are wildcards")
+      ->type_name("PATH")
+      ->excludes(name);
+  const auto block = [](std::optional<uint64_t>& to) {
+    return [&to](const CLI::results_t& texts) {
+      const auto number = parse_number(texts.back());
+      // So many bytes that they can't be counted are beyond the end of anything.
+      if (!number || *number > INT64_MAX / kBlockBytes) {
+        throw CLI::ValidationError("block", texts.back() + ": no number of blocks");
+      }
+      to = *number;
+      return true;
+    };
+  };
+  verb->add_option("-B,--block", block(target.block), "From this block of 512 bytes of its data on")
+      ->type_name("BLOCK");
+  verb->add_option("-n,--count", block(target.count), "So many blocks (1, if not given)")
+      ->type_name("N");
+  add_offset(verb, "--offset", parameters, "offset", "From this byte of the file (or data) on");
+  add_size(verb, "--length", parameters, "length", "so many (to the end, if not given)");
+}
+
+void check_target(const Json& parameters, const Target& target) {
+  const auto refuse = [](const std::string& why) { throw CLI::ValidationError(why); };
+  const bool has_range = parameters.contains("offset") || parameters.contains("length");
+  if (target.files.empty() && !parameters.contains("namespace")) {
+    refuse("name a namespace, or files with --file");
+  }
+  if (target.count && !target.block) refuse("--count wants --block");
+  if (target.block && has_range) refuse("--block or --offset and --length, not both");
+  if (target.block && !target.files.empty()) {
+    refuse("--block is of a namespace; for a file, --offset and --length");
+  }
+}
+
+}  // namespace
+
+void add_inject_verbs(const Verbs& verbs) {
+  Session& session = verbs.session;
+  auto parameters = no_parameters();
+  auto target = std::make_shared<Target>();
+  CLI::App* verb =
+      verbs.add("inject-error", "Make memory bad: a touch of it is SIGBUS, a read EIO",
+                "pmemctl inject-error namespace0.0 --block 12 --count 2\n"
+                "  pmemctl inject-error --file '/mnt/pmem0/db/*' --offset 4K --length 12K\n"
+                "  pmemctl inject-error namespace0.0 --status",
+                [=, &session] {
+                  if (target->status)
+                    return status(session, {{"namespace", (*parameters)["namespace"]}});
+                  if (target->uninject) return uninject(session, *parameters, *target);
+                  return inject(session, *parameters, *target);
+                });
+  add_target(verb, parameters, *target);
+  add_flag(verb, "-N,--no-notify", parameters, "latent",
+           "Tell nobody: who touches it finds out, or a scrub");
+  auto* uninject = verb->add_flag("-d,--uninject", target->uninject,
+                                  "Take the error away; what is known of it stays");
+  auto* status = verb->add_flag("-t,--status", target->status, "Show what was injected");
+  add_flag(verb, "-S,--saturate", parameters, "saturate",
+           "All of each block is bad, not only its first clear unit");
+  auto* random = add_parsed(verb, "--random", parameters, "random",
+                            "So many single pages of it, at random", parse_number)
+                     ->type_name("N");
+  add_parsed(verb, "--seed", parameters, "seed", "Which places --random means (0)", parse_number)
+      ->type_name("SEED")
+      ->needs(random);
+  auto* dry_run =
+      add_flag(verb, "--dry-run", parameters, "dry_run", "Show who would be hit, and do nothing");
+  uninject->excludes(status, random, dry_run);
+  status->excludes(random, dry_run);
+  verb->parse_complete_callback([=] {
+    check_target(*parameters, *target);
+    if (target->status && (!target->files.empty() || target->block)) {
+      throw CLI::ValidationError("--status is of a whole namespace");
+    }
+    const bool has_range = target->block || parameters->contains("offset") ||
+                           parameters->contains("length") || parameters->contains("random");
+    if (target->files.empty() && !target->status && !has_range) {
+      throw CLI::ValidationError("which part of it? --block, or --offset and --length");
+    }
+  });
+
+  parameters = no_parameters();
+  target = std::make_shared<Target>();
+  verb = verbs.add("clear-errors", "Make what is known to be bad good again: zeros",
+                   "pmemctl clear-errors namespace0.0\n"
+                   "  pmemctl clear-errors --file /mnt/pmem0/a",
+                   [=, &session] { return clear(session, *parameters, *target); });
+  add_target(verb, parameters, *target);
+  verb->parse_complete_callback([=] { check_target(*parameters, *target); });
+}
+
+}  // namespace pmemd::cli

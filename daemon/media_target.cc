@@ -1,0 +1,126 @@
+#include "daemon/media_target.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstring>
+#include <random>
+#include <set>
+#include <sstream>
+#include <string>
+#include <utility>
+
+#include "core/base/units.h"
+
+namespace pmemd {
+namespace {
+
+constexpr uint64_t kMaxRandom = 100'000;
+
+// [offset, offset + length) as it was asked for, within `size` bytes of `object`.
+Result<std::pair<uint64_t, uint64_t>> wanted(const Call& call, const std::string& object,
+                                             uint64_t size) {
+  const uint64_t begin = call.number("offset").value_or(0);
+  const uint64_t length = call.number("length").value_or(begin < size ? size - begin : 0);
+  if (length == 0 || begin >= size || length > size - begin) {
+    return fail(EINVAL, fmt::format("{}: {:#x} bytes at {:#x} are not within its {:#x}", object,
+                                    length, begin, size));
+  }
+  return std::pair(begin, begin + length);
+}
+
+// The inode that a path below the device's root leads to.
+Result<uint64_t> walk(const Device::Request& request, const std::string& file,
+                      std::istringstream& names) {
+  uint64_t ino = request.fs().root();
+  for (std::string name; std::getline(names, name, '/');) {
+    if (name.empty()) continue;
+    const auto attr = request.fs().lookup(ino, name);
+    if (!attr) return fail(attr.err(), file + ": " + std::strerror(attr.err()));
+    ino = attr->ino;
+  }
+  return ino;
+}
+
+Result<MediaTarget> target_of_file(DeviceTable& devices, const Call& call,
+                                   const std::string& file) {
+  std::istringstream names(file);
+  std::string first;
+  while (first.empty() && std::getline(names, first, '/')) {
+  }
+  const DevicePtr device = devices.by_shown_name(first);
+  if (!device) {
+    return fail(ENOENT, fmt::format("{}: the mount shows no {}", file, first),
+                "a path begins at the mount: /pmem0/dir/file");
+  }
+  if (!device->is_fsdax()) {
+    PMEMD_ASSIGN(const auto range, wanted(call, file, device->record().data_bytes()));
+    return MediaTarget{device, {DataRange{range.first, range.second}}};
+  }
+  const auto request = device->begin_request({.what = "FIND"});
+  if (!request) return fail(ENXIO, device->record().name() + ": not enabled");
+  PMEMD_ASSIGN(const uint64_t ino, walk(*request, file, names));
+  PMEMD_ASSIGN(const Attr attr, request->fs().getattr(ino));
+  if (!S_ISREG(attr.mode)) return fail(EINVAL, file + ": no regular file");
+  PMEMD_ASSIGN(const auto range, wanted(call, file, attr.size));
+  PMEMD_ASSIGN(const auto extents, request->fs().extents(ino));
+  RangeSet<DataSpace> data;
+  for (const auto& [in_file, in_data] : extents) {
+    const FileRange part = in_file.intersect({range.first, range.second});
+    data.insert(DataRange::sized(in_data.begin + (part.begin - in_file.begin), part.length()));
+  }
+  if (data.empty()) {
+    return fail(ENXIO, file + ": a hole: there is no memory behind it", "write to it first");
+  }
+  return MediaTarget{device, data.ranges()};
+}
+
+// Single pages out of `ranges`, by a generator that is the same everywhere.
+Result<std::vector<DataRange>> pick(const std::vector<DataRange>& ranges, uint64_t count,
+                                    uint64_t seed) {
+  uint64_t pages = 0;
+  for (const DataRange& range : ranges) pages += range.length() / kPageSize;
+  if (count == 0 || count > std::min(pages, kMaxRandom)) {
+    return fail(EINVAL, fmt::format("random: {} places of {} pages", count, pages),
+                fmt::format("at most {}", std::min(pages, kMaxRandom)));
+  }
+  std::mt19937_64 random(seed);
+  std::set<uint64_t> chosen;
+  while (chosen.size() < count) chosen.insert(random() % pages);
+  RangeSet<DataSpace> picked;
+  uint64_t before = 0;  // pages of the ranges before this one
+  auto next = chosen.begin();
+  for (const DataRange& range : ranges) {
+    const uint64_t here = range.length() / kPageSize;
+    for (; next != chosen.end() && *next < before + here; ++next) {
+      const uint64_t begin = align_up(range.begin, kPageSize) + (*next - before) * kPageSize;
+      picked.insert(DataRange::sized(begin, kPageSize).intersect(range));
+    }
+    before += here;
+  }
+  return picked.ranges();
+}
+
+}  // namespace
+
+Result<MediaTarget> media_target(DeviceTable& devices, const Call& call) {
+  const auto name = call.text("namespace");
+  const auto file = call.text("file");
+  if (name.has_value() == file.has_value()) {
+    return fail(EINVAL, "wants a namespace or a file, and not both");
+  }
+  MediaTarget target;
+  if (file) {
+    PMEMD_ASSIGN(target, target_of_file(devices, call, *file));
+  } else {
+    PMEMD_ASSIGN(target.device, devices.find(*name));
+    PMEMD_ASSIGN(const auto range, wanted(call, *name, target.device->record().data_bytes()));
+    target.ranges = {{range.first, range.second}};
+  }
+  if (const auto count = call.number("random")) {
+    PMEMD_ASSIGN(target.ranges, pick(target.ranges, *count, call.number("seed").value_or(0)));
+  }
+  return target;
+}
+
+}  // namespace pmemd

@@ -1,0 +1,29 @@
+// What a call about bad memory means: parts of devices' data areas, named by namespace and offset,
+// or by a file and a range of it.
+//
+// Thread contract: any thread of the control server's.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "core/base/error.h"
+#include "core/control/varlink.h"
+#include "core/range/range.h"
+#include "daemon/device_table.h"
+
+namespace pmemd {
+
+struct MediaTarget {
+  DevicePtr device;
+  std::vector<DataRange> ranges;  // sorted, disjoint, not empty
+};
+
+// From the parameters namespace or file (a path from the mount's root), offset and length (default:
+// all of it); and random and seed: so many single pages of that, in places that the seed tells.
+// ENOENT: no such namespace or file. EINVAL: neither or both named; a range that isn't within it;
+// more random places than it has pages. ENXIO: nothing of the file lies there (a hole), or its
+// namespace isn't enabled.
+Result<MediaTarget> media_target(DeviceTable& devices, const Call& call);
+
+}  // namespace pmemd
