@@ -12,6 +12,7 @@
 
 #include "core/base/units.h"
 #include "core/filesystem/allocator.h"
+#include "core/range/range_set.h"
 #include "core/region/schema.h"
 
 namespace pmemd {
@@ -214,7 +215,10 @@ Result<void> Check::free_space() {
   if (!allocator) return {};  // the tables' rules have told why
   PMEMD_ASSIGN(const auto image, pool_.map_namespace(record_));
   Result<void> read;
-  allocator->for_each_free([&](DataRange range) {
+  // Bad bytes can't be looked at, and get zeros before anybody has them.
+  const MediaErrors& errors = pool_.media_errors(record_.region);
+  const uint64_t data_begin = record_.range.begin + kNamespaceMetadataSize;
+  const auto look_at = [&](DataRange range) {
     if (!read) return;
     const auto zero = image->is_zero(kNamespaceMetadataSize + range.begin, range.length());
     if (!zero) {
@@ -224,6 +228,15 @@ Result<void> Check::free_space() {
           {record_.name(), fmt::format("free space at {:#x}, {:#x} bytes, doesn't read as zeros",
                                        range.begin, range.length())});
     }
+  };
+  allocator->for_each_free([&](DataRange range) {
+    RangeSet<DataSpace> good;
+    good.insert(range);
+    for (const RegionRange& bad :
+         errors.bad(RegionRange::sized(data_begin + range.begin, range.length()))) {
+      good.erase(DataRange::sized(bad.begin - data_begin, bad.length()));
+    }
+    good.for_each(look_at);
   });
   return read;
 }

@@ -38,6 +38,10 @@ Result<void> zero_range(FsState& fs, uint64_t ino, FileRange range, uint64_t siz
     old = inode.extents.find(range);
     return {};
   }));
+  // What may fail on bad bytes comes first.
+  for (const Extent& extent : old) {
+    if (!fs.media.bad(extent.data()).empty()) PMEMD_TRY(fs.media.zero(extent.data()));
+  }
   PMEMD_TRY(map_range(fs, ino, range, size));
   for (const Extent& extent : old) {
     PMEMD_TRY(fs.media.zero(extent.data()));
@@ -113,6 +117,12 @@ Result<void> FileSystem::write(uint64_t ino, uint64_t offset, std::span<const st
     return {};
   }));
   if (!in_place) {
+    // A write that can't clear what it meets must not leave a larger file behind.
+    for (const Extent& extent : target) {
+      if (fs.media.bad(extent.data()).empty()) continue;
+      PMEMD_TRY(fs.media.write(extent.data_offset,
+                               data.subspan(extent.file_offset - offset, extent.length), writer));
+    }
     PMEMD_TRY(map_range(fs, ino, range, range.end));
     PMEMD_TRY(fs.with_file(ino, [&](Inode& inode) -> Result<void> {
       target = inode.extents.find(range);

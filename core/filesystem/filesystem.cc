@@ -9,6 +9,7 @@
 #include "core/filesystem/rows.h"
 #include "core/filesystem/state.h"
 #include "core/filesystem/superblock.h"
+#include "core/range/range_set.h"
 #include "core/region/schema.h"
 
 namespace pmemd {
@@ -46,24 +47,27 @@ Result<void> check_superblock(Database& db, Rows& rows, Media& media,
     PMEMD_ASSIGN(extents, rows.extents(make_inode_number(options.serial, kRootIndex)));
   }
   if (extents.empty()) return {};
-  auto verified = verify_superblock(media, options.serial);
-  return options.tolerant ? Result<void>() : verified;
+  const bool is_readable = media.bad(superblock_range(media.size_bytes())).empty();
+  return options.tolerant && !is_readable ? Result<void>()
+                                          : verify_superblock(media, options.serial);
 }
 
-// What is bad is left as it is: it gets zeros when it is allocated.
-Result<void> discard_free(Media& media, const Allocator& free_space) {
-  Result<void> discarded;
+// What is bad stays bad: it is made good when it is allocated. But its bytes go, clean or not: it
+// may have been freed when it couldn't be cleared, and its error may be taken away at any time.
+Result<void> drop_free(Media& media, const Allocator& free_space, bool clean) {
+  Result<void> dropped;
+  const auto drop = [&](DataRange range) {
+    if (dropped) dropped = media.drop(range);
+  };
   free_space.for_each_free([&](DataRange range) {
-    RangeSet<DataSpace> good;
-    good.insert(range);
-    for (const DataRange& bad : media.bad(range)) {
-      good.erase({align_down(bad.begin, kPageSize), align_up(bad.end, kPageSize)});
+    if (!clean) return drop(range);
+    RangeSet<DataSpace> bad;
+    for (const DataRange& part : media.bad(range)) {
+      bad.insert({align_down(part.begin, kPageSize), align_up(part.end, kPageSize)});
     }
-    good.for_each([&](DataRange part) {
-      if (discarded) discarded = media.discard(part);
-    });
+    bad.for_each(drop);
   });
-  return discarded;
+  return dropped;
 }
 
 }  // namespace
@@ -104,11 +108,12 @@ Result<std::unique_ptr<FileSystem>> FileSystem::mount(Database& db, Media& media
     MutexLock lock(db.mutex());
     PMEMD_ASSIGN(rows, Rows::prepare(db));
   }
+  // First: nothing changes, above all no byte, where it isn't known whose data area this is.
+  PMEMD_TRY(check_superblock(db, *rows, media, options));
   PMEMD_TRY(remove_orphans(db, *rows, options.serial, lookups));
   PMEMD_ASSIGN(Allocator free_space,
                read_free_space(db, *rows, options.serial, media.size_bytes()));
-  if (!options.clean) PMEMD_TRY(discard_free(media, free_space));
-  PMEMD_TRY(check_superblock(db, *rows, media, options));
+  PMEMD_TRY(drop_free(media, free_space, options.clean));
   auto state = std::make_unique<FsState>(db, *std::move(rows), media, srcu, lookups, options,
                                          std::move(free_space));
   return std::unique_ptr<FileSystem>(new FileSystem(std::move(state)));

@@ -123,7 +123,7 @@ class FileSystem {
 
   // Reads the free space from the extents, removes orphans that `lookups` doesn't know.
   // EIO: extents overlap or leave the data area (message names them). EUCLEAN: the superblock is
-  // another's, or poisoned; unless Options::tolerant.
+  // another's; or it is poisoned, and not Options::tolerant.
   static Result<std::unique_ptr<FileSystem>> mount(Database& db, Media& media, Srcu& srcu,
                                                    const LookupCounts& lookups,
                                                    const Options& options);

@@ -115,17 +115,31 @@ Result<void> zero_mapped(FsState& fs, uint64_t ino, FileRange range) {
   return {};
 }
 
+Result<void> clear_bad(FsState& fs, uint64_t ino, FileRange range) {
+  std::vector<Extent> mapped;
+  {
+    MutexLock lock(fs.mutex);
+    mapped = fs.inodes.at(ino).extents.find(range);
+  }
+  const bool any = std::ranges::any_of(
+      mapped, [&fs](const Extent& extent) { return !fs.media.bad(extent.data()).empty(); });
+  return any ? zero_mapped(fs, ino, range) : Result<void>();
+}
+
 // Shrinking zeroes the rest of the last block, too; but a crash may come between its transaction
 // and that, and a writer that the kernel let pass late may have written behind it.
 Result<void> prepare_size(FsState& fs, uint64_t ino, uint64_t size) {
   FileRange gap;
+  uint64_t old_size = 0;
   {
     MutexLock lock(fs.mutex);
     const InodeRow& row = fs.inodes.at(ino).row;
     PMEMD_TRY(check_regular(row));
-    gap = {row.size, std::min(size, align_up(row.size, kPageSize))};
+    old_size = row.size;
+    gap = {old_size, std::min(size, align_up(old_size, kPageSize))};
   }
   PMEMD_TRY(file_range(0, size));
+  if (size < old_size) return clear_bad(fs, ino, {size, align_up(size, kPageSize)});
   return gap.empty() ? Result<void>() : zero_mapped(fs, ino, gap);
 }
 
@@ -156,6 +170,8 @@ Result<void> punch_range(FsState& fs, uint64_t ino, FileRange range) {
   PMEMD_TRY(fs.load(ino));
   FileRange inner = {align_up(range.begin, kPageSize), align_down(range.end, kPageSize)};
   if (inner.empty()) inner = {range.end, range.end};
+  PMEMD_TRY(clear_bad(fs, ino, {range.begin, inner.begin}));
+  PMEMD_TRY(clear_bad(fs, ino, {inner.end, range.end}));
   {
     Transaction transaction(fs.db);
     PMEMD_TRY(transaction.begin());

@@ -20,8 +20,13 @@ void mark_unsynced(Inode& inode, FileRange range);
 // Zeroes what is mapped of `range`.
 Result<void> zero_mapped(FsState& fs, uint64_t ino, FileRange range) PMEMD_EXCLUDES(fs.mutex);
 
+// The same, if any of it is bad: before a change that zeroes it anyhow, so that nothing has changed
+// where that fails. EIO: part of a clear unit, or it can't be cleared.
+Result<void> clear_bad(FsState& fs, uint64_t ino, FileRange range) PMEMD_EXCLUDES(fs.mutex);
+
 // Before the inode (which is cached) becomes `size` bytes long: zeroes what a longer file would
-// show of its last block. EISDIR, EINVAL, EFBIG.
+// show of its last block. EISDIR, EINVAL, EFBIG; EIO: that is bad and can't be cleared, or what
+// will have to be zeroed of a shorter file.
 Result<void> prepare_size(FsState& fs, uint64_t ino, uint64_t size) PMEMD_REQUIRES(fs.change_mutex)
     PMEMD_EXCLUDES(fs.mutex);
 

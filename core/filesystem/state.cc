@@ -6,7 +6,9 @@
 #include <memory>
 #include <utility>
 
+#include "core/base/units.h"
 #include "core/filesystem/change.h"
+#include "core/range/range_set.h"
 
 namespace pmemd {
 namespace {
@@ -99,6 +101,20 @@ Result<void> FsState::write_times(std::span<const uint64_t> inos) {
   return change.commit(transaction);
 }
 
+// What can't be zeroed is given to nobody: it stays out until the next mount tries again.
+std::vector<DataRange> FsState::discard(DataRange range) {
+  if (media.discard(range)) return {range};
+  // Bad bytes that can't be cleared are held against their own pages only.
+  RangeSet<DataSpace> rest;
+  rest.insert(range);
+  for (const DataRange& bad : media.bad(range)) {
+    rest.erase({align_down(bad.begin, kPageSize), align_up(bad.end, kPageSize)});
+  }
+  std::vector<DataRange> zeroed = rest.ranges();
+  std::erase_if(zeroed, [this](DataRange part) { return !media.discard(part); });
+  return zeroed;
+}
+
 void FsState::give_back(std::vector<DataRange> ranges, Origin origin) {
   ranges = merged(std::move(ranges));
   {
@@ -110,11 +126,10 @@ void FsState::give_back(std::vector<DataRange> ranges, Origin origin) {
     space_came_back.notify_all();
   }
   for (const DataRange& range : ranges) {
-    // What can't be zeroed is given to nobody: it stays out until the next mount tries again.
-    const bool zero = media.discard(range).has_value();
+    const std::vector<DataRange> zeroed = discard(range);
     MutexLock lock(mutex);
     zeroing_bytes -= range.length();
-    if (zero) allocator.free(range);
+    for (const DataRange& part : zeroed) allocator.free(part);
     space_came_back.notify_all();
   }
 }

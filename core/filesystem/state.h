@@ -89,6 +89,8 @@ class FsState {
   // Gives space back: at once what nobody has seen, else when all requests of now have ended.
   enum class Origin { kNew, kRetired };
   void give_back(std::vector<DataRange> ranges, Origin origin) PMEMD_EXCLUDES(mutex);
+  // The parts of it that are zeros now.
+  std::vector<DataRange> discard(DataRange range) PMEMD_EXCLUDES(mutex);
   void retire(std::vector<DataRange> ranges) PMEMD_EXCLUDES(change_mutex, mutex);
   // Waits, for a limited time, until some of the space on its way has come back. False: there is
   // none to wait for, or it took too long (the caller's own request may be what holds it up).
