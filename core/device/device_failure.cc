@@ -1,8 +1,10 @@
 // How a failure of a device's memory finds those who stand on it.
 #include <cassert>
+#include <unordered_map>
 #include <utility>
 
 #include "core/device/device.h"
+#include "core/range/range_set.h"
 
 namespace pmemd {
 namespace {
@@ -70,11 +72,15 @@ void Device::add_mapped(DataRange range, FailedParts& parts) {
   if (!request) return;
   const auto owners = request->fs().owners(range);
   if (!owners) return;
+  // By file: each may have many parts, and be lent in many ranges.
+  std::unordered_map<uint64_t, RangeSet<FileSpace>> lent;
   for (const FailedPart& part : *owners) {
     if (part.is_metadata) continue;
-    for (const FileRange& lent : leases().ranges(part.ino)) {
-      const FileRange both = lent.intersect(part.file);
-      if (both.empty()) continue;
+    const auto [of_file, is_new] = lent.try_emplace(part.ino);
+    if (is_new) {
+      for (const FileRange& all : leases().ranges(part.ino)) of_file->second.insert(all);
+    }
+    for (const FileRange& both : of_file->second.intersect(part.file)) {
       const uint64_t begin = part.data.begin + (both.begin - part.file.begin);
       parts.push_back({part.ino, both, DataRange::sized(begin, both.length())});
     }
