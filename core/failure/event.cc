@@ -1,8 +1,17 @@
 #include "core/failure/event.h"
 
+#include <array>
 #include <utility>
 
 namespace pmemd {
+namespace {
+
+constexpr std::array kAllKinds = {
+    EventKind::kPreRemove, EventKind::kRemoved,   EventKind::kEnabled,
+    EventKind::kCreated,   EventKind::kDestroyed, EventKind::kPoison,
+    EventKind::kCleared,   EventKind::kScrub,     EventKind::kShutdown};
+
+}  // namespace
 
 std::string_view to_string(EventKind kind) {
   switch (kind) {
@@ -26,6 +35,27 @@ std::string_view to_string(EventKind kind) {
       return "shutdown";
   }
   return "unknown";
+}
+
+std::optional<EventKind> parse_event_kind(std::string_view text) {
+  for (const EventKind kind : kAllKinds) {
+    if (to_string(kind) == text) return kind;
+  }
+  return std::nullopt;
+}
+
+std::string all_event_kinds() {
+  std::string all;
+  for (const EventKind kind : kAllKinds) {
+    if (!all.empty()) all += ", ";
+    all += to_string(kind);
+  }
+  return all;
+}
+
+void EventBus::number_from(uint64_t seq) {
+  MutexLock lock(mutex_);
+  first_seq_ = next_seq_ = seq;
 }
 
 uint64_t EventBus::publish(EventKind kind, std::string name_of_namespace, DataRange range,
@@ -54,7 +84,7 @@ uint64_t EventBus::publish(EventKind kind, std::string name_of_namespace, DataRa
 
 uint64_t EventBus::published() const {
   MutexLock lock(mutex_);
-  return next_seq_ - 1;
+  return next_seq_ - first_seq_;
 }
 
 }  // namespace pmemd

@@ -29,6 +29,8 @@ enum class EventKind {
   kShutdown,  // the file system there can't go on
 };
 std::string_view to_string(EventKind kind);  // "pre-remove", "removed", …
+std::optional<EventKind> parse_event_kind(std::string_view text);
+std::string all_event_kinds();  // "pre-remove, removed, …"
 
 // A file's part of an event, in the file's coordinates.
 struct EventFile {
@@ -37,12 +39,12 @@ struct EventFile {
 };
 
 struct Event {
-  uint64_t seq = 0;  // from 1, without gaps; given by the bus
-  std::chrono::system_clock::time_point time;
+  uint64_t seq = 0;  // given by the bus: ever larger; without gaps while the daemon lives
+  std::chrono::system_clock::time_point time = {};
   EventKind kind = EventKind::kEnabled;
-  std::string name_of_namespace;
-  DataRange range;  // in the namespace's data area
-  std::optional<EventFile> file;
+  std::string name_of_namespace = {};
+  DataRange range = {};  // in the namespace's data area
+  std::optional<EventFile> file = {};
 };
 
 class EventBus {
@@ -51,14 +53,17 @@ class EventBus {
 
   // Before the first publish().
   void set_sink(Sink sink) { sink_ = std::move(sink); }
+  // The same: what the first event's number will be; 1, if not called.
+  void number_from(uint64_t seq) PMEMD_EXCLUDES(mutex_);
   // The number that the event got.
   uint64_t publish(EventKind kind, std::string name_of_namespace, DataRange range,
                    std::optional<EventFile> file = std::nullopt) PMEMD_EXCLUDES(mutex_);
-  uint64_t published() const PMEMD_EXCLUDES(mutex_);
+  uint64_t published() const PMEMD_EXCLUDES(mutex_);  // so many
 
  private:
   Sink sink_;
   mutable Mutex mutex_;
+  uint64_t first_seq_ PMEMD_GUARDED_BY(mutex_) = 1;
   uint64_t next_seq_ PMEMD_GUARDED_BY(mutex_) = 1;
   std::deque<Event> queue_ PMEMD_GUARDED_BY(mutex_);
   bool delivering_ PMEMD_GUARDED_BY(mutex_) = false;

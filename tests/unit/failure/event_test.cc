@@ -18,6 +18,16 @@ TEST(EventKind, HasAWordForEach) {
   EXPECT_EQ(to_string(EventKind::kEnabled), "enabled");
   EXPECT_EQ(to_string(EventKind::kCreated), "created");
   EXPECT_EQ(to_string(EventKind::kDestroyed), "destroyed");
+  EXPECT_EQ(to_string(EventKind::kPoison), "poison");
+  EXPECT_EQ(to_string(EventKind::kCleared), "cleared");
+  EXPECT_EQ(to_string(EventKind::kScrub), "scrub");
+  EXPECT_EQ(to_string(EventKind::kShutdown), "shutdown");
+  for (const char* const text : {"pre-remove", "removed", "enabled", "created", "destroyed",
+                                 "poison", "cleared", "scrub", "shutdown"}) {
+    ASSERT_TRUE(parse_event_kind(text)) << text;
+    EXPECT_EQ(to_string(*parse_event_kind(text)), text);
+  }
+  EXPECT_FALSE(parse_event_kind("gap"));
 }
 
 TEST(EventBus, WithoutASinkEventsAreCountedAndDropped) {

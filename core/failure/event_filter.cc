@@ -1,0 +1,69 @@
+#include "core/failure/event_filter.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "core/base/glob.h"
+
+namespace pmemd {
+namespace {
+
+std::vector<std::string_view> words_of(std::string_view list) {
+  std::vector<std::string_view> words;
+  while (!list.empty()) {
+    const std::string_view word = list.substr(0, list.find(','));
+    list.remove_prefix(word.size() + (word.size() < list.size() ? 1 : 0));
+    if (!word.empty()) words.push_back(word);
+  }
+  return words;
+}
+
+// The path in its namespace: the mount shows it below its device's name.
+std::string_view in_namespace(std::string_view path) {
+  const size_t slash = path.find('/', 1);
+  return slash == std::string_view::npos ? "/" : path.substr(slash);
+}
+
+}  // namespace
+
+Result<EventFilter> EventFilter::parse(std::string_view namespaces, std::string_view kinds,
+                                       std::string_view file) {
+  EventFilter filter;
+  const auto names = words_of(namespaces);
+  const auto texts = words_of(kinds);
+  if (names.size() > kMaxWords || texts.size() > kMaxWords) {
+    return fail(EINVAL, fmt::format("more than {} names or kinds", kMaxWords));
+  }
+  filter.namespaces_.assign(names.begin(), names.end());
+  filter.kinds_.reserve(texts.size());
+  for (const std::string_view text : texts) {
+    const auto kind = parse_event_kind(text);
+    if (!kind) {
+      return fail(EINVAL, fmt::format("kind '{}': none of {}", text, all_event_kinds()));
+    }
+    filter.kinds_.push_back(*kind);
+  }
+  if (file.empty()) return filter;
+  const size_t slash = file.find('/');
+  if (slash == std::string_view::npos || (slash > 0 && file[slash - 1] != ':')) {
+    return fail(EINVAL, fmt::format("file '{}': neither /DEVICE/PATH nor NAMESPACE:/PATH", file));
+  }
+  if (slash > 0) filter.file_namespace_ = file.substr(0, slash - 1);
+  filter.file_ = file.substr(slash);
+  return filter;
+}
+
+bool EventFilter::matches(const Event& event) const {
+  const auto has = [](const auto& list, const auto& value) {
+    return list.empty() || std::ranges::find(list, value) != list.end();
+  };
+  if (!has(namespaces_, event.name_of_namespace) || !has(kinds_, event.kind)) return false;
+  if (file_.empty()) return true;
+  if (!event.file) return false;
+  if (file_namespace_.empty()) return glob_matches_path(file_, event.file->path);
+  return event.name_of_namespace == file_namespace_ &&
+         glob_matches_path(file_, in_namespace(event.file->path));
+}
+
+}  // namespace pmemd

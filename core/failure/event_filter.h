@@ -1,0 +1,38 @@
+// Which events a subscriber wants.
+//
+// Thread contract: a value; constant after parse().
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/base/error.h"
+#include "core/failure/event.h"
+
+namespace pmemd {
+
+class EventFilter {
+ public:
+  EventFilter() = default;  // all
+
+  // Lists are separated by commas; an empty text stands for all. `file`: a path with wildcards
+  // (core/base/glob.h), from the mount's root ("/pmem0/db/*") or in a namespace
+  // ("namespace0.0:/db/*"); what lies below matches too. EINVAL: no such kind; a path that is none;
+  // more than kMaxWords in a list.
+  static Result<EventFilter> parse(std::string_view namespaces, std::string_view kinds,
+                                   std::string_view file);
+
+  // An event without a file matches no `file`.
+  bool matches(const Event& event) const;
+
+ private:
+  static constexpr size_t kMaxWords = 64;
+
+  std::vector<std::string> namespaces_;
+  std::vector<EventKind> kinds_;
+  std::string file_namespace_;
+  std::string file_;
+};
+
+}  // namespace pmemd

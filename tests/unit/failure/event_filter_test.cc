@@ -1,0 +1,59 @@
+#include "core/failure/event_filter.h"
+
+#include <gtest/gtest.h>
+
+namespace pmemd {
+namespace {
+
+EventFilter filter(std::string_view namespaces, std::string_view kinds, std::string_view file) {
+  auto parsed = EventFilter::parse(namespaces, kinds, file);
+  EXPECT_TRUE(parsed) << parsed.error().describe();
+  return parsed.value_or(EventFilter());
+}
+
+const Event kOfFile = {.kind = EventKind::kPoison,
+                       .name_of_namespace = "namespace0.1",
+                       .file = EventFile{"/pmem0.1/db/a", {}}};
+const Event kOfDevice = {.kind = EventKind::kEnabled, .name_of_namespace = "namespace0.0"};
+
+TEST(EventFilter, WithoutWordsTakesAll) {
+  EXPECT_TRUE(EventFilter().matches(kOfFile));
+  EXPECT_TRUE(filter("", "", "").matches(kOfDevice));
+  EXPECT_TRUE(filter(",", ",,", "").matches(kOfDevice));
+}
+
+TEST(EventFilter, TakesTheNamespacesAndKindsThatAreNamed) {
+  EXPECT_TRUE(filter("namespace0.1", "", "").matches(kOfFile));
+  EXPECT_FALSE(filter("namespace0.1", "", "").matches(kOfDevice));
+  EXPECT_FALSE(filter("namespace0", "", "").matches(kOfDevice));
+  EXPECT_TRUE(filter("namespace0.1,namespace0.0", "", "").matches(kOfDevice));
+  EXPECT_TRUE(filter("", "poison,cleared", "").matches(kOfFile));
+  EXPECT_FALSE(filter("", "poison,cleared", "").matches(kOfDevice));
+  EXPECT_FALSE(filter("namespace0.0", "poison", "").matches(kOfDevice));
+}
+
+TEST(EventFilter, TakesFilesFromTheRootOrInANamespace) {
+  for (const char* const file : {"/pmem0.1/db/a", "/pmem0.1", "/pmem0.1/db/*", "/", "/*/db",
+                                 "namespace0.1:/db", "namespace0.1:/db/?", "namespace0.1:/"}) {
+    EXPECT_TRUE(filter("", "", file).matches(kOfFile)) << file;
+    EXPECT_FALSE(filter("", "", file).matches(kOfDevice)) << file;
+  }
+  for (const char* const file :
+       {"/pmem0.1/d", "/pmem0", "/db", "namespace0.0:/db", "namespace0.1:/pmem0.1"}) {
+    EXPECT_FALSE(filter("", "", file).matches(kOfFile)) << file;
+  }
+}
+
+TEST(EventFilter, WhatMeansNothingIsEinval) {
+  EXPECT_EQ(EventFilter::parse("", "poisoned", "").err(), EINVAL);
+  EXPECT_NE(EventFilter::parse("", "poisoned", "").error().message.find("pre-remove, removed"),
+            std::string::npos);
+  EXPECT_EQ(EventFilter::parse("", "", "db/a").err(), EINVAL);
+  EXPECT_EQ(EventFilter::parse("", "", "db").err(), EINVAL);
+  std::string many;
+  for (int i = 0; i < 65; ++i) many += "namespace0.0,";
+  EXPECT_EQ(EventFilter::parse(many, "", "").err(), EINVAL);
+}
+
+}  // namespace
+}  // namespace pmemd
