@@ -61,6 +61,7 @@ std::expected<Json, VarlinkError> Client::next_reply() {
   if (!message) return std::unexpected(failed(message.error()));
   Result<Reply> reply = parse_reply(*message);
   if (!reply) return std::unexpected(failed(reply.error()));
+  continues_ = reply->continues;
   if (!reply->error.empty()) {
     return std::unexpected(VarlinkError{reply->error, std::move(reply->parameters)});
   }

@@ -23,6 +23,7 @@ class Client {
 
   // The next reply to a call with "more".
   std::expected<Json, VarlinkError> next_reply();
+  bool continues() const { return continues_; }  // the last reply wasn't the last to its call
 
  private:
   Client(std::string path, UniqueFd fd, int stop_fd)
@@ -34,6 +35,7 @@ class Client {
   std::string path_;
   UniqueFd fd_;
   int stop_fd_;
+  bool continues_ = false;
   MessageSplitter replies_{size_t{256} << 20};  // a daemon is trusted, within reason
 };
 

@@ -1,10 +1,12 @@
 #include "cli/monitor.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "cli/client.h"
 #include "cli/fields.h"
 #include "cli/json_output.h"
+#include "cli/number.h"
 #include "cli/render.h"
 
 namespace pmemd::cli {
@@ -14,7 +16,7 @@ namespace {
 void print(Session& session, const Json& reply) {
   if (const uint64_t missed = number_of(reply, "missed")) {
     session.out() << (session.json ? one_line({{"missed", missed}})
-                                   : fmt::format("{} events missed: read faster", missed))
+                                   : fmt::format("{} events missed", missed))
                   << '\n';
   }
   if (const auto event = reply.find("event"); event != reply.end() && event->is_object()) {
@@ -23,20 +25,63 @@ void print(Session& session, const Json& reply) {
   session.out().flush();
 }
 
-}  // namespace
-
-int monitor(Session& session) {
+// Prints a line an event (with --json an object a line) until interrupted, until the stream ends,
+// or until nobody reads what we print: kDone. kFailed when the daemon ends.
+int monitor(Session& session, const Json& parameters) {
   const auto give_up = [&](const VarlinkError& error) {
     return number_of(error.parameters, "errno") == EINTR ? kDone : session.fail(error);
   };
   auto client = Client::connect(session.socket, session.stop_fd());
   if (!client) return give_up(client.error());
-  auto reply = client->call({"org.pmemd.Monitor", Json::object(), /*more=*/true});
+  auto reply = client->call({"org.pmemd.Monitor", parameters, /*more=*/true});
   for (; reply; reply = client->next_reply()) {
     print(session, *reply);
-    if (!session.out()) return kDone;  // nobody reads any more
+    if (!session.out() || !client->continues()) return kDone;
   }
   return give_up(reply.error());
+}
+
+// "a,b" of options that were given several times.
+void add_list(CLI::App* verb, const std::string& flags, const Parameters& parameters,
+              const std::string& key, const std::string& help, const std::string& type) {
+  verb->add_option(
+          flags,
+          [=](const CLI::results_t& texts) {
+            (*parameters)[key] = fmt::format("{}", fmt::join(texts, ","));
+            return true;
+          },
+          help)
+      ->type_name(type)
+      ->expected(1)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+}
+
+}  // namespace
+
+void add_monitor_verb(const Verbs& verbs) {
+  Session& session = verbs.session;
+  const auto parameters = no_parameters();
+  CLI::App* verb = verbs.add("monitor", "Print events as they come, until interrupted",
+                             "pmemctl monitor --kind poison --file '/pmem0/db/*'\n"
+                             "  pmemctl --json monitor --since 0 --no-follow",
+                             [=, &session] { return monitor(session, *parameters); });
+  add_parsed(verb, "-s,--since", parameters, "since",
+             "First the events that came after this one, as far as they are kept (0: all)",
+             parse_number)
+      ->type_name("SEQ");
+  add_list(verb, "-n,--namespace", parameters, "namespaces", "Only of this one; may be repeated",
+           "NAME");
+  add_list(verb, "-k,--kind", parameters, "kinds",
+           "Only of this kind (poison, cleared, scrub, shutdown, pre-remove, removed, enabled, "
+           "created, destroyed); may be repeated",
+           "KIND");
+  add_parsed(verb, "--file", parameters, "file",
+             "Only of files with this path or below it: /pmem0/db/*, namespace0.0:/db",
+             [](const std::string& path) { return Result<std::string>(path); })
+      ->type_name("PATH");
+  verb->add_flag(
+      "--no-follow{false}", [parameters](int64_t) { (*parameters)["follow"] = false; },
+      "End when all that is kept was printed");
 }
 
 }  // namespace pmemd::cli

@@ -1,12 +1,10 @@
 // `pmemctl monitor`.
 #pragma once
 
-#include "cli/session.h"
+#include "cli/verb.h"
 
 namespace pmemd::cli {
 
-// Prints a line an event (with --json an object a line) until interrupted or until nobody reads
-// what we print: kDone. kFailed when the daemon ends.
-int monitor(Session& session);
+void add_monitor_verb(const Verbs& verbs);
 
 }  // namespace pmemd::cli

@@ -139,8 +139,7 @@ void add_telling_verbs(const Verbs& verbs) {
                    [=, &session] { return mappers(session, *parameters); });
   add_name(verb, "namespace", parameters, "namespace", "Only this one's");
 
-  verbs.add("monitor", "Print events as they come, until interrupted", "pmemctl --json monitor",
-            [&session] { return monitor(session); });
+  add_monitor_verb(verbs);
 
   auto pool = std::make_shared<std::string>();
   verb = verbs.add("check", "Check that the pool holds together; exits with 1 if it doesn't",

@@ -199,6 +199,7 @@ void ControlServer::remove_client(uint64_t id) {
   const auto found = clients_.find(id);
   const ControlConnection& connection = found->second->connection;
   if (connection.state() == State::kStreaming) --subscribers_;
+  if (found->second->stream.watch != nullptr) --watchers_;
   const auto user = clients_of_user_.find(connection.peer().uid);
   if (--user->second == 0) clients_of_user_.erase(user);
   --connections_;
@@ -232,6 +233,13 @@ void ControlServer::serve(Client& client) {
       break;
     }
     if (!connection.flush()) return remove_client(client.id);
+  }
+  if (connection.state() == State::kStreaming && !connection.has_output()) {
+    want_page(client);
+    if (client.stream.watch != nullptr) {
+      tell_progress(client);
+      if (!connection.flush()) return remove_client(client.id);
+    }
   }
   update(client, /*again=*/turns == 0);
 }
@@ -270,8 +278,15 @@ void ControlServer::handle(Client& client, std::string_view message) {
     const auto answer = answer_service_call(*call);
     return reply(answer ? encode(Reply{*answer, false, {}}) : encode(answer.error()));
   }
-  if ((*method)->streams) return subscribe(client);
+  if ((*method)->streams) return stream(client, **method, *call);
   dispatch(client, **method, *std::move(call));
+}
+
+void ControlServer::stream(Client& client, const Method& method, const Call& call) {
+  if (method.name == "Monitor") return subscribe(client, call);
+  const auto found = options_.watches.find(std::string(method.name));
+  if (found != options_.watches.end()) return watch(client, found->second, call);
+  client.connection.send(encode(method_not_implemented(call)));
 }
 
 void ControlServer::dispatch(Client& client, const Method& method, Call call) {
@@ -302,29 +317,7 @@ void ControlServer::dispatch(Client& client, const Method& method, Call call) {
   connection.set_state(State::kBusy);
 }
 
-void ControlServer::subscribe(Client& client) {
-  client.connection.set_state(State::kStreaming);
-  ++subscribers_;
-  client.connection.send(encode(Reply{Json::object(), /*continues=*/true, {}}));
-}
-
 // ---- What other threads left for the loop
-
-void ControlServer::publish(const Json& event) {
-  ++events_;
-  if (subscribers_ == 0) return;
-  auto text = std::make_shared<const std::string>(
-      encode(Reply{{{"event", event}}, /*continues=*/true, {}}));
-  {
-    MutexLock lock(mutex_);
-    if (inbox_.size() < options_.limits.published_events) {
-      inbox_.push_back(std::move(text));
-    } else {
-      ++lost_;
-    }
-  }
-  wake();
-}
 
 void ControlServer::wake() {
   const uint64_t one = 1;
@@ -335,25 +328,9 @@ void ControlServer::on_wakeup() {
   uint64_t count = 0;
   (void)!::read(wakeup_.get(), &count, sizeof(count));
   hand_out_events();
+  deliver_pages();
+  tell_all_progress();
   deliver_replies();
-}
-
-void ControlServer::hand_out_events() {
-  std::vector<ControlConnection::Event> events;
-  uint64_t lost = 0;
-  {
-    MutexLock lock(mutex_);
-    events.swap(inbox_);
-    lost = std::exchange(lost_, 0);
-  }
-  if (events.empty()) return;
-  for (auto next = clients_.begin(); next != clients_.end();) {
-    Client& client = *(next++)->second;  // serve() may remove it
-    if (client.connection.state() != State::kStreaming) continue;
-    for (const auto& event : events) client.connection.send_event(event);
-    client.connection.add_missed(lost);
-    serve(client);
-  }
 }
 
 void ControlServer::deliver_replies() {

@@ -3,7 +3,7 @@
 // What a handler gets has passed the interface's own checks: a known method, parameters of their
 // types, a peer that may call it. It runs on one of a few threads, may take its time, and returns
 // the reply's parameters or an error. GetInfo, GetInterfaceDescription and Monitor are answered
-// here and have no handler.
+// here and have no handler. A method that streams progress has a Watch.
 //
 // Invariants:
 //  1. Replies keep the order of calls: of a connection's calls one is under way at a time, and no
@@ -12,14 +12,18 @@
 //  2. Memory is bounded by the limits below, whatever peers send or fail to read.
 //  3. publish() never waits for a subscriber, nor one subscriber for another.
 //  4. No lock is held while a handler runs or a socket is written.
+//  5. A subscriber hears every event that it wants once, in order, from the number on that it asks
+//     for; or how many it has missed.
 //
 // Thread contract: construction, stop() and destruction on the thread that runs the sd_event;
-// publish() and stats() from any thread, handlers included.
+// publish(), changed() and stats() from any thread, handlers included; publish(): one call at a
+// time, in order of `seq`.
 #pragma once
 
 #include <sys/types.h>
 
 #include <atomic>
+#include <deque>
 #include <expected>
 #include <functional>
 #include <map>
@@ -32,6 +36,8 @@
 #include "core/base/unique_fd.h"
 #include "core/control/socket_path.h"
 #include "core/control/varlink.h"
+#include "core/failure/event_filter.h"
+#include "core/failure/event_log.h"
 #include "daemon/control_connection.h"
 #include "daemon/control_socket.h"
 #include "daemon/control_workers.h"
@@ -58,6 +64,15 @@ using HandlerResult = std::expected<Json, Refusal>;
 using Handler = std::function<HandlerResult(const Call&, const Peer&)>;
 using Handlers = std::map<std::string, Handler>;  // by a method's name in org.pmemd: "List"
 
+// What a method that streams tells now; called on the event loop, so it must not block. `done`: it
+// is the last reply.
+struct Progress {
+  Json parameters = Json::object();
+  bool done = false;
+};
+using Watch = std::function<std::expected<Progress, Refusal>(const Call&)>;
+using Watches = std::map<std::string, Watch>;  // by a method's name: "WaitScrub"
+
 struct ControlLimits {
   size_t connections = 4096;
   size_t connections_per_user = 1024;  // of users other than root and the daemon's own
@@ -72,6 +87,10 @@ struct ControlOptions {
   std::string group;   // whose members may connect and change things; empty, or unknown: nobody's
   mode_t mode = 0660;  // the group's bits only count if there is that group
   ControlLimits limits;
+  Watches watches;
+  // EventLog::read(); every event is in there before it is published here. Without it nothing is
+  // replayed.
+  std::function<Result<EventPage>(uint64_t since, size_t max_events)> replay;
   std::function<Result<Peer>(int fd)> identify = peer_of;
 };
 
@@ -84,8 +103,11 @@ class ControlServer {
                                                       Handlers handlers);
   ~ControlServer();  // as stop(), but waits for handlers however long they run
 
-  // Sends an Event of the interface file to all subscribers.
-  void publish(const Json& event) PMEMD_EXCLUDES(mutex_);
+  // Sends it to all subscribers that want it.
+  void publish(const Event& event) PMEMD_EXCLUDES(mutex_);
+
+  // What a Watch tells may be another thing now.
+  void changed();
 
   struct Stats {
     uint64_t connections = 0;  // open now
@@ -107,12 +129,35 @@ class ControlServer {
   };
   using Source = std::unique_ptr<sd_event_source, SourceDeleter>;
 
+  // What a client in state kStreaming listens to: events, or the progress of `watch`.
+  struct Stream {
+    std::shared_ptr<const EventFilter> filter = {};
+    bool follow = true;        // else it ends when it is live
+    bool replays = false;      // not live yet
+    bool page_wanted = false;  // in page_queue_, or being read
+    uint64_t since = 0;        // events up to it were replayed
+    const Watch* watch = nullptr;
+    Call call = {};
+    std::string told = {};  // the last reply
+  };
   struct Client {
     Client(ControlServer* owner, uint64_t number, UniqueFd fd, Peer peer);
     ControlServer* const server;
     const uint64_t id;  // never used again: a late reply can't reach another client
     ControlConnection connection;
+    Stream stream;
     Source source;
+  };
+  struct Published {
+    std::shared_ptr<const Event> event;
+    ControlConnection::Event text;
+  };
+  struct Page {
+    uint64_t client = 0;
+    std::string text;
+    uint64_t through = 0;
+    bool is_last = false;
+    std::string error;  // instead
   };
   struct Completion {
     uint64_t client;
@@ -136,7 +181,19 @@ class ControlServer {
   void update(Client& client, bool again);
   void handle(Client& client, std::string_view message);
   void dispatch(Client& client, const Method& method, Call call);
-  void subscribe(Client& client);
+  void stream(Client& client, const Method& method, const Call& call);
+
+  // Streams (control_streams.cc). Of the client's output, only queued.
+  void subscribe(Client& client, const Call& call);
+  void watch(Client& client, const Watch& watch, const Call& call);
+  void begin_stream(Client& client, Stream stream);
+  void end_stream(Client& client, std::string last_reply);
+  void want_page(Client& client);
+  void read_pages();
+  Page read_page(uint64_t since, const EventFilter& filter) const;
+  void deliver_pages() PMEMD_EXCLUDES(mutex_);
+  void tell_progress(Client& client);
+  void tell_all_progress();
 
   // What other threads left for the loop.
   void wake();
@@ -150,7 +207,7 @@ class ControlServer {
   sd_event* const event_;
   const ControlOptions options_;
   const Handlers handlers_;
-  const UniqueFd wakeup_;  // eventfd: inbox_, lost_ or completions_ want the loop
+  const UniqueFd wakeup_;  // eventfd: changed_, or something under mutex_, wants the loop
 
   // The loop's thread alone.
   ControlSocket socket_;
@@ -160,15 +217,22 @@ class ControlServer {
   std::map<uint64_t, std::unique_ptr<Client>> clients_;
   std::map<uid_t, size_t> clients_of_user_;
   uint64_t next_id_ = 1;
+  std::deque<uint64_t> page_queue_;  // clients that wait for a page
+  unsigned pages_under_way_ = 0;
+  uint64_t last_handed_out_ = 0;  // an event's seq; or the last that was lost
+  size_t watchers_ = 0;
 
   std::atomic<uint64_t> connections_ = 0;
   std::atomic<uint64_t> subscribers_ = 0;
   std::atomic<uint64_t> calls_ = 0;
   std::atomic<uint64_t> events_ = 0;
+  std::atomic<bool> changed_ = false;
 
   Mutex mutex_;
-  std::vector<ControlConnection::Event> inbox_ PMEMD_GUARDED_BY(mutex_);
-  uint64_t lost_ PMEMD_GUARDED_BY(mutex_) = 0;  // events for which inbox_ had no room
+  std::vector<Published> inbox_ PMEMD_GUARDED_BY(mutex_);
+  uint64_t lost_ PMEMD_GUARDED_BY(mutex_) = 0;       // events for which inbox_ had no room
+  uint64_t last_lost_ PMEMD_GUARDED_BY(mutex_) = 0;  // seq of the last of these, ever
+  std::vector<Page> pages_ PMEMD_GUARDED_BY(mutex_);
   std::vector<Completion> completions_ PMEMD_GUARDED_BY(mutex_);
 
   std::unique_ptr<ControlWorkers> workers_;  // last: its tasks use what is above

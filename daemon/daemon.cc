@@ -17,6 +17,7 @@
 #include <thread>
 
 #include "core/base/fault.h"
+#include "core/failure/event_log.h"
 #include "core/region/pool.h"
 #include "core/removal/removal.h"
 #include "daemon/abort_guard.h"
@@ -97,6 +98,7 @@ class Daemon {
   EventLoop loop_;
   std::unique_ptr<Pool> pool_;
   std::string mount_point_;
+  std::unique_ptr<EventLog> event_log_;
   EventBus events_;
   std::unique_ptr<DeviceTable> devices_;
   std::unique_ptr<ProcessWatch> processes_;
@@ -117,9 +119,11 @@ Result<void> Daemon::start() {
   PMEMD_ASSIGN(loop_, make_event_loop());
   PMEMD_ASSIGN(mount_point_, prepare_mount_point(options_.mount, options_.pool));
   PMEMD_ASSIGN(pool_, open_pool(options_));
-  // What happens before there is a socket, nobody can have subscribed to.
+  PMEMD_ASSIGN(event_log_, EventLog::open(pool_->database()));
+  events_.number_from(event_log_->next_seq());
   events_.set_sink([this](const Event& event) {
-    if (control_) control_->publish(to_json(event));
+    event_log_->append(event);  // first: whoever replays it finds all that is published
+    if (control_) control_->publish(event);
   });
   devices_ = std::make_unique<DeviceTable>(*pool_);
   if (options_.system_ram_bytes != 0) {
@@ -196,6 +200,9 @@ Result<void> Daemon::start_control() {
   ControlOptions options;
   if (!options_.socket.empty()) options.path = options_.socket;
   if (geteuid() == 0) options.group = "pmem";
+  options.replay = [this](uint64_t since, size_t max_events) {
+    return event_log_->read(since, max_events);
+  };
   machine_->control_stats = [this] { return control_->stats(); };
   PMEMD_ASSIGN(control_, ControlServer::start(loop_.get(), options, make_handlers(*machine_)));
   spdlog::info("pool {} on {}, control socket {}", pool_->path(), mount_point_, control_->path());
@@ -245,6 +252,7 @@ bool Daemon::stop() {
   failure_worker_.reset();
   processes_.reset();
   work_.reset();
+  if (event_log_) note(event_log_->flush(deadline));
   // A device that could not be released must not be destroyed under its users.
   for (const Device* device : enabled) {
     if (device->state() == Device::State::kDisabled) continue;

@@ -7,14 +7,11 @@
 
 #include "core/control/varlink.h"
 #include "core/device/device.h"
-#include "core/failure/event.h"
 #include "core/region/pool.h"
 #include "core/removal/removal.h"
+#include "daemon/event_json.h"
 
 namespace pmemd {
-
-// The path within the namespace: the mount shows it below its device's name.
-std::string path_in_namespace(const std::string& path);
 
 Json to_json(const RegionRecord& region, const Pool::Available& available);
 Json to_json(const Device& device);
@@ -26,6 +23,5 @@ Json to_json(const RemovalReport& report);
 Json to_json(const Reference& reference, const std::string& path);
 // A failure of a removal: who and what is in the way.
 Json in_the_way_to_json(const std::vector<RemovalReport>& reports);
-Json to_json(const Event& event);
 
 }  // namespace pmemd

@@ -44,6 +44,10 @@ constexpr std::array kFailAtParameters = {Parameter{"step", kText},
                                           Parameter{"delay_ms", kInt, kOptional}};
 constexpr std::array kExplainParameters = {Parameter{"pfn", kInt, kOptional},
                                            Parameter{"address", kInt, kOptional}};
+constexpr std::array kMonitorParameters = {
+    Parameter{"since", kInt, kOptional}, Parameter{"namespaces", kText, kOptional},
+    Parameter{"kinds", kText, kOptional}, Parameter{"file", kText, kOptional},
+    Parameter{"follow", kBool, kOptional}};
 constexpr std::array kInterfaceParameter = {Parameter{"interface", kText}};
 
 // What both kinds of removal take beside the object.
@@ -71,7 +75,7 @@ constexpr std::array kMethods = {
     Method{kInterface, "Refs", Access::kAnyone, false, kRefsParameters},
     Method{kInterface, "Explain", Access::kAnyone, false, kExplainParameters},
     Method{kInterface, "ListFaults", Access::kAnyone, false, {}},
-    Method{kInterface, "Monitor", Access::kAnyone, true, {}},
+    Method{kInterface, "Monitor", Access::kAnyone, true, kMonitorParameters},
     Method{kInterface, "Check", Access::kAnyone, false, {}},
     Method{kInterface, "CreateRegion", Access::kOwner, false, kCreateRegionParameters},
     Method{kInterface, "CreateNamespace", Access::kOwner, false, kCreateNamespaceParameters},

@@ -330,8 +330,12 @@ class ControlServerEvents : public ControlServerCalls {
     return client;
   }
   void publish(int from, int to) {
-    for (int seq = from; seq < to; ++seq) server_->publish({{"seq", seq}});
+    for (int seq = from; seq < to; ++seq) {
+      server_->publish({.seq = static_cast<uint64_t>(seq), .name_of_namespace = name_});
+    }
   }
+  std::string name_ = "namespace0.0";
+
   // Reads `count` events, those missed among them; returns how many were missed.
   int read_events(ControlClient& client, int from, int count) {
     int missed = 0;
@@ -408,6 +412,31 @@ TEST_F(ControlServerEvents, ReachAThousandSubscribers) {
   EXPECT_TRUE(wait_for([](const auto& stats) { return stats.connections == 0; }));
 }
 
+TEST_F(ControlServerEvents, OfAThousandSubscribersTenThatNeverReadLoseThemAlone) {
+  rlimit limit = {};
+  getrlimit(RLIMIT_NOFILE, &limit);
+  limit.rlim_cur = limit.rlim_max;
+  setrlimit(RLIMIT_NOFILE, &limit);
+  if (limit.rlim_cur < 2'200) GTEST_SKIP() << "at most " << limit.rlim_cur << " descriptors";
+  options_.limits.queued_events = 16;
+  start();
+  std::vector<ControlClient> deaf, clients;
+  for (int i = 0; i < 10; ++i) deaf.push_back(subscribe());
+  for (int i = 0; i < 990; ++i) clients.push_back(subscribe());
+  constexpr int kRounds = 2, kEvents = 60;
+  name_ = std::string(1500, 'n');  // so that this is more than the sockets of the deaf hold
+  for (int round = 0; round < kRounds; ++round) {
+    publish(1 + round * kEvents, 1 + (round + 1) * kEvents);
+    for (ControlClient& client : clients) {
+      ASSERT_EQ(read_events(client, 1 + round * kEvents, kEvents), 0);
+    }
+  }
+  EXPECT_EQ(server_->stats().subscribers, 1000u);
+  for (ControlClient& client : deaf) {
+    EXPECT_GT(read_events(client, 1, kRounds * kEvents), 0);
+  }
+}
+
 TEST_F(ControlServerCalls, UnderWayAreWaitedForWhenTheServerStops) {
   add_waiting_handler();
   start();
@@ -426,7 +455,7 @@ TEST_F(ControlServerEvents, AndRepliesUnderWayAreDeliveredWhenTheServerStops) {
   handlers_["CreateRegion"] = [this](const Call&, const Peer&) -> HandlerResult {
     ++running_;
     EXPECT_TRUE(go_.wait());
-    server_->publish({{"seq", 0}});
+    server_->publish({.seq = 0});
     return Json{{"region", 1}};
   };
   start();

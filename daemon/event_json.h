@@ -1,0 +1,21 @@
+// An event as the control socket tells it: type Event of core/control/org.pmemd.varlink.
+//
+// Thread contract: pure functions.
+#pragma once
+
+#include <chrono>
+#include <string>
+
+#include "core/control/varlink.h"
+#include "core/failure/event.h"
+
+namespace pmemd {
+
+Json to_json(const Event& event);
+
+// RFC 3339, UTC, microseconds.
+std::string to_text(std::chrono::system_clock::time_point time);
+// Of a path from the mount's root, which shows a namespace below its device's name.
+std::string path_in_namespace(const std::string& path);
+
+}  // namespace pmemd
