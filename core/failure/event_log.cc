@@ -124,6 +124,10 @@ uint64_t EventLog::next_seq() const {
   return next_seq_;
 }
 
+bool EventLog::is_gap_alone() const {
+  return !can_write_ && queue_.size() == 1 && queue_.front().missed != 0;
+}
+
 bool EventLog::wants_numbers() const { return next_seq_ + options_.reserve / 2 >= reserved_; }
 
 void EventLog::append(const Event& event) {
@@ -180,9 +184,7 @@ void EventLog::run() {
     writing_.clear();
     written_cv_.notify_all();
     // Not at once again, where only a gap waits to be told: with the next event.
-    while (!written && !stop_ && queue_.size() == 1 && queue_.front().missed != 0) {
-      work_cv_.wait(mutex_);
-    }
+    while (is_gap_alone() && !stop_) work_cv_.wait(mutex_);
   }
 }
 
@@ -282,7 +284,7 @@ Result<EventPage> EventLog::read(uint64_t since, size_t max_events) {
 
 Result<void> EventLog::flush(Deadline deadline) {
   MutexLock lock(mutex_);
-  while (can_write_ && !(queue_.empty() && writing_.empty())) {
+  while (!writing_.empty() || !(queue_.empty() || is_gap_alone())) {
     if (!written_cv_.wait_until(mutex_, deadline))
       return fail(ETIMEDOUT, "events: not written yet");
   }

@@ -77,6 +77,8 @@ class EventLog {
   Result<void> start() PMEMD_EXCLUDES(mutex_);
   void run() PMEMD_EXCLUDES(mutex_);
   bool wants_numbers() const PMEMD_REQUIRES(mutex_);
+  // What couldn't be written: it waits for the next event.
+  bool is_gap_alone() const PMEMD_REQUIRES(mutex_);
   // One transaction: the batch, numbers up to `reserve_to`, and what is too old goes.
   Result<void> write(const std::deque<LoggedEvent>& batch, uint64_t reserve_to);
   Result<void> trim();

@@ -203,7 +203,8 @@ TEST_F(EventLogTest, AFullQueueIsAGapAndNobodyWaits) {
   int64_t total = 0;
   for (const int64_t seen : stalled) total += seen < 0 ? -seen : 1;
   EXPECT_EQ(total, 1000);
-  EXPECT_LT(stalled.back(), -900);
+  EXPECT_LE(stalled.size(), 22);  // what is being written, and the queue; a gap behind each
+  EXPECT_LT(stalled.back(), 0);
   FaultPoint::disarm_all();
   flush();
   EXPECT_EQ(read_all(0), stalled);
