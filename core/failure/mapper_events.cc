@@ -161,7 +161,7 @@ std::optional<MapperEvent> MapperEvents::read(uint64_t handle) {
   const auto it = queues_.find(handle);
   if (it == queues_.end() || it->second.events.empty()) return std::nullopt;
   Queue& queue = it->second;
-  MapperEvent event = std::move(queue.events.front());
+  MapperEvent event = queue.events.front();
   queue.events.pop_front();
   event.missed = std::exchange(queue.missed, 0);
   return event;

@@ -18,6 +18,9 @@
 //   follow EVENTS             reads the others (by epoll, every second one edge-triggered) until
 //   each
 //                             has had so many more; "ok", if each had what it should have
+//   churn PATH ROUNDS         so often: open, map, register, poll, read if there is something,
+//   close
+//                             (what fails meanwhile, fails); "ok TIMES" that it was registered
 //   drain                     reads the silent ones: "ok MISSED READ" of all of them together
 //
 // With --contained it does so as nobody, in a mount and a pid namespace of its own.
@@ -90,7 +93,8 @@ class Mapper {
       words >> verb;
       const auto command = commands_.find(verb);
       std::cout << (command == commands_.end() ? "error no such command" : command->second(words))
-                << std::endl;
+                << '\n'
+                << std::flush;
     }
     return 0;
   }
@@ -156,6 +160,7 @@ class Mapper {
     pollfd poll_fd{.fd = target.fd, .events = POLLPRI, .revents = 0};
     while ((poll_fd.revents & POLLPRI) == 0) {
       if (poll(&poll_fd, 1, -1) < 0) return error_answer();
+      if ((poll_fd.revents & POLLERR) != 0) return "error the mount is gone";
     }
     return read_event(target);
   }
@@ -262,6 +267,26 @@ class Mapper {
     return "ok";
   }
 
+  static std::string churn(Words words) {
+    const auto path = next<std::string>(words);
+    const auto rounds = next(words);
+    uint64_t registered = 0;
+    for (uint64_t i = 0; i < rounds; ++i) {
+      File file{.fd = open(path.c_str(), O_RDONLY | O_CLOEXEC)};
+      if (file.fd < 0) continue;
+      pmemd_mapping mapping = {};
+      mapping.length = kPage;
+      if (ioctl(file.fd, PMEMD_IOC_MAP, &mapping) == 0) ++registered;
+      pollfd poll_fd{.fd = file.fd, .events = POLLPRI, .revents = 0};
+      pmemd_event event = {};
+      if (poll(&poll_fd, 1, i % 3 == 0 ? 1 : 0) > 0) {
+        if (ioctl(file.fd, PMEMD_IOC_READ_EVENT, &event) != 0) return error_answer();
+      }
+      close(file.fd);
+    }
+    return answer(true, std::to_string(registered));
+  }
+
   std::string drain() {
     uint64_t missed = 0;
     uint64_t read = 0;
@@ -290,6 +315,7 @@ class Mapper {
       {"close", [this](Words w) { return close_file(w); }},
       {"subscribe", [this](Words w) { return subscribe(w); }},
       {"follow", [this](Words w) { return follow(w); }},
+      {"churn", [](Words w) { return churn(w); }},
       {"drain", [this](Words) { return drain(); }},
       {"whoami",
        [](Words) {
