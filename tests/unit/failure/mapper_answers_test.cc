@@ -169,7 +169,12 @@ TEST_F(MapperAnswersTest, TwoFailuresMayWaitAtOnce) {
 TEST_F(MapperAnswersTest, InterruptEndsTheWaitAndNobodyIsAskedAfterIt) {
   const uint64_t file = open_file();
   take_over(file, {0, 4096});
-  const auto interrupter = when_asked(file, [&](const MapperEvent&) { events_.interrupt(); });
+  const auto interrupter = when_asked(file, [&](const MapperEvent&) {
+    events_.interrupt();
+    const Deadline deadline = deadline_after(kLong / 2);  // before its time is up
+    while (events_.counts().questions != 0 && Clock::now() < deadline) std::this_thread::yield();
+    expect_nothing_is_left();
+  });
   EXPECT_EQ(ask({0, 4096}), Ranges());
   EXPECT_EQ(ask({0, 4096}), Ranges());
   EXPECT_FALSE(events_.read(file));
