@@ -114,7 +114,10 @@ struct pmemd_answer {
   __u32 reserved; /* 0 */
 };
 
-/* ENOENT: no such event waits for an answer on this descriptor; it may have come too late.
+/* Of several events with one seq and id (a failed range that is several of the file's), it answers
+ * the oldest that has no answer.
+ *
+ * ENOENT: no such event waits for an answer on this descriptor; it may have come too late.
  * EINVAL: no answer that there is (a pre-remove has DONE alone), or reserved isn't 0. */
 #define PMEMD_IOC_ANSWER _IOW(PMEMD_IOCTL_MAGIC, 6, struct pmemd_answer)
 

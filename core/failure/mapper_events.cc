@@ -37,8 +37,8 @@ void MapperEvents::deliver(const Reference& to, FileRange range, const MapperNot
   if (queue.wakeup) wakeups.push_back(std::exchange(queue.wakeup, nullptr));
 }
 
-MapperEvents::QuestionKey MapperEvents::ask(const Reference& whom, FileRange range,
-                                            const MapperNotice& notice, Wakeups& wakeups) {
+MapperEvents::QuestionKey MapperEvents::ask_one(const Reference& whom, FileRange range,
+                                                const MapperNotice& notice, Wakeups& wakeups) {
   const QuestionKey key = {whom.handle, whom.id, next_question_++};
   questions_.emplace(key, Question{.seq = notice.seq,
                                    .kind = notice.kind,
@@ -51,7 +51,7 @@ MapperEvents::QuestionKey MapperEvents::ask(const Reference& whom, FileRange ran
 void MapperEvents::tell_one(const Reference& mapping, FileRange range, const MapperNotice& notice,
                             Wakeups& wakeups) {
   if (notice.answer_within.count() == 0) return deliver(mapping, range, notice, wakeups);
-  ask(mapping, range, notice, wakeups);
+  ask_one(mapping, range, notice, wakeups);
   Grace& grace = graces_[notice.seq];
   if (grace.left[mapping.handle]++ == 0) ++grace.holding;
 }
@@ -91,34 +91,43 @@ uint64_t MapperEvents::tell_all(const MapperNotice& notice) {
   return told;
 }
 
-std::vector<FileRange> MapperEvents::ask_takeover(uint64_t ino, FileRange range, uint64_t seq,
-                                                  std::chrono::system_clock::time_point time) {
+MapperEvents::Asked MapperEvents::ask(uint64_t ino, FileRange range, uint64_t seq,
+                                      std::chrono::system_clock::time_point time) {
   Wakeups wakeups;
-  std::vector<std::pair<QuestionKey, FileRange>> asked;
+  Asked asked;
   {
     MutexLock lock(mutex_);
-    if (interrupted_) return {};
+    if (interrupted_) return asked;
     const auto takeovers = claims_.find(ReferenceKind::kTakeover, ReferenceFilter{ino, range});
-    asked.reserve(takeovers.size());
+    asked.questions_.reserve(takeovers.size());
     for (const Reference& takeover : takeovers) {
       const FileRange part = takeover.range.intersect(range);
       const MapperNotice notice = {.kind = MapperEventKind::kTakeover,
                                    .seq = seq,
                                    .time = time,
                                    .answer_within = takeover.timeout};
-      asked.emplace_back(ask(takeover, part, notice, wakeups), part);
+      asked.questions_.emplace_back(ask_one(takeover, part, notice, wakeups), part);
     }
   }
   wake(wakeups);
+  return asked;
+}
+
+std::vector<FileRange> MapperEvents::collect(const Asked& asked) {
   RangeSet<FileSpace> handled;
   MutexLock lock(mutex_);
-  for (const auto& [key, part] : asked) {
-    if (collect(key) == Answer::kDone) handled.insert(part);
+  for (const auto& [key, part] : asked.questions_) {
+    if (wait_for_answer(key) == Answer::kDone) handled.insert(part);
   }
   return handled.ranges();
 }
 
-std::optional<MapperEvents::Answer> MapperEvents::collect(const QuestionKey& key) {
+std::vector<FileRange> MapperEvents::ask_takeover(uint64_t ino, FileRange range, uint64_t seq,
+                                                  std::chrono::system_clock::time_point time) {
+  return collect(ask(ino, range, seq, time));
+}
+
+std::optional<MapperEvents::Answer> MapperEvents::wait_for_answer(const QuestionKey& key) {
   while (true) {
     const auto it = questions_.find(key);
     if (it == questions_.end()) return std::nullopt;  // its owner has gone

@@ -15,9 +15,9 @@
 //  4. What is announced (away) is taken back or made good (kEnabled) to the same mappings.
 //  5. Of each poll() the next event either shows in its result or calls its wakeup, once.
 //
-// Thread contract: any thread. ask_takeover() and wait_answers() block: from no thread that serves
-// requests, since the answers are requests. Wakeups run without a lock, and must not block.
-// Models: mm/memory-failure.c collect_procs_fsdax(), kill_procs(), fs/notify/notification.c
+// Thread contract: any thread. collect(), ask_takeover() and wait_answers() block: from no thread
+// that serves requests, since the answers are requests. Wakeups run without a lock, and must not
+// block. Models: mm/memory-failure.c collect_procs_fsdax(), kill_procs(), fs/notify/notification.c
 // fsnotify_insert_event() @v6.12; differs: events that are read instead of signals, to those who
 // asked for them; an overflow loses the oldest, and says how many.
 #pragma once
@@ -89,9 +89,15 @@ class MapperEvents {
   // kPreRemove or kRemoved so, and not kEnabled since.
   uint64_t tell_all(const MapperNotice& notice) PMEMD_EXCLUDES(mutex_);
 
-  // Asks the takeovers of `ino` that overlap the range, each for its part, and waits for each until
-  // its own timeout, all at once. The parts that were handled: sorted, disjoint. What was refused,
-  // came too late, or lost its owner meanwhile isn't among them; after interrupt() nobody is asked.
+  class Asked;  // questions, until collect()
+  // Asks the takeovers of `ino` that overlap the range, each for its part; their time runs from now
+  // on. Doesn't wait, so that many ranges can be asked at once. After interrupt() nobody is asked.
+  [[nodiscard]] Asked ask(uint64_t ino, FileRange range, uint64_t seq,
+                          std::chrono::system_clock::time_point time) PMEMD_EXCLUDES(mutex_);
+  // Must follow: waits for each until its own timeout. The parts that were handled: sorted,
+  // disjoint. What was refused, came too late, or lost its owner meanwhile isn't among them.
+  std::vector<FileRange> collect(const Asked& asked) PMEMD_EXCLUDES(mutex_);
+  // Both, for one range.
   std::vector<FileRange> ask_takeover(uint64_t ino, FileRange range, uint64_t seq,
                                       std::chrono::system_clock::time_point time)
       PMEMD_EXCLUDES(mutex_);
@@ -158,14 +164,14 @@ class MapperEvents {
       PMEMD_REQUIRES(mutex_);
   void tell_one(const Reference& mapping, FileRange range, const MapperNotice& notice,
                 Wakeups& wakeups) PMEMD_REQUIRES(mutex_);
-  QuestionKey ask(const Reference& whom, FileRange range, const MapperNotice& notice,
-                  Wakeups& wakeups) PMEMD_REQUIRES(mutex_);
+  QuestionKey ask_one(const Reference& whom, FileRange range, const MapperNotice& notice,
+                      Wakeups& wakeups) PMEMD_REQUIRES(mutex_);
   // Those of a wait_answers() are done with; a takeover's stays for who asked.
   void settle(Questions::iterator question) PMEMD_REQUIRES(mutex_);
   // Those of `first` to `last` that are open have lost their owner.
   void drop_questions(const QuestionKey& first, const QuestionKey& last) PMEMD_REQUIRES(mutex_);
   // Waits for the answer to a takeover, and takes the question out.
-  std::optional<Answer> collect(const QuestionKey& key) PMEMD_REQUIRES(mutex_);
+  std::optional<Answer> wait_for_answer(const QuestionKey& key) PMEMD_REQUIRES(mutex_);
 
   ClaimTable& claims_;
 
@@ -178,6 +184,12 @@ class MapperEvents {
   std::map<uint64_t, Grace> graces_ PMEMD_GUARDED_BY(mutex_);  // by seq
   // Claims (handle, id) that were told that all of them goes.
   std::set<std::pair<uint64_t, uint64_t>> away_ PMEMD_GUARDED_BY(mutex_);
+};
+
+class MapperEvents::Asked {
+ private:
+  friend class MapperEvents;
+  std::vector<std::pair<QuestionKey, FileRange>> questions_;
 };
 
 }  // namespace pmemd

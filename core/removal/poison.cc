@@ -176,13 +176,20 @@ void RangeFailure::announce(EventKind kind) {
 }
 
 void RangeFailure::ask() {
+  // All before any is waited for: the slowest sets the time that all take, not their number.
+  std::vector<std::pair<Target*, MapperEvents::Asked>> asked;
   for (auto& [ino, target] : targets_) {
     for (const FileRange& range : target.failed.ranges()) {
-      for (const FileRange& handled :
-           target.device->mapper_events().ask_takeover(ino, range, report_.seq, time_)) {
-        target.handled.insert(handled);
-      }
+      asked.emplace_back(&target,
+                         target.device->mapper_events().ask(ino, range, report_.seq, time_));
     }
+  }
+  for (const auto& [target, questions] : asked) {
+    for (const FileRange& handled : target->device->mapper_events().collect(questions)) {
+      target->handled.insert(handled);
+    }
+  }
+  for (auto& [ino, target] : targets_) {
     if (target.handled.empty()) continue;
     // What was handled may be good again; what isn't goes all the same.
     target.handled.for_each([&](FileRange range) { target.revoke.erase(range); });

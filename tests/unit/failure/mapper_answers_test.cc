@@ -166,6 +166,25 @@ TEST_F(MapperAnswersTest, TwoFailuresMayWaitAtOnce) {
   EXPECT_EQ(first, Ranges());
 }
 
+TEST_F(MapperAnswersTest, ManyRangesAreAskedBeforeAnyIsWaitedFor) {
+  const uint64_t file = open_file();
+  const uint64_t id = take_over(file, {0, 1 << 20});
+  const auto first = events_.ask(kIno, {0, 4096}, 1, kThen);
+  const auto second = events_.ask(kIno, {8192, 12288}, 1, kThen);
+  const auto third = events_.ask(kIno + 1, {0, 4096}, 1, kThen);
+  const auto told = read_all(file);
+  ASSERT_EQ(told.size(), 2u);
+  EXPECT_EQ(told[1].range, (FileRange{8192, 12288}));
+  // One failure, one takeover: the answers are to its questions in their order.
+  EXPECT_TRUE(events_.answer(file, 1, id, Answer::kRefused));
+  EXPECT_TRUE(events_.answer(file, 1, id, Answer::kDone));
+  EXPECT_EQ(events_.answer(file, 1, id, Answer::kDone).err(), ENOENT);
+  EXPECT_EQ(events_.collect(first), Ranges());
+  EXPECT_EQ(events_.collect(second), (Ranges{{8192, 12288}}));
+  EXPECT_EQ(events_.collect(third), Ranges());
+  expect_nothing_is_left();
+}
+
 TEST_F(MapperAnswersTest, InterruptEndsTheWaitAndNobodyIsAskedAfterIt) {
   const uint64_t file = open_file();
   take_over(file, {0, 4096});

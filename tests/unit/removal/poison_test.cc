@@ -281,6 +281,26 @@ TEST_F(TakeoverTest, ARefusalLeadsToTheLastResort) {
   EXPECT_EQ(fsdax_.mapper_events().read(other_)->range, pages(2, 5));
 }
 
+// Of two files in one range: the first is answered only when the second has been asked.
+TEST_F(TakeoverTest, AllAreAskedBeforeAnyIsWaitedFor) {
+  const uint64_t second = make_file("second", 1);
+  const uint64_t handle = must(fsdax_.add_handle({.ino = second, .pid = 1, .writable = true}));
+  must(fsdax_.take_over(handle, 1, pages(0, 1), std::chrono::seconds(10)));
+  const DataRange data = must(must(fsdax_.begin_request()).fs().extents(second)).at(0).second;
+  std::thread asked([&] {
+    std::optional<MapperEvent> last;
+    while (!(last = fsdax_.mapper_events().read(handle))) std::this_thread::yield();
+    std::optional<MapperEvent> first;
+    while (!(first = fsdax_.mapper_events().read(handle_))) std::this_thread::yield();
+    answer(*first, MapperEvents::Answer::kDone);
+    EXPECT_TRUE(fsdax_.mapper_events().answer(handle, last->notice.seq, last->id,
+                                              MapperEvents::Answer::kDone));
+  });
+  const DataRange both = {std::min(data.begin, data_.begin), std::max(data.end, data_.end)};
+  must(inject_error(fsdax_, both, {}, ports_));
+  asked.join();
+}
+
 TEST_F(TakeoverTest, WhoEndsWhileItIsAskedIsOutOfIt) {
   must(inject_while([&](const MapperEvent&) { fsdax_.remove_handle(handle_); }));
   EXPECT_THAT(kernel_.invals(), ElementsAre(Pair(file_, pages(2, 5))));
