@@ -163,6 +163,7 @@ Result<void> Daemon::start() {
   failure_worker_ = std::make_unique<FailureWorker>(*failure_);
   waker_ = std::make_unique<PollWaker>();
   fuse_->waker = waker_.get();
+  fuse_->failures = failure_worker_.get();
   fuse_->is_own_thread = [this](pid_t tid) { return notifier_->is_own_thread(tid); };
   // Unmounted by hand: nothing is left to serve.
   server_->on_lost_mount([] { kill(getpid(), SIGTERM); });

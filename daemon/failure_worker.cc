@@ -32,17 +32,31 @@ void FailureWorker::note_cleared(const Device& device, const std::vector<DataRan
   found_cv_.notify_one();
 }
 
+std::vector<DataRange> FailureWorker::touched(const Device& device, DataRange range) const {
+  RangeSet<DataSpace> touched;
+  MutexLock lock(mutex_);
+  for (const Noted* noted : {&found_, &acting_}) {
+    const auto found = noted->find(device.root_ino());
+    if (found == noted->end()) continue;
+    for (const DataRange& part : found->second.latent.intersect(range)) touched.insert(part);
+  }
+  return touched.ranges();
+}
+
 void FailureWorker::run() {
   pthread_setname_np(pthread_self(), "failure");
   while (true) {
-    std::map<uint64_t, Found> found;
+    Noted found;
     {
       MutexLock lock(mutex_);
       while (found_.empty() && !stop_) found_cv_.wait(mutex_);
       if (stop_) return;
       found.swap(found_);
+      acting_ = found;
     }
     for (const auto& [ino, ranges] : found) act(ino, ranges);
+    MutexLock lock(mutex_);
+    acting_.clear();
   }
 }
 

@@ -28,6 +28,9 @@ class FailureWorker {
   void note_latent(const Device& device, DataRange range) PMEMD_EXCLUDES(mutex_);
   void note_cleared(const Device& device, const std::vector<DataRange>& ranges)
       PMEMD_EXCLUDES(mutex_);
+  // The parts of `range` in which latent errors were noted, and aren't all known yet.
+  std::vector<DataRange> touched(const Device& device, DataRange range) const
+      PMEMD_EXCLUDES(mutex_);
 
  private:
   struct Found {
@@ -35,13 +38,16 @@ class FailureWorker {
     RangeSet<DataSpace> cleared;
   };
 
+  using Noted = std::map<uint64_t, Found>;  // by the device's root inode
+
   void run() PMEMD_EXCLUDES(mutex_);
   void act(uint64_t ino, const Found& found);
 
   const FailurePorts ports_;
-  Mutex mutex_;
+  mutable Mutex mutex_;
   CondVar found_cv_;
-  std::map<uint64_t, Found> found_ PMEMD_GUARDED_BY(mutex_);  // by the device's root inode
+  Noted found_ PMEMD_GUARDED_BY(mutex_);
+  Noted acting_ PMEMD_GUARDED_BY(mutex_);  // what the thread is at
   bool stop_ PMEMD_GUARDED_BY(mutex_) = false;
   std::thread thread_;
 };

@@ -29,13 +29,16 @@ namespace pmemd {
 // of namespaces in the root are taken back by a notification.
 inline constexpr double kCacheSeconds = 24 * 3600;
 
+class FailureWorker;
+
 struct FuseContext {
   DeviceTable& devices;
   ProcessWatch& processes;
   WorkQueue& work;
-  // Both set before the first request is served.
+  // These three are set before the first request is served.
   KernelPort* kernel = nullptr;  // for the work queue
   PollWaker* waker = nullptr;
+  const FailureWorker* failures = nullptr;
   DevdaxFiles devdax = {};
   timespec started = {};  // the root directory's times
   std::function<bool(pid_t)> is_own_thread = [](pid_t) { return false; };

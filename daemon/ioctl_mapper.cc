@@ -9,6 +9,8 @@
 #include <vector>
 
 #include "client/pmemd_ioctl.h"
+#include "core/range/range_set.h"
+#include "daemon/failure_worker.h"
 #include "daemon/ioctl.h"
 #include "daemon/poll_waker.h"
 
@@ -46,45 +48,36 @@ pmemd_event to_wire(const MapperEvent& event) {
   return wire;
 }
 
-// What is bad in a range of a file.
-struct BadBytes {
-  FileRange first_known;  // in one piece; empty: none is known
-  bool has_latent = false;
-};
-
-Result<BadBytes> bad_bytes(const Device::Request& request, uint64_t ino, FileRange range) {
+// The first bytes of a file range that are known to be bad, or were touched and are about to be
+// known: a load that met them may be why we are asked. Empty: there are none.
+Result<FileRange> first_known_bad(const FailureWorker& failures, const Device::Request& request,
+                                  uint64_t ino, FileRange range) {
   Device& device = request.device();
-  BadBytes found{.first_known = {range.begin, range.begin}};
-  if (device.is_private()) return found;  // system memory
-  std::vector<std::pair<FileRange, DataRange>> extents = {{range, {range.begin, range.end}}};
+  RangeSet<FileSpace> bad;
+  std::vector<std::pair<FileRange, DataRange>> extents;
   if (device.is_fsdax()) {
     PMEMD_ASSIGN(extents, request.fs().extents(ino));
+  } else if (!device.is_private()) {  // which is system memory
+    extents = {{range, {range.begin, range.end}}};
   }
   for (const auto& [file, data] : extents) {
     const FileRange part = file.intersect(range);
     if (part.empty()) continue;
-    const RegionRange there =
-        device.in_region(DataRange::sized(data.begin + (part.begin - file.begin), part.length()));
-    found.has_latent = found.has_latent || !device.media_errors().latent(there).empty();
-    for (const RegionRange& known : device.media_errors().known(there)) {
-      const auto bad = FileRange::sized(part.begin + (known.begin - there.begin), known.length());
-      if (found.first_known.empty()) {
-        found.first_known = bad;
-      } else if (found.first_known.end == bad.begin) {
-        found.first_known.end = bad.end;
-      } else {
-        return found;
+    const auto there = DataRange::sized(data.begin + (part.begin - file.begin), part.length());
+    const auto add = [&](RegionRange in_region) {
+      const DataRange found = device.in_data(in_region).intersect(there);
+      bad.insert(FileRange::sized(part.begin + (found.begin - there.begin), found.length()));
+    };
+    // In this order: what becomes known meanwhile is seen once at least.
+    for (const DataRange& touched : failures.touched(device, there)) {
+      for (const auto& latent : device.media_errors().latent(device.in_region(touched))) {
+        add(latent);
       }
     }
+    for (const auto& known : device.media_errors().known(device.in_region(there))) add(known);
+    if (!bad.empty() && bad.ranges().front().end < part.end) break;  // it goes no further
   }
-  return found;
-}
-
-void reply_query(fuse_req_t req, FileRange bad) {
-  pmemd_query query = {};
-  query.offset = bad.begin;
-  query.length = bad.length();
-  reply_value(req, query);
+  return bad.empty() ? FileRange{range.begin, range.begin} : bad.ranges().front();
 }
 
 pmemd_info behaviour_of(const Device& device) {
@@ -159,26 +152,16 @@ void do_answer(const Ioctl& call) {
 }
 
 void do_query(const Ioctl& call) {
-  const auto query = argument<pmemd_query>(call);
+  auto query = argument<pmemd_query>(call);
   const auto request = call.device->begin_request(origin_of(call.req, call.ino, "QUERY"));
   if (!request) return reply_error(call.req, request.err());
   const auto range = range_in_file(call, query.offset, query.length);
   if (!range) return reply_error(call.req, range.err());
-  const auto bad = bad_bytes(*request, call.ino, *range);
+  const auto bad = first_known_bad(*context_of(call.req).failures, *request, call.ino, *range);
   if (!bad) return reply_error(call.req, bad.err());
-  if (bad->has_latent && bad->first_known.empty()) {
-    // A load of the caller's may have touched it just now: the work queue makes that known, before
-    // it comes to us.
-    const auto again = [device = call.device, req = call.req, ino = call.ino, range = *range] {
-      const auto now = device->begin_request(origin_of(req, ino, "QUERY"));
-      if (!now) return reply_error(req, now.err());
-      const auto found = bad_bytes(*now, ino, range);
-      if (!found) return reply_error(req, found.err());
-      reply_query(req, found->first_known);
-    };
-    if (context_of(call.req).work.submit(again)) return;
-  }
-  reply_query(call.req, bad->first_known);
+  query.offset = bad->begin;
+  query.length = bad->length();
+  reply_value(call.req, query);
 }
 
 void do_info(const Ioctl& call) { reply_value(call.req, behaviour_of(*call.device)); }

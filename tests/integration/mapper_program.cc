@@ -5,22 +5,24 @@
 // "error EAGAIN". Files are numbered from 0; each is mapped as a whole, shared.
 //
 //   open PATH ro|rw           "ok N"
-//   register N OFFSET LENGTH  "ok ID"          unregister N ID
+//   register N OFFSET LENGTH  "ok ID"           unregister N ID
 //   takeover N OFFSET LENGTH TIMEOUT_MS "ok ID"  end N ID
 //   ready N                   what poll(2) says now: "ok", and " pri", " in", " out", " err" of it
 //   wait N                    waits for POLLPRI, then as read
 //   read N                    "ok KIND SEQ ID OFFSET LENGTH AT MISSED FLAGS TIMEOUT_MS"; AT: the
 //                             event's address, as an offset in the mapping
-//   answer N SEQ ID VALUE     query N OFFSET LENGTH "ok OFFSET LENGTH"    info N "ok VERSION FLAGS
-//   UNIT" close N                   (and its mapping) subscribe PATH COUNT SILENT   COUNT more
-//   descriptors, a page of each mapped and registered; of
-//                             SILENT of them nobody reads
-//   follow EVENTS             reads the others (by epoll, every second one edge-triggered) until
-//   each
-//                             has had so many more; "ok", if each had what it should have
-//   churn PATH ROUNDS         so often: open, map, register, poll, read if there is something,
-//   close
-//                             (what fails meanwhile, fails); "ok TIMES" that it was registered
+//   answer N SEQ ID VALUE
+//   query N OFFSET LENGTH     "ok OFFSET LENGTH"
+//   info N                    "ok VERSION FLAGS UNIT"
+//   touch N OFFSET            reads a byte
+//   write N OFFSET LENGTH     as a program that saves what it knows
+//   close N                   (and its mapping)
+//   subscribe PATH COUNT SILENT  COUNT more descriptors, a page of each mapped and registered;
+//                             nobody reads SILENT of them
+//   follow EVENTS             reads the others (by epoll, every second one edge-triggered), until
+//                             each has had so many more; "ok", if each had what it should have
+//   churn PATH ROUNDS         so often: opens, maps, registers, polls, reads if there is something,
+//                             closes (what fails, fails); "ok TIMES" that it was registered
 //   drain                     reads the silent ones: "ok MISSED READ" of all of them together
 //
 // With --contained it does so as nobody, in a mount and a pid namespace of its own.
@@ -195,6 +197,18 @@ class Mapper {
     return answer(good, std::to_string(told.version) + " " + std::to_string(told.flags) + " " +
                             std::to_string(told.clear_unit));
   }
+  std::string touch(Words words) {
+    const int fd = file(words).fd;
+    char byte = 0;
+    return answer(pread(fd, &byte, 1, static_cast<off_t>(next(words))) == 1);
+  }
+  std::string write(Words words) {
+    const int fd = file(words).fd;
+    const auto offset = static_cast<off_t>(next(words));
+    const std::string bytes(next(words), 'y');
+    const ssize_t put = pwrite(fd, bytes.data(), bytes.size(), offset);
+    return answer(put == static_cast<ssize_t>(bytes.size()));
+  }
   std::string close_file(Words words) {
     const File& target = file(words);
     return answer(munmap(target.base, target.length) == 0 && close(target.fd) == 0);
@@ -312,6 +326,8 @@ class Mapper {
       {"answer", [this](Words w) { return give_answer(w); }},
       {"query", [this](Words w) { return query(w); }},
       {"info", [this](Words w) { return info(w); }},
+      {"touch", [this](Words w) { return touch(w); }},
+      {"write", [this](Words w) { return write(w); }},
       {"close", [this](Words w) { return close_file(w); }},
       {"subscribe", [this](Words w) { return subscribe(w); }},
       {"follow", [this](Words w) { return follow(w); }},

@@ -5,12 +5,13 @@
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 
-#include <sstream>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "client/pmemd_ioctl.h"
 #include "core/base/unique_fd.h"
+#include "tests/integration/mapper.h"
 #include "tests/integration/removal_fixture.h"
 
 namespace pmemd {
@@ -18,38 +19,6 @@ namespace {
 
 using ::testing::AnyOf;
 using ::testing::StartsWith;
-
-// What tests/integration/mapper_program.cc prints of an event.
-struct Told {
-  uint64_t kind = 0, seq = 0, id = 0, offset = 0, length = 0, at = 0, missed = 0, flags = 0;
-  uint64_t timeout_ms = 0;
-
-  static Told parse(const std::string& line) {
-    Told told;
-    std::istringstream words(line);
-    std::string ok;
-    words >> ok >> told.kind >> told.seq >> told.id >> told.offset >> told.length >> told.at >>
-        told.missed >> told.flags >> told.timeout_ms;
-    if (!words || ok != "ok") throw std::runtime_error("no event: " + line);
-    return told;
-  }
-};
-
-class MapperProgram : public Conversation {
- public:
-  enum class Where { kHere, kContained };
-  explicit MapperProgram(Where where = Where::kHere)
-      : Conversation(where == Where::kHere
-                         ? std::vector{program("pmemd_test_mapper")}
-                         : std::vector<std::string>{program("pmemd_test_mapper"), "--contained"}) {}
-  // The value behind "ok ".
-  uint64_t number(const std::string& command) {
-    const std::string reply = ask(command);
-    if (!reply.starts_with("ok ")) throw std::runtime_error(command + ": " + reply);
-    return std::stoull(reply.substr(3));
-  }
-  Told event(const std::string& command) { return Told::parse(ask(command)); }
-};
 
 class MappersTest : public RemovalTest {
  protected:
