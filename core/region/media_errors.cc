@@ -11,13 +11,6 @@ namespace {
 
 FaultPoint fault_write_record("media.write-record", "writing which bytes are bad to pool.db");
 
-template <class Visit>
-void for_each_part(const std::vector<RegionRange>& ranges, Visit visit) {
-  for (const RegionRange& range : ranges) {
-    if (!range.empty()) visit(range);
-  }
-}
-
 }  // namespace
 
 Result<std::unique_ptr<MediaErrors>> MediaErrors::load(Database& db, uint32_t region,
@@ -158,15 +151,16 @@ MediaErrors::Change MediaErrors::change_of(Kind kind, const std::vector<RegionRa
   {
     MutexLock lock(mutex_);
     for (const auto* ranges : {&erase, &insert}) {
-      for_each_part(*ranges, [&](RegionRange range) {
+      for (const RegionRange& range : *ranges) {
+        if (range.empty()) continue;
         for (const RegionRange& part : sets_[kind].touching(range)) old.insert(part);
-      });
+      }
     }
   }
   change.erase = old.ranges();
   change.put = std::move(old);
-  for_each_part(erase, [&](RegionRange range) { change.put.erase(range); });
-  for_each_part(insert, [&](RegionRange range) { change.put.insert(range); });
+  for (const RegionRange& range : erase) change.put.erase(range);
+  for (const RegionRange& range : insert) change.put.insert(range);
   return change;
 }
 
@@ -207,7 +201,7 @@ Result<void> MediaErrors::apply(const std::vector<Change>& changes) {
   MutexLock lock(mutex_);
   for (const Change& change : changes) {
     for (const RegionRange& range : change.erase) sets_[change.kind].erase(range);
-    change.put.for_each([&](RegionRange range) { sets_[change.kind].insert(range); });
+    for (const RegionRange& range : change.put.ranges()) sets_[change.kind].insert(range);
   }
   any_.store(!sets_[kKnown].empty() || !sets_[kInjected].empty(), std::memory_order_release);
   return {};

@@ -179,6 +179,7 @@ TEST_F(DaxDeviceTest, CallsRaceWithDropsOfTheHolder) {
   std::atomic<bool> stop = false;
   {
     std::vector<std::jthread> callers;
+    callers.reserve(2);
     for (int i = 0; i < 2; ++i) {
       callers.emplace_back([&] {
         FailedParts parts;
