@@ -27,6 +27,8 @@ class MapperPoisonTest : public RemovalTest {
     other_->number("register 0 4096 16384");
   }
 
+  DaemonOptions daemon_options() const override { return {.debug_faults = true}; }
+
   std::vector<std::string> inject_args(uint64_t offset, uint64_t length,
                                        const std::vector<std::string>& more = {}) const {
     std::vector<std::string> args = {
@@ -98,7 +100,11 @@ TEST_F(MapperPoisonTest, QueryTellsWhatIsKnownAndWhatWasTouchedAMomentAgo) {
   inject(16384, 512, {"--no-notify"});
   EXPECT_EQ(mapper_->ask("query 0 0 65536"), "ok 12288 512");
   EXPECT_EQ(mapper_->ask("query 0 12800 52736"), "ok 12800 0") << "nobody knows of latent errors";
+  // The touch is noted, and stalls before it is recorded.
+  pool_.ctl_json({"debug", "fail-at", "inject.record", "--delay", "10m"});
   EXPECT_EQ(mapper_->ask("touch 0 16384"), "error EIO");
+  EXPECT_EQ(mapper_->ask("query 0 12800 52736"), "ok 16384 512");
+  pool_.ctl_json({"debug", "clear"});
   EXPECT_EQ(mapper_->ask("query 0 12800 52736"), "ok 16384 512");
   EXPECT_EQ(other_->event("wait 0").offset, 12288u);
   EXPECT_EQ(other_->event("wait 0").offset, 16384u) << "the touch has told the others";
