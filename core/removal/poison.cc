@@ -184,9 +184,10 @@ void RangeFailure::ask() {
                          target.device->mapper_events().ask(ino, range, report_.seq, time_));
     }
   }
-  for (const auto& [target, questions] : asked) {
-    for (const FileRange& handled : target->device->mapper_events().collect(questions)) {
-      target->handled.insert(handled);
+  for (const auto& one : asked) {
+    Target& target = *one.first;
+    for (const FileRange& handled : target.device->mapper_events().collect(one.second)) {
+      target.handled.insert(handled);
     }
   }
   for (auto& [ino, target] : targets_) {
