@@ -60,6 +60,15 @@ CLI::Option* add_name(CLI::App* verb, const std::string& flags, const Parameters
       ->type_name("NAME");
 }
 
+CLI::Option* add_object(CLI::App* verb, const Parameters& parameters) {
+  return add_parsed(verb, "object", parameters, "object", "A region, or a namespace's data",
+                    [](const std::string& name) {
+                      const bool is_namespace = name.find('.') != std::string::npos;
+                      return full_name(is_namespace ? "namespace" : "region", name);
+                    })
+      ->type_name("NAME");
+}
+
 int call_and_show(Session& session, const std::string& method, const Json& parameters,
                   const char* key, void (*render)(std::ostream&, const Json&)) {
   const auto reply = session.call(method, parameters);

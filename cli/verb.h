@@ -66,6 +66,9 @@ CLI::Option* add_flag(CLI::App* verb, const std::string& flags, const Parameters
 CLI::Option* add_name(CLI::App* verb, const std::string& flags, const Parameters& parameters,
                       const std::string& kind, const std::string& help);
 
+// The positional "object", whose key that is: a region or namespace; "0" and "0.1" as above.
+CLI::Option* add_object(CLI::App* verb, const Parameters& parameters);
+
 // --- calls; the exit code
 
 // One whose reply has one member worth showing: an object or an array of them.

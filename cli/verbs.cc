@@ -8,15 +8,18 @@
 #include <string>
 
 #include "cli/check_pool.h"
+#include "cli/configure.h"
 #include "cli/debug.h"
 #include "cli/explain.h"
 #include "cli/fields.h"
 #include "cli/inject.h"
 #include "cli/json_output.h"
+#include "cli/list.h"
 #include "cli/monitor.h"
 #include "cli/number.h"
 #include "cli/refs.h"
 #include "cli/render.h"
+#include "cli/scrub.h"
 
 namespace pmemd::cli {
 
@@ -51,38 +54,6 @@ void check_removal_options(const Json& parameters) {
 }
 
 // ---- What verbs do
-
-// Moves each namespace into its region, as ndctl nests them.
-Json nested(Json regions, const Json& namespaces) {
-  for (Json& region : regions) {
-    for (Json space : namespaces) {
-      if (!region.is_object() || !space.is_object()) continue;
-      if (text_of(space, "region") != text_of(region, "dev")) continue;
-      space.erase("region");
-      region["namespaces"].push_back(std::move(space));
-    }
-  }
-  return regions;
-}
-
-int list(Session& session, Json parameters, bool human) {
-  if (!parameters.contains("regions")) parameters["namespaces"] = true;
-  const auto reply = session.call("List", parameters);
-  if (!reply) return session.fail(reply.error());
-  const bool regions = parameters.contains("regions");
-  const bool namespaces = parameters.contains("namespaces");
-  if (session.json) {
-    Json objects = regions ? nested(list_of(*reply, "regions"), list_of(*reply, "namespaces"))
-                           : list_of(*reply, "namespaces");
-    if (human) humanize(objects);
-    print_objects(session.out(), objects);
-    return kDone;
-  }
-  if (regions) render_regions(session.out(), list_of(*reply, "regions"));
-  if (regions && namespaces) session.out() << '\n';
-  if (namespaces) render_namespaces(session.out(), list_of(*reply, "namespaces"));
-  return kDone;
-}
 
 void render_reports(std::ostream& out, const Json& reports) {
   for (const Json& report : reports) {
@@ -120,23 +91,13 @@ int check(Session& session, const std::string& pool) {
 
 void add_telling_verbs(const Verbs& verbs) {
   Session& session = verbs.session;
-  auto parameters = no_parameters();
-  auto human = std::make_shared<bool>(false);
-  CLI::App* verb = verbs.add(
-      "list", "List regions and namespaces (namespaces, if neither is asked for)",
-      "pmemctl list -RN --idle", [=, &session] { return list(session, *parameters, *human); });
-  add_flag(verb, "-R,--regions", parameters, "regions", "List regions");
-  add_flag(verb, "-N,--namespaces", parameters, "namespaces", "List namespaces");
-  add_flag(verb, "-i,--idle", parameters, "idle", "Include those that are not enabled");
-  verb->add_flag("-u,--human", *human, "With --json: sizes as people read them");
-
   verbs.add("status", "Show what the daemon serves and how it does", "pmemctl status --json",
             [&session] { return status(session); });
 
-  parameters = no_parameters();
-  verb = verbs.add("mappers", "Show which processes map or hold open files of a namespace",
-                   "pmemctl mappers namespace0.0",
-                   [=, &session] { return mappers(session, *parameters); });
+  auto parameters = no_parameters();
+  CLI::App* verb = verbs.add(
+      "mappers", "Show which processes map or hold open files of a namespace",
+      "pmemctl mappers namespace0.0", [=, &session] { return mappers(session, *parameters); });
   add_name(verb, "namespace", parameters, "namespace", "Only this one's");
 
   add_monitor_verb(verbs);
@@ -227,6 +188,7 @@ void add_enabling_verbs(const Verbs& verbs, const std::string& kind, const std::
 
 void add_verbs(CLI::App& app, Session& session, Action& action) {
   const Verbs verbs{app, session, action};
+  add_list_verbs(verbs);
   add_telling_verbs(verbs);
   add_creating_verbs(verbs);
   add_enabling_verbs(verbs, "namespace", "Namespace", "namespace0.0", "report");
@@ -234,6 +196,8 @@ void add_verbs(CLI::App& app, Session& session, Action& action) {
   add_refs_verb(verbs);
   add_explain_verb(verbs);
   add_inject_verbs(verbs);
+  add_scrub_verbs(verbs);
+  add_configure_verb(verbs);
   add_debug_verbs(verbs);
 }
 

@@ -28,6 +28,7 @@
 #include "daemon/kernel_notifier.h"
 #include "daemon/mount_point.h"
 #include "daemon/poll_waker.h"
+#include "daemon/scrub.h"
 #include "daemon/tuning.h"
 #include "daemon/verbs.h"
 
@@ -110,6 +111,7 @@ class Daemon {
   std::unique_ptr<FailurePorts> failure_;
   std::unique_ptr<FailureWorker> failure_worker_;
   std::unique_ptr<PollWaker> waker_;
+  std::unique_ptr<Scrubber> scrubber_;
   std::unique_ptr<Machine> machine_;
   std::unique_ptr<ControlServer> control_;
 };
@@ -161,6 +163,13 @@ Result<void> Daemon::start() {
                        .events = events_,
                        .device_of = [this](uint64_t ino) { return devices_->by_ino(ino); }});
   failure_worker_ = std::make_unique<FailureWorker>(*failure_);
+  scrubber_ = std::make_unique<Scrubber>(
+      *failure_,
+      Scrubber::Ports{.errors_of = [this](uint32_t region) -> MediaErrors& {
+                        return pool_->media_errors(region);
+                      },
+                      .devices_of = [this](uint32_t region) { return devices_->of_region(region); },
+                      .on_progress = [this] { control_->changed(); }});  // none before it serves
   waker_ = std::make_unique<PollWaker>();
   fuse_->waker = waker_.get();
   fuse_->failures = failure_worker_.get();
@@ -180,6 +189,7 @@ Result<void> Daemon::start() {
                                                .kernel = *notifier_,
                                                .events = events_,
                                                .failure = *failure_,
+                                               .scrubber = *scrubber_,
                                                .mount_point = mount_point_,
                                                .is_tuned = tuned.has_value(),
                                                .debug_faults = options_.debug_faults,
@@ -204,6 +214,7 @@ Result<void> Daemon::start_control() {
   options.replay = [this](uint64_t since, size_t max_events) {
     return event_log_->read(since, max_events);
   };
+  options.watches["WaitScrub"] = [this](const Call& call) { return wait_scrub(*machine_, call); };
   machine_->control_stats = [this] { return control_->stats(); };
   PMEMD_ASSIGN(control_, ControlServer::start(loop_.get(), options, make_handlers(*machine_)));
   spdlog::info("pool {} on {}, control socket {}", pool_->path(), mount_point_, control_->path());
@@ -224,6 +235,7 @@ bool Daemon::stop() {
     clean = false;
   }
   if (control_) note(control_->stop(deadline));
+  scrubber_.reset();
 
   std::vector<Device*> enabled;
   if (devices_) {

@@ -11,11 +11,14 @@
 #include "core/filesystem/check.h"
 #include "core/region/pool.h"
 #include "core/removal/removal.h"
+#include "daemon/badblocks.h"
+#include "daemon/configure.h"
 #include "daemon/debug.h"
 #include "daemon/explain.h"
 #include "daemon/inject.h"
 #include "daemon/json.h"
 #include "daemon/refs.h"
+#include "daemon/scrub.h"
 
 namespace pmemd {
 namespace {
@@ -37,20 +40,38 @@ Json holders_of(const std::vector<RemovalReport>& reports) {
   return holders;
 }
 
+// A devdax as `ndctl list -X` shows it: the region of device-dax, with its one device.
+void nest_dax_region(Json& json, const Device& device) {
+  const NamespaceRecord& record = device.record();
+  if (record.mode != NamespaceMode::kDevDax) return;
+  json.erase("chardev");
+  json["daxregion"] = {{"id", record.region},
+                       {"size", record.data_bytes()},
+                       {"align", record.align},
+                       {"devices", Json::array({{{"chardev", record.device_name()},
+                                                 {"size", record.data_bytes()},
+                                                 {"mode", "devdax"}}})}};
+}
+
 HandlerResult list(Machine& machine, const Call& call) {
   Json reply = Json::object();
-  const bool idle = call.flag("idle");
+  const bool idle = call.flag("idle"), media_errors = call.flag("media_errors");
   if (call.flag("regions")) {
     reply["regions"] = Json::array();
     for (const RegionRecord& region : machine.pool.regions()) {
-      reply["regions"].push_back(to_json(region, machine.pool.available(region.id)));
+      Json json = to_json(region, machine.pool.available(region.id));
+      add_bad_blocks(json, machine, media_object(region), media_errors);
+      reply["regions"].push_back(std::move(json));
     }
   }
   if (call.flag("namespaces") || !call.flag("regions")) {
     reply["namespaces"] = Json::array();
     for (const DevicePtr& device : machine.devices.all()) {
       if (!idle && device->state() != Device::State::kLive) continue;
-      reply["namespaces"].push_back(to_json(*device));
+      Json json = to_json(*device);
+      if (call.flag("device_dax")) nest_dax_region(json, *device);
+      add_bad_blocks(json, machine, media_object(*device), media_errors);
+      reply["namespaces"].push_back(std::move(json));
     }
   }
   return reply;
@@ -295,6 +316,10 @@ Handlers make_handlers(Machine& machine) {
   add("Mappers", mappers);
   add("Refs", refs);
   add("Explain", explain);
+  add("BadBlocks", bad_blocks_verb);
+  add("Settings", settings_verb);
+  add("Configure", configure_verb);
+  add("StartScrub", start_scrub_verb);
   add("InjectError", inject_error_verb);
   add("UninjectError", uninject_error_verb);
   add("InjectedErrors", injected_errors_verb);

@@ -10,6 +10,7 @@
 #include "core/failure/event.h"
 #include "core/removal/poison.h"
 #include "core/removal/removal.h"
+#include "core/removal/scrub.h"
 #include "daemon/control_server.h"
 #include "daemon/device_table.h"
 #include "daemon/fuse_context.h"
@@ -24,6 +25,7 @@ struct Machine {
   KernelPort& kernel;
   EventBus& events;
   const FailurePorts& failure;
+  Scrubber& scrubber;
   std::string mount_point;
   bool is_tuned = false;
   bool debug_faults = false;  // --debug-faults

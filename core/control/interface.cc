@@ -13,9 +13,10 @@ using enum ParameterType;
 
 constexpr bool kOptional = true;
 
-constexpr std::array kListParameters = {Parameter{"regions", kBool, kOptional},
-                                        Parameter{"namespaces", kBool, kOptional},
-                                        Parameter{"idle", kBool, kOptional}};
+constexpr std::array kListParameters = {
+    Parameter{"regions", kBool, kOptional}, Parameter{"namespaces", kBool, kOptional},
+    Parameter{"idle", kBool, kOptional}, Parameter{"media_errors", kBool, kOptional},
+    Parameter{"device_dax", kBool, kOptional}};
 constexpr std::array kCreateRegionParameters = {Parameter{"size", kInt},
                                                 Parameter{"sparse", kBool, kOptional},
                                                 Parameter{"base", kInt, kOptional}};
@@ -30,6 +31,14 @@ constexpr std::array kMappersParameters = {Parameter{"namespace", kText, kOption
 constexpr std::array kRefsParameters = {
     Parameter{"namespace", kText}, Parameter{"file", kText, kOptional},
     Parameter{"offset", kInt, kOptional}, Parameter{"length", kInt, kOptional}};
+constexpr std::array kObjectParameter = {Parameter{"object", kText}};
+constexpr std::array kConfigureParameters = {Parameter{"namespace", kText},
+                                             Parameter{"settings", kText, kOptional},
+                                             Parameter{"profile", kText, kOptional}};
+constexpr std::array kStartScrubParameters = {
+    Parameter{"object", kText, kOptional}, Parameter{"offset", kInt, kOptional},
+    Parameter{"length", kInt, kOptional}, Parameter{"rate", kInt, kOptional}};
+constexpr std::array kWaitScrubParameters = {Parameter{"object", kText, kOptional}};
 constexpr std::array kMediaParameters = {
     Parameter{"namespace", kText, kOptional}, Parameter{"file", kText, kOptional},
     Parameter{"offset", kInt, kOptional}, Parameter{"length", kInt, kOptional}};
@@ -84,6 +93,11 @@ constexpr std::array kMethods = {
     Method{kInterface, "EnableRegion", Access::kOwner, false, kRegionParameter},
     Method{kInterface, "DisableNamespace", Access::kOwner, false, kDisableNamespaceParameters},
     Method{kInterface, "DisableRegion", Access::kOwner, false, kDisableRegionParameters},
+    Method{kInterface, "BadBlocks", Access::kAnyone, false, kObjectParameter},
+    Method{kInterface, "Settings", Access::kAnyone, false, kNamespaceParameter},
+    Method{kInterface, "Configure", Access::kOwner, false, kConfigureParameters},
+    Method{kInterface, "StartScrub", Access::kOwner, false, kStartScrubParameters},
+    Method{kInterface, "WaitScrub", Access::kAnyone, true, kWaitScrubParameters},
     Method{kInterface, "InjectError", Access::kOwner, false, kInjectErrorParameters},
     Method{kInterface, "UninjectError", Access::kOwner, false, kMediaParameters},
     Method{kInterface, "InjectedErrors", Access::kAnyone, false, kNamespaceParameter},

@@ -173,6 +173,8 @@ class Device {
     std::function<void(Device&, const std::vector<DataRange>&)> on_cleared;
   };
   void set_media_hooks(MediaHooks hooks) { media_hooks_ = std::move(hooks); }
+  // What was configured takes effect at once; also with the next enable().
+  void apply_settings();
   // The file system can't go on: every request but writeback fails (EIO) until it is enabled anew.
   void shut_down() { shut_down_.store(true, std::memory_order_release); }
   bool is_shut_down() const { return shut_down_.load(std::memory_order_acquire); }

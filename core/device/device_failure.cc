@@ -28,6 +28,11 @@ class FileSystemHolder final : public DaxHolder {
   Device& device_;
 };
 
+void apply(const NamespaceSettings& settings, NamespaceMedia& media) {
+  media.set_clear_unit(settings.clear_unit_bytes);
+  media.set_clearable(settings.clearable);
+}
+
 }  // namespace
 
 std::unique_ptr<DaxHolder> Device::make_holder() {
@@ -93,11 +98,13 @@ DataRange Device::in_data(RegionRange range) const {
   return DataRange::sized(range.begin - all.begin, range.length());
 }
 
+void Device::apply_settings() {
+  if (const auto request = begin_writeback({.what = "CONFIGURE"})) apply(settings(), *media_);
+}
+
 std::unique_ptr<NamespaceMedia> Device::make_media(std::unique_ptr<MappedImage> image) {
   auto media = std::make_unique<NamespaceMedia>(std::move(image), media_errors(), record_);
-  const NamespaceSettings settings = pool_.settings(record_.serial);
-  media->set_clear_unit(settings.clear_unit_bytes);
-  media->set_clearable(settings.clearable);
+  apply(settings(), *media);
   media->set_on_latent([this](DataRange range) {
     if (media_hooks_.on_latent) media_hooks_.on_latent(*this, range);
   });

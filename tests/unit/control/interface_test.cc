@@ -58,8 +58,9 @@ TEST(Interface, OnlyMethodsThatChangeNothingAreForEveryone) {
       open.insert(method.name);
     }
   }
-  EXPECT_EQ(open, (std::set<std::string_view>{"List", "Status", "Mappers", "Refs", "Explain",
-                                              "ListFaults", "Monitor", "Check"}));
+  EXPECT_EQ(open, (std::set<std::string_view>{"BadBlocks", "Check", "Explain", "InjectedErrors",
+                                              "List", "ListFaults", "Mappers", "Monitor", "Refs",
+                                              "Settings", "Status", "WaitScrub"}));
 }
 
 TEST(Interface, NamesWhatIsNotThere) {
@@ -129,13 +130,16 @@ TEST(Interface, IntrospectionServesTheFiles) {
 TEST(Interface, ExamplesOfEachReplyFit) {
   const Json region = Json::parse(R"({"dev":"region0","size":1073741824,"align":2097152,
       "available_size":0,"max_available_extent":0,"type":"pmem","persistence_domain":"unknown",
-      "base":4294967296,"sparse":false})");
+      "base":4294967296,"sparse":false,"badblock_count":2,"badblocks":[
+      {"offset":12,"length":2,"dimms":["nmem0"]}]})");
   const Json fsdax = Json::parse(R"({"dev":"namespace0.0","mode":"fsdax","map":"dev",
       "size":1071644672,"uuid":"18ae1bbb-bb62-4efc-86df-4a5caacb5dcc","sector_size":512,
       "align":2097152,"blockdev":"pmem0","region":"region0"})");
   const Json devdax = Json::parse(R"({"dev":"namespace0.1","mode":"devdax","map":"dev",
       "size":1071644672,"uuid":"18ae1bbb-bb62-4efc-86df-4a5caacb5dcc","chardev":"dax0.1",
-      "align":2097152,"state":"disabled","region":"region0"})");
+      "align":2097152,"state":"disabled","region":"region0",
+      "daxregion":{"id":0,"size":4096,"align":4096,"devices":[
+      {"chardev":"dax0.1","size":4096,"mode":"devdax"}]}})");
   const Json holder = Json::parse(R"({"pid":1,"comm":"app","uid":0,"mappings":[{
       "namespace":"namespace0.0","file":"/dir/a","offset":0,"length":4096,"address":139637976727552,
       "pages_present":1,"private":false}],"open_files":[{"namespace":"namespace0.0",
@@ -162,6 +166,10 @@ TEST(Interface, ExamplesOfEachReplyFit) {
   const Json event = Json::parse(R"({"seq":1,"time":"2026-01-01T00:00:00.000000Z",
       "kind":"pre-remove","namespace":"namespace0.0","offset":0,"length":4096,"file":"/dir/a",
       "file_offset":0,"file_length":4096})");
+  const Json settings = Json::parse(R"({"namespace":"namespace0.0","settings":[{"name":"kill",
+      "value":"late","values":["late","early"],"help":"when"}]})");
+  const Json scrubs = Json::parse(R"({"scrubs":[{"region":"region0","offset":0,"length":1024,
+      "done":512,"found":0,"failed":0,"running":true}]})");
   const std::map<std::string, Json> replies = {
       {"List", {{"regions", {region}}, {"namespaces", {fsdax, devdax}}}},
       {"Status", Json::parse(R"({"version":"0.1.0","pid":1,"pool":"/p","mount":"/m","uptime_s":1,
@@ -185,6 +193,19 @@ TEST(Interface, ExamplesOfEachReplyFit) {
           "state":"live","references":0},"pgmap_pfn_valid":true,"region":"region0",
           "namespace":"namespace0.0","state":"enabled","area":"data","offset":0,"steps":[
           {"function":"pfn_valid","asked":"b","yes":true,"found":"c"}],"verdict":"d"})")},
+      {"BadBlocks", Json::parse(R"({"object":"region0","badblock_count":2,
+          "badblocks":[{"sector":12,"count":2}],"omitted":0})")},
+      {"Settings", settings},
+      {"Configure", settings},
+      {"StartScrub", scrubs},
+      {"WaitScrub", scrubs},
+      {"InjectError", Json::parse(R"({"reports":[{"namespace":"namespace0.0","offset":0,
+          "length":512,"seq":1,"bad_bytes":512,"pages_left":0,"shut_down":false,"files":[
+          {"namespace":"namespace0.0","file":"/a","offset":0,"length":4096,"metadata":false,
+           "handled":false,"told":1}],"holders":[]}]})")},
+      {"UninjectError", Json::object()},
+      {"InjectedErrors", Json::parse(R"({"badblocks":[{"block":12,"count":2}]})")},
+      {"ClearErrors", Json::parse(R"({"namespace":"namespace0.0","cleared_bytes":512})")},
       {"FailAt", Json::object()},
       {"ClearFaults", Json::object()},
       {"ListFaults",

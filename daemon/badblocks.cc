@@ -1,0 +1,81 @@
+#include "daemon/badblocks.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "core/region/media_errors.h"
+
+namespace pmemd {
+namespace {
+
+constexpr uint64_t kMaxSectorsALine = 512;
+constexpr size_t kMaxListed = 512;    // lines in List: as many as the kernel's table has
+constexpr size_t kMaxLines = 65'536;  // in BadBlocks
+
+}  // namespace
+
+MediaObject media_object(const Device& device) {
+  return {device.record().name(), device.record().region,
+          device.in_region({0, device.record().data_bytes()})};
+}
+
+MediaObject media_object(const RegionRecord& region) {
+  return {region.name(), region.id, {0, region.size_bytes}};
+}
+
+Result<MediaObject> find_media_object(const Machine& machine, const std::string& name) {
+  if (name.starts_with("region")) {
+    PMEMD_ASSIGN(const RegionRecord region, machine.pool.find_region(name));
+    return media_object(region);
+  }
+  PMEMD_ASSIGN(const DevicePtr device, machine.devices.find(name));
+  return media_object(*device);
+}
+
+BadBlockList list_bad_blocks(const MediaErrors& errors, const MediaObject& object,
+                             size_t max_blocks) {
+  BadBlockList list;
+  for (const RegionRange& range : errors.known(object.range)) {
+    uint64_t sector = (range.begin - object.range.begin) / kSectorSize;
+    uint64_t left = range.length() / kSectorSize;
+    list.sectors += left;
+    while (left > 0 && list.blocks.size() < max_blocks) {
+      const uint64_t count = std::min(left, kMaxSectorsALine);
+      list.blocks.push_back({sector, count});
+      sector += count;
+      left -= count;
+    }
+    list.omitted += (left + kMaxSectorsALine - 1) / kMaxSectorsALine;
+  }
+  return list;
+}
+
+void add_bad_blocks(Json& json, const Machine& machine, const MediaObject& object, bool list) {
+  const auto bad = list_bad_blocks(machine.pool.media_errors(object.region), object, kMaxListed);
+  if (bad.sectors == 0) return;
+  json["badblock_count"] = bad.sectors;
+  if (!list) return;
+  Json& blocks = json["badblocks"] = Json::array();
+  for (const auto& [sector, count] : bad.blocks) {
+    blocks.push_back({{"offset", sector},
+                      {"length", count},
+                      {"dimms", Json::array({fmt::format("nmem{}", object.region)})}});
+  }
+}
+
+HandlerResult bad_blocks_verb(Machine& machine, const Call& call) {
+  PMEMD_ASSIGN(const MediaObject object, find_media_object(machine, *call.text("object")));
+  const auto bad = list_bad_blocks(machine.pool.media_errors(object.region), object, kMaxLines);
+  Json blocks = Json::array();
+  for (const auto& [sector, count] : bad.blocks) {
+    blocks.push_back({{"sector", sector}, {"count", count}});
+  }
+  return Json{{"object", object.name},
+              {"badblock_count", bad.sectors},
+              {"badblocks", std::move(blocks)},
+              {"omitted", bad.omitted}};
+}
+
+}  // namespace pmemd

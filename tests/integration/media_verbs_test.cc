@@ -1,0 +1,184 @@
+// What pmemctl tells of bad memory, finds by scrubs, configures, and keeps of events.
+#include <gmock/gmock.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "core/base/units.h"
+#include "tests/integration/harness.h"
+
+namespace pmemd {
+namespace {
+
+using ::testing::HasSubstr;
+
+class MediaVerbsTest : public MountTest {
+ protected:
+  void SetUp() override {
+    MountTest::SetUp();
+    if (IsSkipped()) return;
+    pool_.start();
+    pool_.make_two_namespaces();
+  }
+  std::string printed(std::vector<std::string> args) {
+    const Output output = pool_.ctl(std::move(args));
+    EXPECT_EQ(output.code, 0) << output.err;
+    return output.out;
+  }
+  int failed(std::vector<std::string> args, std::string* why = nullptr) {
+    const Output output = pool_.ctl(std::move(args));
+    if (why != nullptr) *why = output.err;
+    return output.code;
+  }
+  // The events that are kept, from `since` on; "missed" among them.
+  std::vector<Json> events(std::vector<std::string> options) {
+    std::vector<std::string> args = {"--json", "monitor", "--no-follow"};
+    args.insert(args.end(), options.begin(), options.end());
+    std::istringstream lines(printed(std::move(args)));
+    std::vector<Json> all;
+    for (std::string line; std::getline(lines, line);) all.push_back(Json::parse(line));
+    return all;
+  }
+  static std::vector<std::string> kinds_of(const std::vector<Json>& events) {
+    std::vector<std::string> kinds;
+    for (const Json& event : events) kinds.push_back(event.value("kind", "missed"));
+    return kinds;
+  }
+  Json namespace_listed(const std::string& name, const std::string& options = "-M") {
+    for (const Json& space : as_array(pool_.ctl_json({"list", options}))) {
+      if (space.at("dev") == name) return space;
+    }
+    return {};
+  }
+
+  TestPool pool_{Storage::kMemory};
+};
+
+TEST_F(MediaVerbsTest, BadBlocksAreShownRelativeToWhatIsListed) {
+  EXPECT_FALSE(namespace_listed("namespace0.0").contains("badblock_count"));
+  EXPECT_EQ(printed({"badblocks", "region0"}), "");
+  printed({"inject-error", "namespace0.1", "--block", "12", "--count", "2"});
+  const Json listed = namespace_listed("namespace0.1");
+  EXPECT_EQ(listed.at("badblock_count"), 2);
+  EXPECT_EQ(listed.at("badblocks"), Json::parse(R"([{"offset":12,"length":2,"dimms":["nmem0"]}])"));
+  EXPECT_FALSE(namespace_listed("namespace0.0").contains("badblock_count"));
+  EXPECT_EQ(printed({"badblocks", "namespace0.1"}), "12 2\n");
+  // namespace0.1 lies behind 128 MiB, and has 2 MiB of metadata.
+  const uint64_t sector = (130 * kMiB) / 512 + 12;
+  EXPECT_EQ(printed({"badblocks", "region0"}), std::to_string(sector) + " 2\n");
+  const Json bus = pool_.ctl_json({"list", "-RNBXM", "--idle"});
+  EXPECT_EQ(bus.at("regions").at(0).at("badblocks").at(0).at("offset"), sector);
+  for (const Json& space : bus.at("regions").at(0).at("namespaces")) {
+    EXPECT_EQ(space.contains("daxregion"), space.at("mode") == "devdax");
+  }
+  EXPECT_EQ(pool_.ctl_json({"inject-error", "namespace0.1", "--status"}),
+            Json::parse(R"({"badblocks":[{"block":12,"count":2}]})"));
+  // More than a line of the kernel's table holds.
+  printed({"inject-error", "namespace0.1", "--block", "1000", "--count", "1025"});
+  EXPECT_EQ(printed({"badblocks", "namespace0.1"}), "12 2\n1000 512\n1512 512\n2024 1\n");
+  printed({"clear-errors", "namespace0.1"});
+  EXPECT_EQ(printed({"badblocks", "namespace0.1"}), "");
+  std::string why;
+  EXPECT_EQ(failed({"badblocks", "region7"}, &why), 1);
+  EXPECT_THAT(why, HasSubstr("region7"));
+}
+
+TEST_F(MediaVerbsTest, AScrubFindsWhatNobodyKnowsAndTellsIt) {
+  write_file(pool_.path("pmem0/a"), std::string(8 * kPageSize, 'a'));
+  printed({"inject-error", "--file", pool_.path("pmem0/a"), "--offset", "8K", "--length", "4K",
+           "--no-notify"});
+  EXPECT_EQ(printed({"badblocks", "namespace0.0"}), "");
+  // At this rate it would take a day.
+  printed({"start-scrub", "namespace0.0", "--rate", "1K"});
+  std::string why;
+  EXPECT_EQ(failed({"start-scrub"}, &why), 1);
+  EXPECT_THAT(why, HasSubstr("a scrub is under way (pmemctl wait-scrub region0)"));
+  pool_.stop();  // nor does the end wait for it
+  pool_.start({.create = ""});
+
+  const Json begun = pool_.ctl_json({"start-scrub", "region0"});
+  EXPECT_EQ(begun.at("provider"), "pmemd");
+  const Json done = pool_.ctl_json({"wait-scrub", "namespace0.0"});
+  EXPECT_EQ(done.at("scrub_state"), "idle");
+  EXPECT_EQ(done.at("scrubs").at(0).at("found"), 4096);
+  const auto told = events({"--kind", "poison", "--kind", "scrub"});
+  ASSERT_GE(told.size(), 3);
+  EXPECT_EQ(told.back().at("kind"), "scrub");
+  const auto of_file = events({"--file", "/pmem0/a"});
+  ASSERT_EQ(of_file.size(), 1);
+  EXPECT_EQ(of_file[0].at("kind"), "poison");
+  EXPECT_EQ(of_file[0].at("file_offset"), 8192);
+  EXPECT_EQ(of_file[0].at("file_length"), 4096);
+  EXPECT_TRUE(events({"--file", "namespace0.0:/b"}).empty());
+  EXPECT_EQ(failed({"start-scrub", "namespace0.0", "--block", "999999999"}), 1);
+}
+
+TEST_F(MediaVerbsTest, EventsLastOverAStopAndAKill) {
+  const auto before = events({"--since", "0"});
+  ASSERT_FALSE(before.empty());
+  EXPECT_EQ(kinds_of(before).back(), "enabled");
+  const uint64_t last = before.back().at("seq");
+  EXPECT_EQ(events({"--since", std::to_string(last - 1)}).size(), 1);
+  EXPECT_TRUE(events({"--since", std::to_string(last)}).empty());
+
+  pool_.stop();
+  pool_.start({.create = ""});
+  auto all = events({});
+  EXPECT_EQ(std::vector(all.begin(), all.begin() + static_cast<long>(before.size())), before);
+  EXPECT_EQ(all[before.size()].at("seq"), last + 1) << "no gap after an orderly end";
+
+  pool_.kill9();
+  pool_.start({.create = ""});
+  const auto after = events({});
+  ASSERT_GE(after.size(), all.size());
+  EXPECT_EQ(std::vector(after.begin(), after.begin() + static_cast<long>(all.size())), all);
+  for (size_t i = 1; i < after.size(); ++i) {
+    EXPECT_GT(after[i].at("seq"), after[i - 1].at("seq"));
+  }
+  EXPECT_EQ(kinds_of(events({"--kind", "created", "--namespace", "namespace0.1"})),
+            std::vector<std::string>({"created"}));
+  EXPECT_EQ(failed({"monitor", "--kind", "earthquake"}), 1);
+}
+
+TEST_F(MediaVerbsTest, SettingsLastAndTakeEffect) {
+  const Json shown = pool_.ctl_json({"configure", "namespace0.1"});
+  EXPECT_EQ(shown.at("settings").size(), 7);
+  printed({"configure", "namespace0.1", "--profile", "6.1", "clear-unit=4096"});
+  std::string why;
+  EXPECT_EQ(failed({"configure", "namespace0.1", "kill=soon"}, &why), 1);
+  EXPECT_THAT(why, HasSubstr("none of late, early"));
+  pool_.stop();
+  pool_.start({.create = ""});
+  const auto value = [&](const std::string& name) {
+    const Json all = pool_.ctl_json({"configure", "namespace0.1"});
+    for (const Json& setting : all.at("settings")) {
+      if (setting.at("name") == name) return setting.at("value").get<std::string>();
+    }
+    return std::string();
+  };
+  EXPECT_EQ(value("refault"), "adrerr");
+  EXPECT_EQ(value("clear-unit"), "4096");
+  EXPECT_EQ(value("kill"), "late");
+
+  // Of a live device: what can't be cleared can't, until it can.
+  printed({"configure", "namespace0.1", "clearable=no"});
+  printed({"inject-error", "namespace0.1", "--block", "0"});
+  EXPECT_EQ(failed({"clear-errors", "namespace0.1"}), 1);
+  printed({"configure", "namespace0.1", "clearable=yes"});
+  EXPECT_EQ(failed({"clear-errors", "namespace0.1"}), 0);
+}
+
+// Who may only tell, may look and not touch.
+TEST_F(MediaVerbsTest, OthersMayLookAndNotTouch) {
+  if (geteuid() != 0) GTEST_SKIP() << "only root has others";
+  chmod(pool_.directory().c_str(), 0755);
+  chmod(pool_.socket().c_str(), 0666);
+  const Output refused = run(pool_.ctl_args({"configure", "namespace0.1", "kill=early"}),
+                             {.before_exec = [] { (void)!setuid(65534); }});
+  EXPECT_EQ(refused.code, 1);
+  EXPECT_THAT(refused.err, HasSubstr("permission denied"));
+}
+
+}  // namespace
+}  // namespace pmemd

@@ -1,0 +1,149 @@
+// Scrubs: what they find, whom they tell, and how they end.
+#include "core/removal/scrub.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <span>
+#include <string>
+
+#include "core/base/fault.h"
+#include "tests/unit/removal/removal_fixture.h"
+
+namespace pmemd {
+namespace {
+
+class Scrub : public RemovalFixture {
+ protected:
+  ~Scrub() override { FaultPoint::disarm_all(); }
+
+  std::shared_ptr<Device> shared(Device& device) {
+    return std::shared_ptr<Device>(std::shared_ptr<void>(), &device);
+  }
+  MediaErrors& errors() { return fsdax_.media_errors(); }  // of region0
+  RegionRange all() { return {0, 1 * kGiB}; }
+  void make_latent(RegionRange range) { must(errors().inject({range}, {})); }
+  // The one scrub's state, when it has ended.
+  ScrubStatus wait(const Scrubber& scrubber) {
+    MutexLock lock(mutex_);
+    const Deadline deadline = deadline_after(std::chrono::seconds(20));
+    while (true) {
+      const auto status = scrubber.status();
+      if (status.empty() || !status[0].running) return status.empty() ? ScrubStatus() : status[0];
+      if (!progress_cv_.wait_until(mutex_, deadline)) {
+        ADD_FAILURE() << "it has not ended";
+        return status[0];
+      }
+    }
+  }
+  void on_progress() {
+    MutexLock lock(mutex_);
+    progress_cv_.notify_all();
+  }
+  std::vector<std::string> scrub_events() {
+    std::vector<std::string> names;
+    for (const Event& event : kernel_.events()) {
+      if (event.kind == EventKind::kScrub) names.push_back(event.name_of_namespace);
+    }
+    return names;
+  }
+
+  FailurePorts failure_{pool_.registry(), kernel_, events_, [this](uint64_t ino) {
+                          return shared(inode_serial(ino) == 1 ? fsdax_ : devdax_);
+                        }};
+  Scrubber::Ports ports_{
+      [this](uint32_t region) -> MediaErrors& {
+        return region == 0 ? fsdax_.media_errors() : devdax_.media_errors();
+      },
+      [this](uint32_t region) {
+        return std::vector<std::shared_ptr<Device>>{shared(region == 0 ? fsdax_ : devdax_)};
+      },
+      [this] { on_progress(); }};
+  Mutex mutex_;
+  CondVar progress_cv_;
+};
+
+TEST_F(Scrub, FindsWhatIsLatentAndTellsItAsAFailure) {
+  make_latent(fsdax_.in_region({kPageSize, kPageSize + 512}));
+  make_latent({4096, 4608});  // of no data area: metadata
+  kernel_.forget_log();
+  Scrubber scrubber(failure_, ports_);
+  const auto begun = must(scrubber.start(0, all(), 0));
+  EXPECT_TRUE(begun.running);
+  const ScrubStatus status = wait(scrubber);
+  EXPECT_FALSE(status.running);
+  EXPECT_EQ(status.range, all());
+  EXPECT_EQ(status.done_bytes, all().length());
+  EXPECT_EQ(status.found_bytes, 1024);
+  EXPECT_EQ(status.failed, 0);
+  EXPECT_TRUE(errors().latent(all()).empty());
+  ASSERT_FALSE(kernel_.events().empty());
+  EXPECT_EQ(kernel_.events().front().kind, EventKind::kPoison);
+  EXPECT_EQ(kernel_.events().front().name_of_namespace, "namespace0.0");
+  EXPECT_EQ(kernel_.events().front().range, (DataRange{kPageSize, kPageSize + 512}));
+  EXPECT_THAT(scrub_events(), testing::ElementsAre("namespace0.0"));
+}
+
+TEST_F(Scrub, LooksNowhereElse) {
+  const uint64_t begin = fsdax_.in_region({0, 0}).begin;
+  make_latent({begin, begin + 512});
+  make_latent({begin + 8192, begin + 8192 + 512});
+  Scrubber scrubber(failure_, ports_);
+  must(scrubber.start(0, {begin + 4096, begin + 8192}, 0));
+  EXPECT_EQ(wait(scrubber).found_bytes, 0);
+  EXPECT_EQ(errors().latent(all()).size(), 2);
+  must(scrubber.start(0, {begin + 4096, begin + 8192 + 512}, 0));
+  EXPECT_EQ(wait(scrubber).found_bytes, 512);
+  EXPECT_EQ(errors().latent(all()), std::vector<RegionRange>({{begin, begin + 512}}));
+}
+
+TEST_F(Scrub, OneARegionAndNoneOfNothing) {
+  Scrubber scrubber(failure_, ports_);
+  EXPECT_EQ(scrubber.start(0, {4096, 4096}, 0).err(), EINVAL);
+  must(scrubber.start(0, all(), 1));  // a byte a second
+  const auto second = scrubber.start(0, all(), 0);
+  EXPECT_EQ(second.err(), EBUSY);
+  EXPECT_EQ(scrubber.status().size(), 1);
+  EXPECT_TRUE(scrubber.status()[0].running);
+  EXPECT_LE(scrubber.status()[0].done_bytes, 512);
+  // Another region's doesn't wait for it; and the end waits for neither.
+  must(scrubber.start(1, {0, 4096}, 0));
+  MutexLock lock(mutex_);
+  while (scrubber.status()[1].running) progress_cv_.wait(mutex_);
+}
+
+TEST_F(Scrub, GoesInStepsAtItsRate) {
+  Scrubber scrubber(failure_, ports_);
+  uint64_t steps = 0, last = 0;
+  const uint64_t rate = 64 * kMiB;
+  must(scrubber.start(0, {0, 8 * kMiB}, rate));  // 1/8 s
+  {
+    MutexLock lock(mutex_);
+    while (scrubber.status()[0].running) {
+      progress_cv_.wait(mutex_);
+      const uint64_t done = scrubber.status()[0].done_bytes;
+      if (done != last) ++steps;
+      EXPECT_LE(done - last, 2 * rate / 20);
+      last = done;
+    }
+  }
+  EXPECT_GE(steps, 2);
+  EXPECT_EQ(last, 8 * kMiB);
+}
+
+TEST_F(Scrub, WhatFailsIsCountedAndStaysLatent) {
+  make_latent(fsdax_.in_region({0, 512}));
+  ASSERT_TRUE(FaultPoint::arm("media.write-record", {.count = 1'000}));
+  Scrubber scrubber(failure_, ports_);
+  must(scrubber.start(0, all(), 0));
+  const ScrubStatus status = wait(scrubber);
+  EXPECT_GE(status.failed, 1);
+  EXPECT_EQ(status.found_bytes, 0);
+  EXPECT_EQ(errors().latent(all()).size(), 1);
+  FaultPoint::disarm_all();
+  must(scrubber.start(0, all(), 0));
+  EXPECT_EQ(wait(scrubber).found_bytes, 512);
+}
+
+}  // namespace
+}  // namespace pmemd
