@@ -158,6 +158,9 @@ struct pmemd_query {
 /* A mapping may be called MAP_SYNC: a store needs no msync to outlive the program that made it.
  * What it doesn't outlive here: docs/posix.md, Durability. */
 #define PMEMD_INFO_SYNC 0x4u
+/* The device has a holder that is told of failures (fsdax only): mappers get BUS_MCEERR_AO before a
+ * removal. */
+#define PMEMD_INFO_HOLDER 0x8u
 
 struct pmemd_info {
   __u32 version; /* of this interface: 1 */

@@ -1,7 +1,6 @@
 # Programs are installed by pmemd_program(); here is what goes with them.
 
 install(FILES LICENSE README.md TYPE DOC)
-install(FILES client/pmemd_ioctl.h TYPE INCLUDE)
 
 # pmemd_systemd_dir(<out> <variable of systemd.pc> <default>): where systemd wants a kind of file,
 # below the prefix: /usr/lib/x or, before /usr was merged, /lib/x is lib/x here.

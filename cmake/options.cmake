@@ -1,9 +1,12 @@
 # What every target of ours is compiled with.
 
 # assert() stays in all builds: to go on after a broken invariant is to write to the wrong page.
-string(REPLACE "-DNDEBUG" "" CMAKE_CXX_FLAGS_RELWITHDEBINFO "${CMAKE_CXX_FLAGS_RELWITHDEBINFO}")
-string(REPLACE "-DNDEBUG" "" CMAKE_CXX_FLAGS_RELEASE "${CMAKE_CXX_FLAGS_RELEASE}")
+foreach(flags CMAKE_C_FLAGS CMAKE_CXX_FLAGS)
+  string(REPLACE "-DNDEBUG" "" ${flags}_RELWITHDEBINFO "${${flags}_RELWITHDEBINFO}")
+  string(REPLACE "-DNDEBUG" "" ${flags}_RELEASE "${${flags}_RELEASE}")
+endforeach()
 
+set(CMAKE_C_EXTENSIONS OFF)
 set(CMAKE_CXX_EXTENSIONS OFF)
 
 add_library(pmemd_options INTERFACE)
@@ -23,8 +26,18 @@ if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_L
   target_compile_options(pmemd_options INTERFACE -Wno-restrict)
 endif()
 
+add_library(pmemd_sanitize INTERFACE)
 if(PMEMD_SANITIZE)
-  target_compile_options(pmemd_options INTERFACE
+  target_compile_options(pmemd_sanitize INTERFACE
     -fsanitize=${PMEMD_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer)
-  target_link_options(pmemd_options INTERFACE -fsanitize=${PMEMD_SANITIZE})
+  target_link_options(pmemd_sanitize INTERFACE -fsanitize=${PMEMD_SANITIZE})
 endif()
+target_link_libraries(pmemd_options INTERFACE pmemd_sanitize)
+
+# What runs inside the programs of others (client/) is plain C.
+add_library(pmemd_c_options INTERFACE)
+target_compile_features(pmemd_c_options INTERFACE c_std_17)
+target_include_directories(pmemd_c_options INTERFACE ${PROJECT_SOURCE_DIR})
+target_compile_definitions(pmemd_c_options INTERFACE _GNU_SOURCE _FILE_OFFSET_BITS=64)
+target_compile_options(pmemd_c_options INTERFACE
+  -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wno-sign-conversion)
