@@ -87,6 +87,9 @@ pmemd_info behaviour_of(const Device& device) {
   if (settings.refault == Refault::kMceErr) info.flags |= PMEMD_INFO_REFAULT_MCEERR;
   if (settings.kill == KillPolicy::kEarly) info.flags |= PMEMD_INFO_EARLY_KILL;
   if (is_persistent(device.record().mode)) info.flags |= PMEMD_INFO_SYNC;
+  // As XFS does. A device-dax is unmapped without a word, and so is a file system that can't tell
+  // which files lie where.
+  if (device.is_fsdax() && settings.holder && settings.rmap) info.flags |= PMEMD_INFO_HOLDER;
   info.clear_unit = static_cast<uint32_t>(settings.clear_unit_bytes);
   return info;
 }
