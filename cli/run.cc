@@ -3,6 +3,7 @@
 #include <CLI/CLI.hpp>
 #include <string>
 
+#include "cli/exec.h"
 #include "cli/session.h"
 #include "cli/verbs.h"
 #include "core/control/socket_path.h"
@@ -13,6 +14,7 @@ int run(int argc, const char* const* argv, Terminal terminal) {
   Session session(terminal);
   session.socket = default_control_path();
   Action action;
+  const SplitArguments arguments = split_at_program(argc, argv);
 
   CLI::App app("Controls pmemd, the emulator of persistent memory.", "pmemctl");
   app.fallthrough();             // global options may follow the verb
@@ -30,9 +32,10 @@ int run(int argc, const char* const* argv, Terminal terminal) {
       "Example:\n  pmemctl list -RN\n  pmemctl disable-namespace namespace0.0 --force\n"
       "Each verb has its own --help.");
   add_verbs(app, session, action);
+  add_exec_verb({app, session, action}, arguments.program);
 
   try {
-    app.parse(argc, argv);
+    app.parse(static_cast<int>(arguments.ours.size()), arguments.ours.data());
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() == 0) return app.exit(error, terminal.out, terminal.err);
     std::string program = "pmemctl";
