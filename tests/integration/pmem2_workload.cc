@@ -48,7 +48,9 @@ int main(int argc, char** argv) {
   if (pmem2_map_new(&map, config, source) != 0) return failed("map");
   const int result = use(map);
   const auto granularity = pmem2_map_get_store_granularity(map);
-  std::puts(granularity == PMEM2_GRANULARITY_PAGE ? "page" : "finer");
+  std::puts(granularity == PMEM2_GRANULARITY_PAGE         ? "page"
+            : granularity == PMEM2_GRANULARITY_CACHE_LINE ? "cache line"
+                                                          : "byte");
   if (pmem2_map_delete(&map) != 0) return failed("unmap");
   pmem2_source_delete(&source);
   pmem2_config_delete(&config);

@@ -1,0 +1,248 @@
+// "Must show" 7: unmodified programs, run by `pmemctl exec`, see memory fail as on hardware.
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+#include <unistd.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "core/base/units.h"
+#include "tests/integration/removal_fixture.h"
+
+namespace pmemd {
+namespace {
+
+using ::testing::HasSubstr;
+
+// si_code
+constexpr int kAdrErr = 2, kActionRequired = 4, kActionOptional = 5;
+
+std::string sigbus(int code, uint64_t offset, int lsb = 12) {
+  return fmt::format("sigbus {} {} {}", code, offset, lsb);
+}
+
+class ShimTest : public RemovalTest {
+ protected:
+  static constexpr uint64_t kBytes = 64 * kPageSize;
+
+  void SetUp() override {
+    RemovalTest::SetUp();
+    if (IsSkipped()) return;
+    make_file("pmem0/a", kBytes);
+    path_ = pool_.path("pmem0/a");
+  }
+  DaemonOptions daemon_options() const override { return {.debug_faults = true}; }
+
+  static std::vector<std::string> with_shim(std::vector<std::string> command,
+                                            std::vector<std::string> options = {}) {
+    std::vector<std::string> args = {program("pmemctl"), "exec"};
+    args.insert(args.end(), options.begin(), options.end());
+    args.emplace_back("--");
+    args.insert(args.end(), command.begin(), command.end());
+    return args;
+  }
+  // The C program, behind the shim, with the file mapped.
+  std::unique_ptr<Conversation> start_program(std::vector<std::string> options = {}) {
+    auto started = std::make_unique<Conversation>(
+        with_shim({program("pmemd_test_sigbus")}, std::move(options)));
+    EXPECT_EQ(started->ask(fmt::format("map {} {}", path_, kBytes)), "ok");
+    return started;
+  }
+  void poison(uint64_t page, uint64_t pages = 1) const {
+    pool_.ctl_json({"inject-error", "--file", path_, "--offset", std::to_string(page * kPageSize),
+                    "--length", std::to_string(pages * kPageSize)});
+  }
+  void rewrite(uint64_t page) const {
+    const UniqueFd fd(open(path_.c_str(), O_WRONLY | O_CLOEXEC));
+    const std::string bytes(kPageSize, 'n');
+    ASSERT_EQ(pwrite(fd.get(), bytes.data(), bytes.size(), static_cast<off_t>(page * kPageSize)),
+              static_cast<ssize_t>(kPageSize));
+  }
+
+  std::string path_;
+};
+
+TEST_F(ShimTest, ATouchOfPoisonIsActionRequiredAtItsPage) {
+  const auto program = start_program();
+  EXPECT_EQ(program->ask("touch 8200"), "ok");
+  poison(2);
+  EXPECT_EQ(program->ask("touch 8200"), sigbus(kActionRequired, 8192));
+  EXPECT_EQ(program->ask("store 12287"), sigbus(kActionRequired, 8192));
+  EXPECT_EQ(program->ask("thread 10000"), sigbus(kActionRequired, 8192));
+  EXPECT_EQ(program->ask("touch 8191"), "ok");
+  EXPECT_EQ(program->ask("touch 12288"), "ok");
+  rewrite(2);
+  EXPECT_EQ(program->ask("touch 8200"), "ok");
+}
+
+TEST_F(ShimTest, WithoutTheShimItIsAnAddressError) {
+  Conversation program({pmemd::program("pmemd_test_sigbus")});
+  EXPECT_EQ(program.ask(fmt::format("map {} {}", path_, kBytes)), "ok");
+  poison(2);
+  EXPECT_EQ(program.ask("touch 8200"), sigbus(kAdrErr, 8200, 0));
+}
+
+TEST_F(ShimTest, LatentPoisonIsActionRequiredFromTheFirstTouchOn) {
+  turn_off_and_on();  // else the page cache has what the file was written with
+  pool_.ctl_json(
+      {"inject-error", "--file", path_, "--offset", "8192", "--length", "512", "--no-notify"});
+  const auto program = start_program();
+  EXPECT_EQ(program->ask("touch 12000"), sigbus(kActionRequired, 8192));
+}
+
+TEST_F(ShimTest, EarlyKillTellsWhoMapsIt) {
+  const auto program = start_program({"--early"});
+  poison(5, 3);
+  EXPECT_EQ(program->ask("async"), sigbus(kActionOptional, 5 * kPageSize));
+  EXPECT_EQ(program->ask(fmt::format("touch {}", 6 * kPageSize)),
+            sigbus(kActionRequired, 6 * kPageSize));
+}
+
+// One after the other, as the daemon tells of them: were there a signal for the first, it would
+// come before that of the second.
+TEST_F(ShimTest, ThePolicyIsTheProgramsOwn) {
+  const auto program = start_program();
+  poison(1);
+  EXPECT_EQ(program->ask("early"), "ok");
+  poison(2);
+  EXPECT_EQ(program->ask("async"), sigbus(kActionOptional, 2 * kPageSize));
+  EXPECT_EQ(program->ask("late"), "ok");
+  poison(3);
+  EXPECT_EQ(program->ask("early"), "ok");
+  poison(4);
+  EXPECT_EQ(program->ask("async"), sigbus(kActionOptional, 4 * kPageSize));
+  EXPECT_EQ(program->ask("count"), "2");
+}
+
+TEST_F(ShimTest, ARemovalTellsEveryMapperAndThenIsAnAddressError) {
+  const auto program = start_program();
+  force_off();
+  EXPECT_EQ(program->ask("async"), sigbus(kActionOptional, 0));
+  EXPECT_EQ(program->ask("touch 5000"), sigbus(kAdrErr, 5000, 0));
+  turn_on();
+  EXPECT_EQ(program->ask("touch 5000"), "ok");
+  poison(1);
+  EXPECT_EQ(program->ask("touch 5000"), sigbus(kActionRequired, 4096));
+}
+
+TEST_F(ShimTest, TheDefaultActionEndsIt) {
+  auto program = start_program({"--early"});
+  EXPECT_EQ(program->ask("default"), "ok");
+  poison(1);
+  EXPECT_EQ(program->process().wait(), 128 + SIGBUS);
+  program = start_program();
+  EXPECT_EQ(program->ask("default"), "ok");
+  program->send("touch 4096");
+  EXPECT_EQ(program->process().wait(), 128 + SIGBUS);
+  program = start_program({"--early"});
+  EXPECT_EQ(program->ask("ignore"), "ok");
+  poison(3);
+  EXPECT_EQ(program->ask("touch 0"), "ok");
+  program->send("touch 4096");
+  EXPECT_EQ(program->process().wait(), 128 + SIGBUS);
+}
+
+TEST_F(ShimTest, RegistrationsFollowTheMappings) {
+  const auto program = start_program();
+  const auto mappings = [this] {
+    std::vector<std::pair<uint64_t, uint64_t>> ranges;
+    const Json refs = pool_.ctl_json({"refs", "namespace0.0"});
+    for (const Json& each : refs.at("references")) {
+      if (each.at("kind") != "mapping") continue;
+      ranges.emplace_back(each.at("offset").get<uint64_t>() / kPageSize,
+                          each.at("length").get<uint64_t>() / kPageSize);
+    }
+    std::ranges::sort(ranges);
+    return ranges;
+  };
+  using Ranges = std::vector<std::pair<uint64_t, uint64_t>>;
+  EXPECT_EQ(mappings(), (Ranges{{0, 64}}));
+  EXPECT_EQ(program->ask(fmt::format("unmap {} {}", 10 * kPageSize, 4 * kPageSize)), "ok");
+  EXPECT_EQ(mappings(), (Ranges{{0, 10}, {14, 50}}));
+  poison(20);
+  EXPECT_EQ(program->ask(fmt::format("touch {}", 20 * kPageSize)),
+            sigbus(kActionRequired, 20 * kPageSize));
+  EXPECT_EQ(program->ask(fmt::format("unmap 0 {}", kBytes)), "ok");
+  EXPECT_EQ(mappings(), Ranges{});
+  const Json refs = pool_.ctl_json({"refs", "namespace0.0"});
+  EXPECT_EQ(refs.at("mappings"), 0);
+}
+
+TEST_F(ShimTest, AChildSeesItAsWithoutTheShim) {
+  const auto program = start_program();
+  poison(2);
+  EXPECT_EQ(program->ask("child 8200"), sigbus(kAdrErr, 8200, 0));
+  EXPECT_EQ(program->ask("touch 8200"), sigbus(kActionRequired, 8192));
+}
+
+TEST_F(ShimTest, MapSyncWorksOnPersistentMemory) {
+  Conversation plain({program("pmemd_test_sigbus")});
+  EXPECT_EQ(plain.ask(fmt::format("map {} {} sync", path_, kBytes)), "error EOPNOTSUPP");
+  Conversation shimmed(with_shim({program("pmemd_test_sigbus")}));
+  EXPECT_EQ(shimmed.ask(fmt::format("map {} {} sync", path_, kBytes)), "ok");
+  EXPECT_EQ(shimmed.ask(fmt::format("map {} 4096 sync", pool_.path("dax0.1"))), "ok");
+  write_file(pool_.directory() + "/elsewhere", "x");
+  EXPECT_EQ(shimmed.ask(fmt::format("map {}/elsewhere 1 sync", pool_.directory())),
+            "error EOPNOTSUPP");
+}
+
+TEST_F(ShimTest, Libpmem2GetsCacheLineGranularity) {
+  write_file(pool_.path("pmem0/pool"), std::string(8 * kMiB, '\0'));
+  const std::vector<std::string> command = {program("pmemd_test_pmem2"), pool_.path("pmem0/pool")};
+  EXPECT_EQ(run_ok(command), "page\n");
+  EXPECT_EQ(run_ok(with_shim(command)), "cache line\n");
+  EXPECT_EQ(run_ok(with_shim({program("pmemd_test_pmem2"), pool_.path("dax0.1")})), "cache line\n");
+}
+
+class PythonShimTest : public ShimTest {
+ protected:
+  void SetUp() override {
+    ShimTest::SetUp();
+    if (IsSkipped()) return;
+    if (run({"python3", "-c", "import mmap, ctypes"}).code != 0) GTEST_SKIP() << "no python3";
+  }
+  std::unique_ptr<Conversation> start_python(const std::string& mode) const {
+    auto started = std::make_unique<Conversation>(
+        with_shim({"python3", PMEMD_SOURCE_DIR "/tests/integration/sigbus_program.py", mode, path_,
+                   std::to_string(3 * kPageSize + 5)}));
+    EXPECT_NE(started->receive(), "gone");
+    return started;
+  }
+};
+
+TEST_F(PythonShimTest, ATouchOfItsMmapIsActionRequired) {
+  const auto python = start_python("ar");
+  poison(3);
+  EXPECT_EQ(python->ask("now"), fmt::format("{} {} 12", kActionRequired, 3 * kPageSize));
+}
+
+TEST_F(PythonShimTest, EarlyKillReachesSigwaitinfo) {
+  const auto python = start_python("ao");
+  poison(3);
+  EXPECT_EQ(python->receive(), std::to_string(kActionOptional));
+  EXPECT_EQ(python->process().wait(), 0);
+}
+
+TEST_F(ShimTest, ExecTellsWhatItCanNotDo) {
+  EXPECT_EQ(run(with_shim({"sh", "-c", "exit 7"})).code, 7);
+  const Output missing = run(with_shim({"/nonexistent/program"}));
+  EXPECT_EQ(missing.code, 127);
+  EXPECT_THAT(missing.err, HasSubstr("/nonexistent/program: No such file or directory"));
+  EXPECT_EQ(run(with_shim({"/etc/passwd"})).code, 126);
+  const Output no_shim = run(with_shim({"true"}), {.env = {"PMEMD_SHIM=/nonexistent/shim.so"}});
+  EXPECT_EQ(no_shim.code, 125);
+  EXPECT_THAT(no_shim.err, HasSubstr("/nonexistent/shim.so"));
+  EXPECT_EQ(run({program("pmemctl"), "exec"}).code, 2);
+  EXPECT_EQ(run({program("pmemctl"), "exec", "--early", "--late", "--", "true"}).code, 2);
+}
+
+TEST_F(ShimTest, ExecKeepsWhatIsPreloadedAlready) {
+  const std::string printed =
+      run_ok(with_shim({"env"}), {.env = {"LD_PRELOAD=/nonexistent/other.so"}});
+  EXPECT_THAT(printed, HasSubstr("libpmemd-shim.so:/nonexistent/other.so\n"));
+}
+
+}  // namespace
+}  // namespace pmemd
