@@ -174,7 +174,9 @@ typedef sighandler_t (*SignalCall)(int number, sighandler_t handler);
 static sighandler_t next_signal(const char* name, int number, sighandler_t handler) {
   SignalCall call = NULL;
   bind_next((void*)&call, name);
-  return call(number, handler);
+  if (call) return call(number, handler);
+  errno = ENOSYS;
+  return SIG_ERR;
 }
 
 EXPORT sighandler_t signal(int number, sighandler_t handler) {
@@ -204,7 +206,9 @@ EXPORT int siginterrupt(int number, int flag) {
   if (number != SIGBUS) {
     int (*call)(int, int) = NULL;
     bind_next((void*)&call, "siginterrupt");
-    return call(number, flag);
+    if (call) return call(number, flag);
+    errno = ENOSYS;
+    return -1;
   }
   struct sigaction action;
   if (sigaction(number, NULL, &action) != 0) return -1;
