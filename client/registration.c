@@ -171,9 +171,9 @@ static void after_fork_in_child(void) {
   all = NULL;
   called = NULL;
   ring_used = 0;
-  pthread_mutex_init(&lock, NULL);
-  pthread_mutex_init(&lives, NULL);
-  pthread_cond_init(&changed, NULL);
+  pthread_cond_init(&changed, NULL);  // its waiters are the parent's
+  pthread_mutex_unlock(&lock);
+  pthread_mutex_unlock(&lives);
 }
 
 static void watch_forks(void) {
@@ -214,8 +214,6 @@ static int register_range(int fd, const struct keeper_range* range, pmemd_callba
                           void* context, struct pmemd_registration** registration) {
   static pthread_once_t once = PTHREAD_ONCE_INIT;
   pthread_once(&once, watch_forks);
-  const int ours = pmemd_is_ours(fd);
-  if (ours <= 0) return ours == 0 ? -ENOTTY : ours;
   struct pmemd_registration* made = calloc(1, sizeof(*made));
   if (!made) return -ENOMEM;
   made->callback = callback;

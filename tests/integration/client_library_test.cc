@@ -9,6 +9,7 @@
 
 #include <chrono>
 #include <condition_variable>
+#include <csignal>
 #include <cstring>
 #include <deque>
 #include <filesystem>
@@ -305,6 +306,19 @@ TEST_F(ClientLibraryTest, EachErrno) {
   EXPECT_EQ(map(0, kPageSize), -EIO);
   EXPECT_EQ(made, nullptr);
   turn_on();
+  EXPECT_EQ(refs().at("mappings"), 0);
+}
+
+// What a daemon does for a call that nobody waits for any more is taken back.
+TEST_F(ClientLibraryTest, ADaemonThatHangsIsATimeoutAndNothingStays) {
+  Told told;
+  pmemd_registration* first = register_whole(told);
+  pool_.daemon().signal(SIGSTOP);
+  pmemd_registration* second = nullptr;
+  EXPECT_EQ(pmemd_register(fd_.get(), 0, kPageSize, base_, Told::call, &told, &second), -ETIMEDOUT);
+  EXPECT_EQ(second, nullptr);
+  pool_.daemon().signal(SIGCONT);
+  pmemd_unregister(first);  // behind it: the thread that asks is one
   EXPECT_EQ(refs().at("mappings"), 0);
 }
 
