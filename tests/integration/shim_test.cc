@@ -127,6 +127,50 @@ TEST_F(ShimTest, ARemovalTellsEveryMapperAndThenIsAnAddressError) {
   EXPECT_EQ(program->ask("touch 5000"), sigbus(kActionRequired, 4096));
 }
 
+// --- profiles: the namespace says how a kernel behaves
+
+class ShimProfileTest : public ShimTest {
+ protected:
+  void configure(const std::string& what) const {
+    pool_.ctl_json({"configure", "namespace0.0", what});
+  }
+};
+
+TEST_F(ShimProfileTest, Before65TheSecondTouchIsAnAddressError) {
+  configure("--profile=before-6.5");
+  const auto program = start_program();
+  poison(2, 2);
+  EXPECT_EQ(program->ask("touch 8200"), sigbus(kActionRequired, 8192));
+  EXPECT_EQ(program->ask("touch 8200"), sigbus(kAdrErr, 8200, 0));
+  EXPECT_EQ(program->ask("touch 12288"), sigbus(kActionRequired, 12288)) << "another page";
+  EXPECT_EQ(program->ask("touch 12288"), sigbus(kAdrErr, 12288, 0));
+  EXPECT_EQ(program->ask("early"), "ok");
+  rewrite(2);
+  EXPECT_EQ(program->ask("touch 8200"), "ok");
+  poison(5);  // its event comes after that of the clearing
+  EXPECT_EQ(program->ask("async"), sigbus(kActionOptional, 5 * kPageSize));
+  poison(2);
+  EXPECT_EQ(program->ask("touch 8200"), sigbus(kActionRequired, 8192)) << "new poison";
+}
+
+TEST_F(ShimProfileTest, TheNamespaceSaysWhatThoseGetWhoSayNothing) {
+  configure("kill=early");
+  const auto program = start_program();
+  poison(2);
+  EXPECT_EQ(program->ask("async"), sigbus(kActionOptional, 8192));
+}
+
+TEST_F(ShimProfileTest, WithoutAHolderARemovalSendsNoSignal) {
+  configure("holder=no");
+  const auto program = start_program({"--early"});
+  force_off();
+  EXPECT_EQ(program->ask("touch 5000"), sigbus(kAdrErr, 5000, 0));
+  turn_on();
+  configure("holder=yes");
+  EXPECT_EQ(program->ask("touch 5000"), "ok");
+  EXPECT_EQ(program->ask("count"), "0");
+}
+
 TEST_F(ShimTest, TheDefaultActionEndsIt) {
   auto program = start_program({"--early"});
   EXPECT_EQ(program->ask("default"), "ok");

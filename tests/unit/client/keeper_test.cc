@@ -19,6 +19,7 @@
 #include "client/pmemd_client.h"
 #include "core/base/unique_fd.h"
 #include "tests/unit/client/failing_memory.h"
+#include "tests/unit/client/sanitizers.h"
 #include "tests/unit/temporary_directory.h"
 
 namespace pmemd::test {
@@ -58,6 +59,7 @@ constexpr keeper_range kHard = {KEEPER_MAPPING, 0, 0, kPage, kPage};
 class Keeper : public ::testing::Test {
  protected:
   void SetUp() override {
+    SKIP_UNDER_TSAN("descriptors of two tables");
     wait_for_keepers(0);  // of the test before
     ASSERT_EQ(keeper_start(no_sink), 0);
     wait_for_keepers(1);

@@ -8,6 +8,8 @@
 #include <thread>
 #include <vector>
 
+#include "tests/unit/client/sanitizers.h"
+
 namespace pmemd::test {
 namespace {
 
@@ -53,6 +55,7 @@ bool asked_in_a_thread(bool default_early) {
 }
 
 TEST(ShimPolicy, ReadsWhatEachThreadHasSet) {
+  SKIP_UNDER_TSAN("a thread more");
   EXPECT_FALSE(asked_in_a_thread(false));
   EXPECT_TRUE(asked_in_a_thread(true));
 

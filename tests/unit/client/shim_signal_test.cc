@@ -10,12 +10,14 @@
 #include <atomic>
 #include <cerrno>
 #include <csetjmp>
+#include <csignal>
 #include <functional>
 #include <thread>
 #include <vector>
 
 #include "client/client_internal.h"
 #include "tests/unit/client/failing_memory.h"
+#include "tests/unit/client/sanitizers.h"
 
 namespace pmemd::test {
 namespace {
@@ -80,12 +82,16 @@ int set_plain(void (*handler)(int), int flags = 0) {
 
 class ShimSignal : public ::testing::Test {
  protected:
-  void SetUp() override { memory = &memory_; }
+  void SetUp() override {
+    SKIP_UNDER_TSAN("signals");
+    memory = &memory_;
+  }
 
   // The wait status of a child that runs this behind the shim; true exits with 0, false with 1.
   static int status_of(const std::function<bool()>& what) {
     const pid_t child = fork();
     if (child == 0) {
+      std::signal(SIGBUS, SIG_DFL);  // a sanitizer may have its own
       shim_signal_start(::sigaction, judge);
       _exit(what() ? 0 : 1);
     }
@@ -296,6 +302,7 @@ TEST_F(ShimSignal, TheSignalThatEndsItHasTheCode) {
   const pid_t child = fork();
   if (child == 0) {
     ptrace(PTRACE_TRACEME, 0, nullptr, nullptr);
+    std::signal(SIGBUS, SIG_DFL);
     shim_signal_start(::sigaction, judge);
     (void)*at(2, 5);
     _exit(0);
