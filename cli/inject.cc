@@ -134,9 +134,35 @@ void render_failures(std::ostream& out, const Json& failures, bool dry_run) {
   }
 }
 
+void render_armed(std::ostream& out, const Json& armed) {
+  for (const Json& error : armed) {
+    for (const Json& part : list_of(error, "ranges")) {
+      out << "armed: " << range(part);
+      if (error.contains("after_ms")) {
+        out << fmt::format(" in {} ms\n", number_of(error, "after_ms"));
+      } else {
+        out << fmt::format(", {} {} to go\n", number_of(error, "nth"),
+                           text_of(error, "on") == "any" ? "requests" : text_of(error, "on") + "s");
+      }
+    }
+  }
+}
+
 int inject(Session& session, const Json& parameters, const Target& target) {
   const auto replies = call_for_each(session, "InjectError", parameters, target);
   if (!replies) return session.fail(replies.error());
+  if (parameters.contains("nth") || parameters.contains("on") || parameters.contains("after_ms")) {
+    Json armed = Json::array();
+    for (const Json& reply : *replies) {
+      for (const Json& error : list_of(reply, "armed")) armed.push_back(error);
+    }
+    if (session.json) {
+      print_objects(session.out(), armed);
+    } else {
+      render_armed(session.out(), armed);
+    }
+    return kDone;
+  }
   Json failures = Json::array();
   for (const Json& reply : *replies) {
     for (const Json& failure : list_of(reply, "reports")) failures.push_back(failure);
@@ -170,6 +196,7 @@ int status(Session& session, const Json& parameters) {
     table.add({text_of(blocks, "block"), text_of(blocks, "count")});
   }
   table.print(session.out());
+  render_armed(session.out(), list_of(*reply, "armed"));
   return kDone;
 }
 
@@ -257,6 +284,18 @@ void add_inject_verbs(const Verbs& verbs) {
       ->needs(random);
   auto* dry_run =
       add_flag(verb, "--dry-run", parameters, "dry_run", "Show who would be hit, and do nothing");
+  auto* nth = add_parsed(verb, "--nth", parameters, "nth",
+                         "Not now: at the N-th request that touches it", parse_number)
+                  ->type_name("N");
+  auto* on = add_parsed(verb, "--on", parameters, "on",
+                        "Count only these requests: read, write, writeback, any",
+                        [](const std::string& text) -> Result<std::string> { return text; })
+                 ->type_name("WHAT");
+  auto* after = add_time(verb, "--after", parameters, "after_ms", "Not now: after this time");
+  after->excludes(nth, on);
+  dry_run->excludes(nth, on, after);
+  uninject->excludes(nth, on, after);
+  status->excludes(nth, on, after);
   uninject->excludes(status, random, dry_run);
   status->excludes(random, dry_run);
   verb->parse_complete_callback([=] {

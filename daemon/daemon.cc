@@ -19,6 +19,7 @@
 #include "core/base/fault.h"
 #include "core/failure/event_log.h"
 #include "core/region/pool.h"
+#include "core/removal/armed_errors.h"
 #include "core/removal/removal.h"
 #include "daemon/abort_guard.h"
 #include "daemon/control_server.h"
@@ -111,6 +112,7 @@ class Daemon {
   std::unique_ptr<FailurePorts> failure_;
   std::unique_ptr<FailureWorker> failure_worker_;
   std::unique_ptr<PollWaker> waker_;
+  std::unique_ptr<ArmedErrors> armed_;
   std::unique_ptr<Scrubber> scrubber_;
   std::unique_ptr<Machine> machine_;
   std::unique_ptr<ControlServer> control_;
@@ -137,7 +139,9 @@ Result<void> Daemon::start() {
        .on_cleared =
            [this](Device& device, const std::vector<DataRange>& ranges) {
              failure_worker_->note_cleared(device, ranges);
-           }});
+           },
+       .on_access = [this](Device& device, DataRange range,
+                           MediaAccess access) { armed_->on_access(device, range, access); }});
   PMEMD_TRY(devices_->load());
   processes_ = std::make_unique<ProcessWatch>([this](pid_t pid) {
     for (const DevicePtr& device : devices_->by_serial()) {
@@ -163,6 +167,9 @@ Result<void> Daemon::start() {
                        .events = events_,
                        .device_of = [this](uint64_t ino) { return devices_->by_ino(ino); }});
   failure_worker_ = std::make_unique<FailureWorker>(*failure_);
+  armed_ = std::make_unique<ArmedErrors>(*failure_, [this](Device& device, DataRange range) {
+    failure_worker_->note_latent(device, range);
+  });
   scrubber_ = std::make_unique<Scrubber>(
       *failure_,
       Scrubber::Ports{.errors_of = [this](uint32_t region) -> MediaErrors& {
@@ -189,6 +196,7 @@ Result<void> Daemon::start() {
                                                .kernel = *notifier_,
                                                .events = events_,
                                                .failure = *failure_,
+                                               .armed = *armed_,
                                                .scrubber = *scrubber_,
                                                .mount_point = mount_point_,
                                                .is_tuned = tuned.has_value(),
@@ -262,6 +270,7 @@ bool Daemon::stop() {
     server_->stop();
   }
   // All three use what is destroyed before them, and have nothing to do without requests.
+  armed_.reset();
   failure_worker_.reset();
   processes_.reset();
   work_.reset();

@@ -1,6 +1,11 @@
 #include "daemon/inject.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
+#include <array>
+#include <chrono>
+#include <optional>
 #include <utility>
 
 #include "core/region/media_errors.h"
@@ -46,10 +51,72 @@ Json failure_json(const FailureReport& report, const NamespaceSettings& settings
   return json;
 }
 
+constexpr std::array kAccesses = {std::pair(MediaAccess::kRead, "read"),
+                                  std::pair(MediaAccess::kWrite, "write"),
+                                  std::pair(MediaAccess::kWriteback, "writeback")};
+
+Result<std::optional<MediaAccess>> parse_access(const std::string& text) {
+  if (text == "any") return std::optional<MediaAccess>();
+  for (const auto& [access, name] : kAccesses) {
+    if (text == name) return std::optional(access);
+  }
+  return fail(EINVAL, fmt::format("on '{}': none of read, write, writeback, any", text));
+}
+
+Json armed_json(const ArmedError& error) {
+  Json json = {{"ranges", Json::array()}};
+  for (const DataRange& range : error.ranges) {
+    json["ranges"].push_back({{"offset", range.begin}, {"length", range.length()}});
+  }
+  if (error.after) {
+    const auto left = std::chrono::ceil<std::chrono::milliseconds>(error.deadline - Clock::now());
+    json["after_ms"] = std::max<int64_t>(left.count(), 0);
+    return json;
+  }
+  json["nth"] = error.nth;
+  json["on"] = "any";
+  for (const auto& [access, name] : kAccesses) {
+    if (error.on == access) json["on"] = name;
+  }
+  return json;
+}
+
+HandlerResult arm_error(Machine& machine, const MediaTarget& target, const Call& call) {
+  const auto after_ms = call.number("after_ms");
+  if (after_ms && (call.number("nth") || call.text("on"))) {
+    return std::unexpected(Refusal(fail(EINVAL, "either a time or an access to wait for").error()));
+  }
+  if (call.flag("dry_run")) {
+    return std::unexpected(Refusal(fail(EINVAL, "a dry run of what comes later?").error()));
+  }
+  if (target.device->is_private()) {
+    return std::unexpected(
+        Refusal(fail(ENXIO, target.device->record().name() + ": private memory: no program maps it")
+                    .error()));
+  }
+  ArmedError error = {.device_ino = target.device->root_ino(),
+                      .ranges = target.ranges,
+                      .options = {.latent = call.flag("latent"), .saturate = call.flag("saturate")},
+                      .on = std::nullopt,
+                      .nth = call.number("nth").value_or(1),
+                      .after = std::nullopt};
+  PMEMD_ASSIGN(error.on, parse_access(call.text("on").value_or("any")));
+  constexpr uint64_t kMaxMs = uint64_t{365} * 24 * 3600 * 1000;
+  if (after_ms) error.after = std::chrono::milliseconds(std::min(*after_ms, kMaxMs));
+  Json armed = Json::array();
+  if (error.after) error.deadline = deadline_after(*error.after);
+  armed.push_back(armed_json(error));
+  PMEMD_TRY(machine.armed.arm(std::move(error)));
+  return Json{{"reports", Json::array()}, {"armed", std::move(armed)}};
+}
+
 }  // namespace
 
 HandlerResult inject_error_verb(Machine& machine, const Call& call) {
   PMEMD_ASSIGN(const MediaTarget target, media_target(machine.devices, call));
+  if (call.number("nth") || call.number("after_ms") || call.text("on")) {
+    return arm_error(machine, target, call);
+  }
   const InjectOptions options = {.latent = call.flag("latent"), .saturate = call.flag("saturate")};
   const NamespaceSettings settings = target.device->settings();
   Json reports = Json::array();
@@ -65,7 +132,10 @@ HandlerResult inject_error_verb(Machine& machine, const Call& call) {
 
 HandlerResult uninject_error_verb(Machine& machine, const Call& call) {
   PMEMD_ASSIGN(const MediaTarget target, media_target(machine.devices, call));
-  for (const DataRange& range : target.ranges) PMEMD_TRY(uninject_error(*target.device, range));
+  for (const DataRange& range : target.ranges) {
+    machine.armed.disarm(*target.device, range);
+    PMEMD_TRY(uninject_error(*target.device, range));
+  }
   return Json::object();
 }
 
@@ -82,7 +152,11 @@ HandlerResult injected_errors_verb(Machine& machine, const Call& call) {
     blocks.push_back(
         {{"block", range.begin / kSectorSize}, {"count", range.length() / kSectorSize}});
   });
-  return Json{{"badblocks", std::move(blocks)}};
+  Json reply = {{"badblocks", std::move(blocks)}};
+  for (const ArmedError& error : machine.armed.list(*device)) {
+    reply["armed"].push_back(armed_json(error));
+  }
+  return reply;
 }
 
 HandlerResult clear_errors_verb(Machine& machine, const Call& call) {

@@ -8,6 +8,7 @@
 #include <string>
 
 #include "core/failure/event.h"
+#include "core/removal/armed_errors.h"
 #include "core/removal/poison.h"
 #include "core/removal/removal.h"
 #include "core/removal/scrub.h"
@@ -25,6 +26,7 @@ struct Machine {
   KernelPort& kernel;
   EventBus& events;
   const FailurePorts& failure;
+  ArmedErrors& armed;
   Scrubber& scrubber;
   std::string mount_point;
   bool is_tuned = false;

@@ -47,7 +47,8 @@ constexpr std::array kInjectErrorParameters = {
     Parameter{"offset", kInt, kOptional},     Parameter{"length", kInt, kOptional},
     Parameter{"random", kInt, kOptional},     Parameter{"seed", kInt, kOptional},
     Parameter{"latent", kBool, kOptional},    Parameter{"saturate", kBool, kOptional},
-    Parameter{"dry_run", kBool, kOptional}};
+    Parameter{"dry_run", kBool, kOptional},   Parameter{"nth", kInt, kOptional},
+    Parameter{"on", kText, kOptional},        Parameter{"after_ms", kInt, kOptional}};
 constexpr std::array kFailAtParameters = {Parameter{"step", kText},
                                           Parameter{"count", kInt, kOptional},
                                           Parameter{"delay_ms", kInt, kOptional}};

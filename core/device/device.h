@@ -171,6 +171,8 @@ class Device {
   struct MediaHooks {
     std::function<void(Device&, DataRange)> on_latent;  // errors that nobody knew of
     std::function<void(Device&, const std::vector<DataRange>&)> on_cleared;
+    // Before each read, after each write that was done.
+    std::function<void(Device&, DataRange, MediaAccess)> on_access = {};
   };
   void set_media_hooks(MediaHooks hooks) { media_hooks_ = std::move(hooks); }
   // What was configured takes effect at once; also with the next enable().

@@ -108,6 +108,11 @@ std::unique_ptr<NamespaceMedia> Device::make_media(std::unique_ptr<MappedImage> 
   media->set_on_latent([this](DataRange range) {
     if (media_hooks_.on_latent) media_hooks_.on_latent(*this, range);
   });
+  if (media_hooks_.on_access) {
+    media->set_on_access([this](DataRange range, MediaAccess access) {
+      media_hooks_.on_access(*this, range, access);
+    });
+  }
   media->set_on_cleared([this](const std::vector<DataRange>& ranges) {
     if (media_hooks_.on_cleared) media_hooks_.on_cleared(*this, ranges);
   });

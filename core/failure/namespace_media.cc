@@ -42,6 +42,7 @@ std::vector<DataRange> NamespaceMedia::bad(DataRange range) const {
 }
 
 Result<void> NamespaceMedia::check_read(DataRange range, Reader reader) const {
+  if (on_access_) on_access_(range, MediaAccess::kRead);
   if (!errors_.is_bad(in_region(range))) return {};
   if (on_latent_ && reader == Reader::kProgram && !errors_.latent(in_region(range)).empty())
     on_latent_(range);
@@ -97,6 +98,16 @@ Result<void> NamespaceMedia::write_around_bad(uint64_t offset, std::span<const s
 
 Result<void> NamespaceMedia::write(uint64_t offset, std::span<const std::byte> data,
                                    Writer writer) {
+  PMEMD_TRY(write_now(offset, data, writer));
+  if (on_access_) {
+    on_access_(DataRange::sized(offset, data.size()),
+               writer == Writer::kWriteback ? MediaAccess::kWriteback : MediaAccess::kWrite);
+  }
+  return {};
+}
+
+Result<void> NamespaceMedia::write_now(uint64_t offset, std::span<const std::byte> data,
+                                       Writer writer) {
   const auto range = DataRange::sized(offset, data.size());
   if (!errors_.is_bad(in_region(range))) return image_->write(in_image(offset), data);
   if (writer == Writer::kWriteback) return write_around_bad(offset, data);

@@ -15,6 +15,9 @@
 
 namespace pmemd {
 
+// What a request does to the bytes. kWriteback: of what a mapping has stored.
+enum class MediaAccess { kRead, kWrite, kWriteback };
+
 class NamespaceMedia final : public Media {
  public:
   // `image`: of the whole namespace, its metadata included.
@@ -48,6 +51,10 @@ class NamespaceMedia final : public Media {
   void set_on_latent(std::function<void(DataRange)> on_latent) {
     on_latent_ = std::move(on_latent);
   }
+  // Called, inside a request, before a read and after a write that was done. Must not block.
+  void set_on_access(std::function<void(DataRange, MediaAccess)> on_access) {
+    on_access_ = std::move(on_access);
+  }
   // Called, inside a request, with what a write has made good, if any of it was known. Must not
   // block.
   void set_on_cleared(std::function<void(const std::vector<DataRange>&)> on_cleared) {
@@ -62,6 +69,7 @@ class NamespaceMedia final : public Media {
   Result<void> check_clears(DataRange range) const;
   // What was written there is made durable, and then is good.
   Result<void> set_good(DataRange range);
+  Result<void> write_now(uint64_t offset, std::span<const std::byte> data, Writer writer);
   Result<void> write_around_bad(uint64_t offset, std::span<const std::byte> data);
 
   const std::unique_ptr<MappedImage> image_;
@@ -70,6 +78,7 @@ class NamespaceMedia final : public Media {
   std::atomic<uint64_t> clear_unit_ = kSectorSize;
   std::atomic<bool> clearable_ = true;
   std::function<void(DataRange)> on_latent_;
+  std::function<void(DataRange, MediaAccess)> on_access_;
   std::function<void(const std::vector<DataRange>&)> on_cleared_;
 };
 

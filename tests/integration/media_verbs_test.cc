@@ -1,10 +1,12 @@
 // What pmemctl tells of bad memory, finds by scrubs, configures, and keeps of events.
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 
+#include "core/base/unique_fd.h"
 #include "core/base/units.h"
 #include "tests/integration/harness.h"
 
@@ -167,6 +169,40 @@ TEST_F(MediaVerbsTest, SettingsLastAndTakeEffect) {
   EXPECT_EQ(failed({"clear-errors", "namespace0.1"}), 1);
   printed({"configure", "namespace0.1", "clearable=yes"});
   EXPECT_EQ(failed({"clear-errors", "namespace0.1"}), 0);
+}
+
+TEST_F(MediaVerbsTest, AnErrorMayWaitForItsMoment) {
+  const std::string path = pool_.path("pmem0/a");
+  write_file(path, std::string(8 * kPageSize, 'a'));
+  const UniqueFd fd(open(path.c_str(), O_RDWR | O_DIRECT | O_CLOEXEC));
+  alignas(kPageSize) static char page[kPageSize];
+  const auto read_errno = [&](off_t offset) {
+    return pread(fd.get(), page, sizeof(page), offset) == sizeof(page) ? 0 : errno;
+  };
+  const auto arm = [&](const std::string& offset, std::vector<std::string> when) {
+    std::vector<std::string> args = {"inject-error", "--file",   path, "--offset",
+                                     offset,         "--length", "4K"};
+    args.insert(args.end(), when.begin(), when.end());
+    return pool_.ctl_json(args);
+  };
+  EXPECT_EQ(arm("0", {"--nth", "2", "--on", "read"}).at("nth"), 2);
+  EXPECT_EQ(read_errno(0), 0);
+  EXPECT_EQ(pool_.ctl_json({"inject-error", "namespace0.0", "--status"}).at("armed").size(), 1);
+  EXPECT_EQ(read_errno(0), EIO);
+  EXPECT_EQ(read_errno(4096), 0);
+
+  arm("4K", {"--on", "write"});
+  EXPECT_EQ(pwrite(fd.get(), page, sizeof(page), 4096), ssize_t{sizeof(page)});
+  EXPECT_EQ(read_errno(4096), EIO) << "gone bad when it was written";
+
+  arm("8K", {"--on", "any"});
+  printed({"inject-error", "--file", path, "--offset", "8K", "--length", "4K", "--uninject"});
+  EXPECT_EQ(read_errno(8192), 0);
+
+  EXPECT_EQ(failed({"inject-error", "namespace0.0", "--block", "0", "--on", "sunday"}), 1);
+  EXPECT_EQ(failed({"inject-error", "namespace0.0", "--block", "0", "--nth", "0"}), 1);
+  EXPECT_EQ(failed({"inject-error", "namespace0.0", "--block", "0", "--nth", "1", "--after=1s"}),
+            2);
 }
 
 // Who may only tell, may look and not touch.

@@ -132,6 +132,13 @@ class FaultRoundsTest : public MountTest {
     enable(name);
   }
 
+  void fail_configuring(const std::string& point) {
+    const Json parameters = {{"namespace", "namespace0.2"}, {"settings", "kill=late"}};
+    arm(point);
+    expect_fails(point, "Configure", parameters);
+    must("Configure", parameters);
+  }
+
   void fail_creating(const std::string& point) {
     arm(point);
     expect_fails(point, "CreateNamespace", {{"size", 8 << 20}});
@@ -167,6 +174,13 @@ class FaultRoundsTest : public MountTest {
         fail_creating(point);
       } else if (operation == "destroy") {
         fail_destroying(point);
+      } else if (operation == "configure") {
+        fail_configuring(point);
+      } else if (operation == "inject" || operation == "media" || operation == "clear" ||
+                 operation == "events") {
+        // Each of these steps has its own tests: tests/unit/removal/poison_test.cc,
+        // tests/unit/failure/media_crash_test.cc, tests/unit/failure/event_log_test.cc. Bad memory
+        // would be the end of the loads here.
       } else {
         ADD_FAILURE() << "no test knows the step " << point;
       }
