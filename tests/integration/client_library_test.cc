@@ -318,7 +318,10 @@ TEST_F(ClientLibraryTest, ADaemonThatHangsIsATimeoutAndNothingStays) {
   EXPECT_EQ(pmemd_register(fd_.get(), 0, kPageSize, base_, Told::call, &told, &second), -ETIMEDOUT);
   EXPECT_EQ(second, nullptr);
   pool_.daemon().signal(SIGCONT);
-  pmemd_unregister(first);  // behind it: the thread that asks is one
+  pmemd_registration* third = register_whole(told);  // served behind the second: one thread asks
+  EXPECT_EQ(refs().at("mappings"), 2) << "the first and the third";
+  pmemd_unregister(third);
+  pmemd_unregister(first);
   EXPECT_EQ(refs().at("mappings"), 0);
 }
 
