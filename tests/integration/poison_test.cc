@@ -213,7 +213,8 @@ class PowerCutTest : public PoisonTest {
     Conversation doing = begin();
     const auto deadline = std::chrono::steady_clock::now() + kPatience;
     const auto is_reached = [&] {
-      for (const Json& fault : control.call("ListFaults").parameters.at("faults")) {
+      const Json faults = control.call("ListFaults").parameters.at("faults");
+      for (const Json& fault : faults) {
         if (fault.at("step") == step) return fault.at("left") == 0;
       }
       return false;
