@@ -362,8 +362,10 @@ Result<uint64_t> clear_errors(Device& device, DataRange range) {
   }
   auto cleared = request->media().clear(sectors);
   if (!cleared) {
-    return fail(cleared.err(), device.record().name() + ": its errors can't be cleared",
-                "what was cleared before the error is good; call again");
+    return fail(cleared.err(),
+                fmt::format("{}: its errors can't be cleared: {}", device.record().name(),
+                            cleared.error().describe()),
+                "what was cleared before is good; call again");
   }
   return cleared;
 }

@@ -1,7 +1,7 @@
-// A failure at every step of enable, disable (plain, forced, surprise), create and destroy, on a
-// real mount whose files are mapped, pinned, written and renamed all the while. After each one the
-// namespace is enabled or disabled, nothing in between; no reference is left; enabling works; and
-// `check` is content.
+// A failure at every step of enable, disable (plain, forced, surprise), create, destroy, injecting
+// and clearing errors, on a real mount whose files are mapped, pinned, written and renamed all the
+// while. After each one the namespace is enabled or disabled, nothing in between; no reference is
+// left; enabling works; and `check` is content.
 //
 // PMEMD_FAULT_ROUNDS says how many rounds of all steps (25; 100 take 6 minutes on two CPUs).
 #include <fcntl.h>
@@ -156,6 +156,24 @@ class FaultRoundsTest : public MountTest {
     if (exists("namespace0.3")) must("DestroyNamespace", {{"namespace", "namespace0.3"}});
   }
 
+  // A range of a file that is mapped and stored to goes bad, and good again.
+  void fail_poisoning(const std::string& name, const Json& what, const std::string& point) {
+    SCOPED_TRACE(name);
+    if (point.starts_with("clear.")) {
+      must("InjectError", what);
+      arm(point);
+      expect_fails(point, "ClearErrors", what);
+    } else {
+      arm(point);
+      expect_fails(point, "InjectError", what);
+      must("InjectError", what);
+    }
+    must("ClearErrors", what);
+    EXPECT_EQ(must("InjectedErrors", {{"namespace", name}}).at("badblocks"), Json::array());
+    EXPECT_TRUE(is_enabled(name));
+    expect_no_leak(name);
+  }
+
   void round() {
     const Json plain = Json::object();
     const Json forced = {{"force", true}};
@@ -170,6 +188,21 @@ class FaultRoundsTest : public MountTest {
         fail_disabling("namespace0.2", point, plain);
         fail_disabling("namespace0.0", point, forced);
         fail_disabling("namespace0.1", point, surprise);
+      } else if (operation == "inject" || operation == "clear" || operation == "media") {
+        fail_poisoning("namespace0.0",
+                       {{"file", "/pmem0/mapped"}, {"offset", 65536}, {"length", 8192}}, point);
+        fail_poisoning("namespace0.1",
+                       {{"namespace", "namespace0.1"}, {"offset", 65536}, {"length", 8192}}, point);
+      } else if (operation == "configure") {
+        const Json what = {{"namespace", "namespace0.0"}, {"settings", "kill=early"}};
+        arm(point);
+        expect_fails(point, "Configure", what);
+        must("Configure", what);
+      } else if (operation == "events") {
+        // What can't be kept is told all the same.
+        arm(point);
+        must("InjectError", {{"file", "/pmem0/mapped"}, {"offset", 0}, {"length", 4096}});
+        must("ClearErrors", {{"file", "/pmem0/mapped"}});
       } else if (operation == "create") {
         fail_creating(point);
       } else if (operation == "destroy") {
@@ -198,7 +231,7 @@ class FaultRoundsTest : public MountTest {
 TEST_F(FaultRoundsTest, EveryStepFailsUnderLoadAndNothingIsLeftHalf) {
   const char* wanted = getenv("PMEMD_FAULT_ROUNDS");
   const int rounds = wanted == nullptr ? 25 : std::atoi(wanted);
-  EXPECT_GE(points_.size(), 27u);
+  EXPECT_GE(points_.size(), 36u);
   for (int i = 0; i < rounds && !HasFailure(); ++i) {
     SCOPED_TRACE(testing::Message() << "round " << i);
     round();
