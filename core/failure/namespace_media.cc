@@ -133,7 +133,7 @@ Result<uint64_t> NamespaceMedia::clear(DataRange range) {
     if (!clearable_) return fail(EIO);
     const DataRange part = in_data(known);
     PMEMD_TRY(fault_write.hit());
-    PMEMD_TRY(image_->zero(in_image(part.begin), part.length()));
+    PMEMD_TRY(image_->zero_written(in_image(part.begin), part.length()));
     PMEMD_TRY(set_good(part));
     cleared += part.length();
   }

@@ -208,22 +208,39 @@ Result<void> MappedImage::discard(uint64_t offset, uint64_t length) {
   return zero(offset, length);
 }
 
+// The first part of [offset, end) that the host has allocated and written; empty: none.
+Result<std::pair<uint64_t, uint64_t>> MappedImage::next_written(uint64_t offset,
+                                                                uint64_t end) const {
+  // The file's position is shared with other threads; nothing here reads it.
+  const off_t data = ::lseek(fd_.get(), static_cast<off_t>(file_offset_ + offset), SEEK_DATA);
+  if (data < 0 && errno == ENXIO) return std::pair(end, end);  // only a hole from here on
+  if (data < 0) return fail(errno);
+  const off_t hole = ::lseek(fd_.get(), data, SEEK_HOLE);
+  if (hole < 0) return fail(errno);
+  const uint64_t begin = std::max(offset, static_cast<uint64_t>(data) - file_offset_);
+  return std::pair(std::min(begin, end), std::min(static_cast<uint64_t>(hole) - file_offset_, end));
+}
+
+Result<void> MappedImage::zero_written(uint64_t offset, uint64_t length) {
+  at(offset, length);
+  const uint64_t end = offset + length;
+  while (offset < end) {
+    PMEMD_ASSIGN(const auto written, next_written(offset, end));
+    PMEMD_TRY(zero(written.first, written.second - written.first));
+    offset = written.second;
+  }
+  return {};
+}
+
 Result<bool> MappedImage::is_zero(uint64_t offset, uint64_t length) const {
   at(offset, length);
   std::vector<std::byte> buffer(std::min(length, kReadChunk));
   const uint64_t end = offset + length;
   while (offset < end) {
-    // The file's position is shared with other threads; nothing here reads it.
-    const off_t data = ::lseek(fd_.get(), static_cast<off_t>(file_offset_ + offset), SEEK_DATA);
-    if (data < 0 && errno == ENXIO) return true;  // only a hole from here on
-    if (data < 0) return fail(errno);
-    offset = std::max(offset, static_cast<uint64_t>(data) - file_offset_);
-    if (offset >= end) return true;
-    const off_t hole = ::lseek(fd_.get(), data, SEEK_HOLE);
-    if (hole < 0) return fail(errno);
-    const uint64_t data_end = std::min(end, static_cast<uint64_t>(hole) - file_offset_);
-    while (offset < data_end) {
-      const std::span part(buffer.data(), std::min(data_end - offset, kReadChunk));
+    PMEMD_ASSIGN(const auto written, next_written(offset, end));
+    offset = written.first;
+    while (offset < written.second) {
+      const std::span part(buffer.data(), std::min(written.second - offset, kReadChunk));
       PMEMD_TRY(read(offset, part));
       // Zero, if the first byte is and each is as the one before it.
       if (part[0] != std::byte{0} ||

@@ -22,6 +22,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <utility>
 
 #include "core/base/error.h"
 #include "core/base/unique_fd.h"
@@ -83,6 +84,9 @@ class MappedImage {
   Result<void> read(uint64_t offset, std::span<std::byte> to) const;
   Result<void> write(uint64_t offset, std::span<const std::byte> from);
   Result<void> zero(uint64_t offset, uint64_t length);
+  // The same, at a cost that grows with what the host has of the range, not with its length; keeps
+  // its blocks.
+  Result<void> zero_written(uint64_t offset, uint64_t length);
 
   // For a system call to read from; never dereferenced by the process itself.
   iovec view(uint64_t offset, uint64_t length) const;
@@ -106,6 +110,7 @@ class MappedImage {
   friend class ImageFile;
   MappedImage(UniqueFd fd, pmem2_map* map, RegionRange range, Reservation reservation);
 
+  Result<std::pair<uint64_t, uint64_t>> next_written(uint64_t offset, uint64_t end) const;
   // The address of a range's first byte; asserts that all of it is mapped.
   std::byte* at(uint64_t offset, uint64_t length) const;
 

@@ -95,12 +95,10 @@ Result<void> RangeFailure::find(const std::vector<DataRange>& bad) {
 
 void RangeFailure::add_files() {
   for (const auto& [ino, target] : targets_) {
-    target.failed.for_each([&, ino = ino](FileRange range) {
-      report_.files.push_back({.ino = ino,
-                               .name_of_namespace = target.device->record().name(),
-                               .path = {},
-                               .range = range});
-    });
+    const std::string name = target.device->record().name();
+    for (const FileRange& range : target.failed.ranges()) {
+      report_.files.push_back({.ino = ino, .name_of_namespace = name, .path = {}, .range = range});
+    }
   }
   for (const FailedPart& part : parts_) {
     if (!part.is_metadata) continue;

@@ -164,6 +164,18 @@ TEST_F(ImageTest, DiscardOfAReservedImageZeroesAndKeepsItsBlocks) {
   EXPECT_FALSE(image->is_zero(0, 8192).value());
 }
 
+TEST_F(ImageTest, ZeroingWhatIsWrittenLeavesHolesAlone) {
+  const auto image = create(64 * kMiB, kSparse);
+  ASSERT_TRUE(image->write(4 * kMiB, bytes(std::string(kMiB, 'x'))));
+  ASSERT_TRUE(image->persist(4 * kMiB, kMiB));
+  ASSERT_TRUE(image->zero_written(4 * kMiB + 100, 60 * kMiB - 100));
+  EXPECT_TRUE(image->is_zero(4 * kMiB + 100, 60 * kMiB - 100).value());
+  EXPECT_EQ(read(*image, 4 * kMiB + 99, 2), std::string("x\0", 2));
+  EXPECT_GE(allocated_bytes(path_), kMiB) << "it keeps its blocks";
+  EXPECT_LT(allocated_bytes(path_), 2 * kMiB) << "and takes no more";
+  EXPECT_TRUE(image->zero_written(0, 0));
+}
+
 TEST_F(ImageTest, AllocateTakesBlocksOfASparseImageAndKeepsItsSize) {
   const auto image = create(4 * kMiB, kSparse);
   ASSERT_TRUE(image->allocate(2 * kMiB, kMiB));
