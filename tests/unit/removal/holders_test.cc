@@ -82,9 +82,11 @@ TEST_F(HoldersTest, ForkedGrandchildHoldsToo) {
   const TmpfsFile file(directory_.path(), "a", 1);
   Child child([&]() -> uint64_t {
     if (file.map(pages(0, 1), pages(0, 1)) == UINT64_MAX) return UINT64_MAX;
+    const pid_t parent = ::getpid();
     const pid_t grandchild = ::fork();
     if (grandchild != 0) return static_cast<uint64_t>(grandchild);
     ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (::getppid() != parent) ::_exit(0);  // it has ended already
     while (true) ::pause();
   });
   const auto holders = find(file);
