@@ -5,6 +5,8 @@
 
 #include <algorithm>
 #include <array>
+#include <map>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -21,7 +23,7 @@ namespace {
 constexpr int kFindingsPerRule = 100;
 
 // A query whose rows are what is wrong: an inode number, and in words why. ?1 and ?2 are the first
-// inode number of the namespace and the one behind the last, ?3 its serial, ?4 the data area's
+// inode number of the device and the one behind the last, ?3 its next_index, ?4 the data area's
 // size. (kParameters makes all four known to each.) In dirents, a type is the mode's S_IFMT bits >>
 // 12: 4 is a directory, 8 a regular file.
 constexpr std::string_view kParameters = "WITH parameters AS (VALUES (?1, ?2, ?3, ?4)) ";
@@ -35,9 +37,8 @@ constexpr std::array kRules = {
     "SELECT ino, 'unknown type, mode ' || mode FROM inodes WHERE ino >= ?1 AND ino < ?2"
     " AND mode >> 12 NOT IN (1, 2, 4, 6, 8, 10, 12)",
 
-    "SELECT i.ino, 'its number may be given again' FROM inodes i, namespaces n"
-    " WHERE i.ino >= ?1 AND i.ino < ?2 AND n.serial = ?3 AND i.ino != ?1 + 1"
-    " AND i.ino - ?1 >= n.next_index",
+    "SELECT ino, 'its number may be given again' FROM inodes"
+    " WHERE ino >= ?1 AND ino < ?2 AND ino != ?1 + 1 AND ino - ?1 >= ?3",
 
     "SELECT d.parent, 'entry \"' || d.name || '\" in what is no directory'"
     " FROM dirents d LEFT JOIN inodes i ON i.ino = d.parent"
@@ -114,35 +115,53 @@ std::string printable(std::string_view bytes) {
 // One check under way.
 class Check {
  public:
-  Check(Pool& pool, const NamespaceRecord& record)
+  // `table`: the one that has the device's label.
+  Check(Pool& pool, const char* table, std::string name, uint64_t serial, uint64_t data_bytes)
       : pool_(pool),
-        record_(record),
-        first_(make_inode_number(record.serial, 0)),
-        end_(make_inode_number(record.serial + 1, 0)) {}
+        table_(table),
+        name_(std::move(name)),
+        serial_(serial),
+        data_bytes_(data_bytes),
+        first_(make_inode_number(serial, 0)),
+        end_(make_inode_number(serial + 1, 0)) {}
 
   Result<void> tables();
   Result<void> free_space();
   std::vector<Finding> take_findings() { return std::move(findings_); }
 
  private:
-  Result<void> rule(const char* sql);
+  Result<void> rule(const char* sql, uint64_t next_index);
+  Result<uint64_t> next_index();
+  // Whether all of it that can be read reads as zeros.
+  Result<bool> is_zero(DataRange range);
   Result<void> cycles();
   Result<std::vector<DataRange>> used();
   void add(uint64_t ino, std::string_view problem) {
-    findings_.push_back({fmt::format("{} inode {}", record_.name(), ino), printable(problem)});
+    findings_.push_back({fmt::format("{} inode {}", name_, ino), printable(problem)});
   }
 
   Pool& pool_;
-  const NamespaceRecord& record_;
+  const char* const table_;
+  const std::string name_;
+  const uint64_t serial_;
+  const uint64_t data_bytes_;
   const uint64_t first_;
   const uint64_t end_;
+  std::map<uint64_t, std::unique_ptr<MappedImage>> images_;  // by serial; mapped when first wanted
   std::vector<Finding> findings_;
 };
 
-Result<void> Check::rule(const char* sql) {
+Result<uint64_t> Check::next_index() {
+  PMEMD_ASSIGN(Statement query, pool_.database().prepare(fmt::format(
+                                    "SELECT next_index FROM {} WHERE serial = ?", table_)));
+  PMEMD_ASSIGN(const bool row, query.bind(0, static_cast<int64_t>(serial_)).step());
+  return row ? static_cast<uint64_t>(query.column_int(0)) : 0;
+}
+
+Result<void> Check::rule(const char* sql, uint64_t next_index) {
   PMEMD_ASSIGN(Statement query, pool_.database().prepare(std::string(kParameters) + sql));
   int index = 0;
-  for (const uint64_t parameter : {first_, end_, record_.serial, record_.data_bytes()}) {
+  for (const uint64_t parameter : {first_, end_, next_index, data_bytes_}) {
     query.bind(index++, static_cast<int64_t>(parameter));
   }
   for (int count = 0; count < kFindingsPerRule; ++count) {
@@ -189,7 +208,8 @@ Result<void> Check::cycles() {
 
 Result<void> Check::tables() {
   MutexLock lock(pool_.database().mutex());
-  for (const char* sql : kRules) PMEMD_TRY(rule(sql));
+  PMEMD_ASSIGN(const uint64_t next, next_index());
+  for (const char* sql : kRules) PMEMD_TRY(rule(sql, next));
   return cycles();
 }
 
@@ -207,36 +227,45 @@ Result<std::vector<DataRange>> Check::used() {
   }
 }
 
+Result<bool> Check::is_zero(DataRange range) {
+  for (const auto& [space, part] : pool_.namespaces_under(serial_, range)) {
+    auto& image = images_[space.serial];
+    if (image == nullptr) {
+      PMEMD_ASSIGN(image, pool_.map_namespace(space));
+    }
+    // Bad bytes can't be looked at, and get zeros before anybody has them.
+    RangeSet<RegionSpace> good;
+    good.insert(
+        RegionRange::sized(space.range.begin + kNamespaceMetadataSize + part.begin, part.length()));
+    for (const RegionRange& all : good.ranges()) {
+      for (const RegionRange& bad : pool_.media_errors(space.region).bad(all)) good.erase(bad);
+    }
+    for (const RegionRange& look_at : good.ranges()) {
+      PMEMD_ASSIGN(const bool zero,
+                   image->is_zero(look_at.begin - space.range.begin, look_at.length()));
+      if (!zero) return false;
+    }
+  }
+  return true;
+}
+
 Result<void> Check::free_space() {
-  PMEMD_ASSIGN(const bool clean, pool_.is_clean(record_.serial));
+  PMEMD_ASSIGN(const bool clean, pool_.is_clean(serial_));
   if (!clean) return {};
   PMEMD_ASSIGN(auto ranges, used());
-  const auto allocator = Allocator::with_used(record_.data_bytes(), std::move(ranges));
+  const auto allocator = Allocator::with_used(data_bytes_, std::move(ranges));
   if (!allocator) return {};  // the tables' rules have told why
-  PMEMD_ASSIGN(const auto image, pool_.map_namespace(record_));
   Result<void> read;
-  // Bad bytes can't be looked at, and get zeros before anybody has them.
-  const MediaErrors& errors = pool_.media_errors(record_.region);
-  const uint64_t data_begin = record_.range.begin + kNamespaceMetadataSize;
-  const auto look_at = [&](DataRange range) {
+  allocator->for_each_free([&](DataRange range) {
     if (!read) return;
-    const auto zero = image->is_zero(kNamespaceMetadataSize + range.begin, range.length());
+    const auto zero = is_zero(range);
     if (!zero) {
       read = std::unexpected(zero.error());
     } else if (!*zero) {
       findings_.push_back(
-          {record_.name(), fmt::format("free space at {:#x}, {:#x} bytes, doesn't read as zeros",
-                                       range.begin, range.length())});
+          {name_, fmt::format("free space at {:#x}, {:#x} bytes, doesn't read as zeros",
+                              range.begin, range.length())});
     }
-  };
-  allocator->for_each_free([&](DataRange range) {
-    RangeSet<DataSpace> good;
-    good.insert(range);
-    for (const RegionRange& bad :
-         errors.bad(RegionRange::sized(data_begin + range.begin, range.length()))) {
-      good.erase(DataRange::sized(bad.begin - data_begin, bad.length()));
-    }
-    good.for_each(look_at);
   });
   return read;
 }
@@ -245,9 +274,17 @@ Result<void> Check::free_space() {
 
 Result<std::vector<Finding>> check_filesystem(Pool& pool, const NamespaceRecord& record) {
   if (record.mode != NamespaceMode::kFsDax) return std::vector<Finding>();
-  Check check(pool, record);
+  Check check(pool, "namespaces", record.name(), record.serial, record.data_bytes());
   PMEMD_TRY(check.tables());
-  PMEMD_TRY(check.free_space());
+  // The bytes of a leg are its volume's.
+  if (!pool.volume_of(record.serial)) PMEMD_TRY(check.free_space());
+  return check.take_findings();
+}
+
+Result<std::vector<Finding>> check_filesystem(Pool& pool, const VolumeRecord& record) {
+  Check check(pool, "volumes", record.name(), record.serial, record.data_bytes());
+  PMEMD_TRY(check.tables());
+  if (!pool.volume_of(record.serial)) PMEMD_TRY(check.free_space());
   return check.take_findings();
 }
 

@@ -23,6 +23,8 @@ namespace pmemd {
 // All tables are looked at under the database's mutex: what it finds was so at one moment, and a
 // file system that is in use waits. Of each kind of problem, the first hundred are told.
 // Errors: the database's, the image's.
+// A leg has no file system of its own, and its bytes are its volume's.
 Result<std::vector<Finding>> check_filesystem(Pool& pool, const NamespaceRecord& record);
+Result<std::vector<Finding>> check_filesystem(Pool& pool, const VolumeRecord& record);
 
 }  // namespace pmemd

@@ -71,6 +71,8 @@ const std::array<const char*, Rows::kSqlCount> Rows::kSqlText = {
     "SELECT count(*) FROM inodes WHERE ino >= ? AND ino < ?",
     "UPDATE namespaces SET next_index = max(next_index, ?) + ? WHERE serial = ?"
     " RETURNING next_index",
+    "UPDATE volumes SET next_index = max(next_index, ?) + ? WHERE serial = ?"
+    " RETURNING next_index",
     "SELECT cookie, ino, type FROM dirents WHERE parent = ? AND name = ?",
     "SELECT cookie, ino, type, name FROM dirents WHERE parent = ? AND cookie > ?"
     " ORDER BY cookie LIMIT ?",
@@ -171,11 +173,13 @@ Result<uint64_t> Rows::count_inodes(uint64_t serial) {
 }
 
 Result<uint64_t> Rows::reserve_indices(uint64_t serial, uint64_t count) {
-  PMEMD_ASSIGN(const auto ends,
-               collect<uint64_t>(bound(kReserveIndices, kRootIndex + 1, count, serial),
-                                 [](const Statement& row) { return column(row, 0); }));
-  if (ends.empty()) return fail(EIO, "the namespace has no row in pool.db");
-  return ends.front() - count;
+  for (const Sql table : {kReserveIndices, kReserveVolumeIndices}) {
+    PMEMD_ASSIGN(const auto ends,
+                 collect<uint64_t>(bound(table, kRootIndex + 1, count, serial),
+                                   [](const Statement& row) { return column(row, 0); }));
+    if (!ends.empty()) return ends.front() - count;
+  }
+  return fail(EIO, "neither a namespace nor a volume in pool.db");
 }
 
 // --- directory entries

@@ -87,6 +87,7 @@ class Rows {
     kOrphans,
     kCountInodes,
     kReserveIndices,
+    kReserveVolumeIndices,
     kDirent,
     kDirentsBehind,
     kNames,

@@ -27,8 +27,13 @@ Result<void> check_integrity(Database& database, std::vector<Finding>& findings)
 }
 
 // Rows of inodes whose namespace isn't there, and serials that may be given twice.
-Result<void> check_serials(Database& database, std::vector<Finding>& findings) {
+Result<void> check_serials(Database& database, const Labels& labels,
+                           std::vector<Finding>& findings) {
   MutexLock lock(database.mutex());
+  // A pool of version 2 has no table of volumes.
+  const std::string serials =
+      labels.volumes.empty() ? "SELECT serial FROM namespaces"
+                             : "SELECT serial FROM namespaces UNION SELECT serial FROM volumes";
   PMEMD_ASSIGN(Statement strays,
                database.prepare(fmt::format("WITH used(serial, what) AS ("
                                             " SELECT ino >> {0}, 'inodes' FROM inodes UNION"
@@ -36,16 +41,17 @@ Result<void> check_serials(Database& database, std::vector<Finding>& findings) {
                                             " SELECT ino >> {0}, 'extents' FROM extents UNION"
                                             " SELECT ino >> {0}, 'xattrs' FROM xattrs)"
                                             " SELECT what, serial FROM used"
-                                            " WHERE serial NOT IN (SELECT serial FROM namespaces)",
-                                            kInodeSerialShift)));
+                                            " WHERE serial NOT IN ({1})",
+                                            kInodeSerialShift, serials)));
   for (;;) {
     PMEMD_ASSIGN(const bool row, strays.step());
     if (!row) break;
     findings.push_back({"pool.db", fmt::format("{} of serial {}, which no namespace has",
                                                strays.column_text(0), strays.column_int(1))});
   }
-  PMEMD_ASSIGN(Statement reused, database.prepare("SELECT serial FROM namespaces, meta"
-                                                  " WHERE serial >= next_serial"));
+  PMEMD_ASSIGN(Statement reused,
+               database.prepare(fmt::format(
+                   "SELECT serial FROM ({}), meta WHERE serial >= next_serial", serials)));
   PMEMD_ASSIGN(const bool row, reused.step());
   if (row) {
     findings.push_back(
@@ -110,7 +116,7 @@ Result<std::vector<Finding>> check_regions(Pool& pool) {
   PMEMD_ASSIGN(const Labels labels, load_labels(*database));
   std::ranges::move(check_labels(labels), std::back_inserter(findings));
   if (!findings.empty()) return findings;  // what comes now relies on them
-  PMEMD_TRY(check_serials(*database, findings));
+  PMEMD_TRY(check_serials(*database, labels, findings));
   check_images(pool.path(), labels, findings);
   PMEMD_TRY(check_free_space(pool.path(), labels, findings));
   for (const NamespaceRecord& record : pool.namespaces()) {

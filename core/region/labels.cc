@@ -69,6 +69,54 @@ Result<void> load_namespaces(Database& database, Labels& labels) {
   }
 }
 
+Result<std::vector<uint64_t>> load_legs(Database& database, uint64_t volume) {
+  PMEMD_ASSIGN(Statement rows, database.prepare("SELECT leg FROM volume_legs WHERE volume = ?"
+                                                " ORDER BY position"));
+  rows.bind(0, static_cast<int64_t>(volume));
+  std::vector<uint64_t> legs;
+  for (;;) {
+    PMEMD_ASSIGN(const bool row, rows.step());
+    if (!row) return legs;
+    legs.push_back(static_cast<uint64_t>(rows.column_int(0)));
+  }
+}
+
+// Behind the namespaces, since its size comes from its legs.
+Result<void> load_volumes(Database& database, Labels& labels) {
+  // A pool of version 2, opened read-only, has none.
+  PMEMD_ASSIGN(Statement version,
+               database.prepare("SELECT 1 FROM sqlite_master WHERE name = 'volumes'"));
+  PMEMD_ASSIGN(const bool has_volumes, version.step());
+  if (!has_volumes) return {};
+  PMEMD_ASSIGN(Statement rows,
+               database.prepare("SELECT serial, id, uuid, type, chunk, live FROM volumes"
+                                " ORDER BY serial"));
+  for (;;) {
+    PMEMD_ASSIGN(const bool row, rows.step());
+    if (!row) return {};
+    VolumeLabel label;
+    VolumeRecord& record = label.record;
+    record.serial = static_cast<uint64_t>(rows.column_int(0));
+    PMEMD_ASSIGN(record.id, to_id(rows.column_int(1), "volumes"));
+    record.uuid = rows.column_text(2);
+    const auto chunk = static_cast<uint64_t>(rows.column_int(4));
+    label.live = rows.column_int(5) != 0;
+    PMEMD_ASSIGN(record.legs, load_legs(database, record.serial));
+    std::vector<uint64_t> sizes;
+    sizes.reserve(record.legs.size());
+    for (const uint64_t leg : record.legs) sizes.push_back(labels.data_bytes(leg));
+    const auto type = parse_volume_type(rows.column_text(3));
+    auto table = type ? VolumeTable::make(*type, chunk, std::move(sizes))
+                      : Result<VolumeTable>(std::unexpected(type.error()));
+    if (!table) {
+      return fail(EIO, "pool.db: " + record.name() + ": " + table.error().message,
+                  "restore it from a backup; the images are untouched");
+    }
+    record.table = *std::move(table);
+    labels.volumes.push_back(std::move(label));
+  }
+}
+
 void check_region(const RegionRecord& region, uint64_t previous_end,
                   std::vector<Finding>& findings) {
   const auto add = [&](std::string problem) {
@@ -108,7 +156,49 @@ void check_namespace(const NamespaceRecord& record, const RegionLabel* region,
   }
 }
 
+void check_volume(const Labels& labels, const VolumeRecord& record,
+                  std::vector<Finding>& findings) {
+  const auto add = [&](std::string problem) {
+    findings.push_back({record.name(), std::move(problem)});
+  };
+  if (record.serial == 0 || record.serial >= kSerialEnd) {
+    add(fmt::format("its serial {} is out of range", record.serial));
+  }
+  if (!is_uuid(record.uuid)) add("its uuid is none: '" + record.uuid + "'");
+  for (const uint64_t leg : record.legs) {
+    const NamespaceLabel* const label = labels.find_namespace(leg);
+    if (label != nullptr && label->record.mode != NamespaceMode::kFsDax) {
+      add("its leg " + label->record.name() + " is no fsdax");
+    }
+  }
+}
+
 }  // namespace
+
+const NamespaceLabel* Labels::find_namespace(uint64_t serial) const {
+  const auto found =
+      std::ranges::find(namespaces, serial, [](const auto& label) { return label.record.serial; });
+  return found == namespaces.end() ? nullptr : &*found;
+}
+
+const VolumeLabel* Labels::find_volume(uint64_t serial) const {
+  const auto found =
+      std::ranges::find(volumes, serial, [](const auto& label) { return label.record.serial; });
+  return found == volumes.end() ? nullptr : &*found;
+}
+
+const VolumeLabel* Labels::volume_of(uint64_t leg) const {
+  const auto found = std::ranges::find_if(volumes, [&](const VolumeLabel& label) {
+    return std::ranges::find(label.record.legs, leg) != label.record.legs.end();
+  });
+  return found == volumes.end() ? nullptr : &*found;
+}
+
+uint64_t Labels::data_bytes(uint64_t serial) const {
+  if (const auto* const label = find_namespace(serial)) return label->record.data_bytes();
+  const auto* const label = find_volume(serial);
+  return label == nullptr ? 0 : label->record.data_bytes();
+}
 
 const RegionLabel* Labels::find_region(uint32_t id) const {
   const auto found =
@@ -145,7 +235,21 @@ Result<Labels> load_labels(Database& database) {
   }
   PMEMD_TRY(load_regions(database, labels));
   PMEMD_TRY(load_namespaces(database, labels));
+  PMEMD_TRY(load_volumes(database, labels));
   return labels;
+}
+
+Result<uint64_t> take_serial(Database& database) {
+  PMEMD_ASSIGN(Statement take, database.prepare("UPDATE meta SET next_serial = next_serial + 1"
+                                                " RETURNING next_serial - 1"));
+  PMEMD_ASSIGN(const bool row, take.step());
+  const auto serial = row ? static_cast<uint64_t>(take.column_int(0)) : 0;
+  if (serial == 0) return fail(EIO, "pool.db: meta: next_serial is missing");
+  if (serial >= kSerialEnd) {
+    return fail(ENOSPC, fmt::format("the pool has had {} namespaces, and can have no more", serial),
+                "make another pool");
+  }
+  return serial;
 }
 
 Result<void> insert_region(Database& database, const RegionLabel& label) {
@@ -180,6 +284,32 @@ Result<void> insert_namespace(Database& database, const NamespaceLabel& label) {
   return insert.run();
 }
 
+Result<void> insert_volume(Database& database, const VolumeLabel& label) {
+  const VolumeRecord& record = label.record;
+  PMEMD_ASSIGN(Statement insert,
+               database.prepare("INSERT INTO volumes (serial, id, uuid, type, chunk, live, clean,"
+                                " next_index) VALUES (?, ?, ?, ?, ?, ?, 1, ?)"));
+  insert.bind(0, static_cast<int64_t>(record.serial))
+      .bind(1, record.id)
+      .bind_text(2, record.uuid)
+      .bind_text(3, to_string(record.table.type()))
+      .bind(4, static_cast<int64_t>(record.table.chunk_bytes()))
+      .bind(5, label.live ? 1 : 0)
+      .bind(6, kRootIndex + 1);
+  PMEMD_TRY(insert.run());
+  PMEMD_ASSIGN(Statement leg, database.prepare("INSERT INTO volume_legs (volume, position, leg)"
+                                               " VALUES (?, ?, ?)"));
+  int64_t position = 0;
+  for (const uint64_t serial : record.legs) {
+    leg.bind(0, static_cast<int64_t>(record.serial))
+        .bind(1, position++)
+        .bind(2, static_cast<int64_t>(serial));
+    PMEMD_TRY(leg.run());
+    leg.reset();
+  }
+  return {};
+}
+
 std::vector<Finding> check_labels(const Labels& labels) {
   std::vector<Finding> findings;
   uint64_t previous_end = 0;
@@ -200,6 +330,12 @@ std::vector<Finding> check_labels(const Labels& labels) {
           other.range.overlaps(record.range)) {
         findings.push_back({record.name(), "it overlaps " + other.name()});
       }
+    }
+  }
+  for (const auto& [record, live] : labels.volumes) {
+    check_volume(labels, record, findings);
+    if (!uuids.insert(record.uuid).second) {
+      findings.push_back({record.name(), "another device has its uuid " + record.uuid});
     }
   }
   return findings;

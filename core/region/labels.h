@@ -1,7 +1,7 @@
-// The labels of a pool: which regions and namespaces its database says there are.
+// The labels of a pool: which regions, namespaces and volumes its database says there are.
 //
-// Thread contract: values; load_labels() takes the database's mutex, insert_*() want it held, by a
-// transaction that has begun.
+// Thread contract: values; load_labels() takes the database's mutex, take_serial() and insert_*()
+// want it held, by a transaction that has begun.
 #pragma once
 
 #include <cstdint>
@@ -25,15 +25,28 @@ struct NamespaceLabel {
   bool live = false;
 };
 
+struct VolumeLabel {
+  VolumeRecord record;
+  bool live = false;
+};
+
 struct Labels {
   std::string pool_uuid;
   std::vector<RegionLabel> regions;        // by id
   std::vector<NamespaceLabel> namespaces;  // by region, then id
+  std::vector<VolumeLabel> volumes;        // by serial: a leg before what stands on it
 
   // Null, if there is none of that id.
   const RegionLabel* find_region(uint32_t id) const;
   // The free extents of a region, in order.
   std::vector<RegionRange> free_extents(const RegionRecord& region) const;
+  // The same of serials.
+  const NamespaceLabel* find_namespace(uint64_t serial) const;
+  const VolumeLabel* find_volume(uint64_t serial) const;
+  // The volume, live or not, that a namespace or volume is a leg of.
+  const VolumeLabel* volume_of(uint64_t leg) const;
+  // The data area of a namespace or volume; 0: there is none.
+  uint64_t data_bytes(uint64_t serial) const;
 };
 
 // Where regions go that were not told where: to a multiple of kRegionBaseAlign, from here on.
@@ -43,8 +56,11 @@ inline constexpr uint64_t kRegionBaseAlign = kGiB;
 // EIO: unreadable, or a value that no pool of this version holds.
 Result<Labels> load_labels(Database& database);
 
+// A serial that no namespace and no volume ever had. ENOSPC: there is none left.
+Result<uint64_t> take_serial(Database& database);
 Result<void> insert_region(Database& database, const RegionLabel& label);
 Result<void> insert_namespace(Database& database, const NamespaceLabel& label);
+Result<void> insert_volume(Database& database, const VolumeLabel& label);  // its legs, too
 
 // What is wrong with them: sizes, alignment, bounds, overlaps, names given twice.
 std::vector<Finding> check_labels(const Labels& labels);

@@ -92,6 +92,9 @@ Result<void> Pool::remove_half_made() {
     MutexLock lock(mutex_);
     labels = labels_;
   }
+  for (const auto& [record, live] : labels.volumes) {
+    if (!live) (void)erase_or_note(record);
+  }
   for (const auto& [record, live] : labels.namespaces) {
     if (!live) (void)erase_or_note(record);
   }
@@ -179,16 +182,22 @@ Result<int64_t> Pool::change(std::string_view sql, std::initializer_list<uint64_
 
 Result<bool> Pool::is_clean(uint64_t serial) const {
   MutexLock lock(database_->mutex());
-  PMEMD_ASSIGN(Statement select,
-               database_->prepare("SELECT clean FROM namespaces WHERE serial = ?"));
-  PMEMD_ASSIGN(const bool row, select.bind(0, static_cast<int64_t>(serial)).step());
-  if (!row) return fail(ENOENT, fmt::format("there is no namespace of serial {}", serial));
-  return select.column_int(0) != 0;
+  for (const char* const sql : {"SELECT clean FROM namespaces WHERE serial = ?",
+                                "SELECT clean FROM volumes WHERE serial = ?"}) {
+    PMEMD_ASSIGN(Statement select, database_->prepare(sql));
+    PMEMD_ASSIGN(const bool row, select.bind(0, static_cast<int64_t>(serial)).step());
+    if (row) return select.column_int(0) != 0;
+  }
+  return fail(ENOENT, fmt::format("there is no namespace of serial {}", serial));
 }
 
 Result<void> Pool::set_clean(uint64_t serial, bool clean) {
-  PMEMD_ASSIGN(const int64_t changes, change("UPDATE namespaces SET clean = ? WHERE serial = ?",
-                                             {clean ? uint64_t{1} : uint64_t{0}, serial}));
+  PMEMD_ASSIGN(int64_t changes, change("UPDATE namespaces SET clean = ? WHERE serial = ?",
+                                       {clean ? uint64_t{1} : uint64_t{0}, serial}));
+  if (changes == 0) {
+    PMEMD_ASSIGN(changes, change("UPDATE volumes SET clean = ? WHERE serial = ?",
+                                 {clean ? uint64_t{1} : uint64_t{0}, serial}));
+  }
   if (changes == 0) return fail(ENOENT, fmt::format("there is no namespace of serial {}", serial));
   return database_->sync();
 }

@@ -2,7 +2,8 @@
 //
 // Regions have an emulated base address, so that pfns mean something. Namespaces are 2 MiB-aligned
 // parts of a region; each begins with 2 MiB of metadata (an info block: core/region/info_block.h)
-// and never overlaps another. docs/pool-format.md says what lies where.
+// and never overlaps another. A volume puts namespaces together to one device. docs/pool-format.md
+// says what lies where.
 //
 // Invariants:
 //  1. At most one process has a pool open for writing (a lock on <pool>/lock).
@@ -96,10 +97,35 @@ class Pool {
   Result<NamespaceRecord> create_namespace(const CreateNamespace& want) PMEMD_EXCLUDES(mutex_);
 
   // Deletes its metadata (inodes, extents, …) and zeroes its bytes, durably. The caller has seen to
-  // it that it is not enabled. ENOENT. Any other error: if the namespace is still listed, nothing
-  // has happened; if not, it is gone for good, and its space comes back with the next namespace
-  // that is made or destroyed, or the next open.
+  // it that it is not enabled. ENOENT. EBUSY: it is a leg of a volume. Any other error: if the
+  // namespace is still listed, nothing has happened; if not, it is gone for good, and its space
+  // comes back with the next namespace that is made or destroyed, or the next open.
   Result<void> destroy_namespace(const NamespaceRecord& record) PMEMD_EXCLUDES(mutex_);
+
+  // --- volumes. By serial: a leg before what stands on it.
+  std::vector<VolumeRecord> volumes() const PMEMD_EXCLUDES(mutex_);
+  Result<VolumeRecord> find_volume(std::string_view name) const PMEMD_EXCLUDES(mutex_);  // ENOENT
+  // The volume that a namespace or volume is a leg of; also one that is being made or destroyed.
+  std::optional<VolumeRecord> volume_of(uint64_t leg) const PMEMD_EXCLUDES(mutex_);
+  // The parts of namespaces that a range of a namespace or volume comes down to, through all
+  // layers; of each namespace at most one.
+  struct NamespaceRange {
+    NamespaceRecord record;
+    DataRange range;
+  };
+  std::vector<NamespaceRange> namespaces_under(uint64_t serial, DataRange range) const
+      PMEMD_EXCLUDES(mutex_);
+  // Whether a namespace or volume has more than its root directory.
+  Result<bool> has_files(uint64_t serial) const;
+
+  // Durable when it returns; what the legs were (empty file systems) is gone. The caller has seen
+  // to it that none is enabled. EINVAL: as VolumeTable::make(), a leg named twice, or no fsdax.
+  // ENOENT: no such leg. EBUSY: a leg of another volume. ENOTEMPTY: it has files. ENOSPC, EIO.
+  Result<VolumeRecord> create_volume(VolumeType type, uint64_t chunk_bytes,
+                                     const std::vector<uint64_t>& legs) PMEMD_EXCLUDES(mutex_);
+  // Deletes its metadata and zeroes its legs, durably; they are free then. The caller has seen to
+  // it that neither is enabled. ENOENT. EBUSY: it is a leg. Any other: as destroy_namespace().
+  Result<void> destroy_volume(const VolumeRecord& record) PMEMD_EXCLUDES(mutex_);
 
   // Maps a namespace's range and verifies its info block. EIO: it doesn't hold together, or is bad
   // (message).
@@ -116,8 +142,8 @@ class Pool {
     return settings_->set(serial, changes);
   }
 
-  // False from enable to clean disable: after a crash, free space may hold bytes that no extent
-  // knows of, and must be discarded before use. ENOENT.
+  // Of a namespace or volume. False from enable to clean disable: after a crash, free space may
+  // hold bytes that no extent knows of, and must be discarded before use. ENOENT.
   Result<bool> is_clean(uint64_t serial) const;
   Result<void> set_clean(uint64_t serial, bool clean);  // durable when it returns; ENOENT
 
@@ -143,6 +169,15 @@ class Pool {
   Result<void> erase_or_note(const NamespaceRecord& record) PMEMD_EXCLUDES(mutex_);
   void finish_erasures() PMEMD_EXCLUDES(mutex_);
   Result<void> delete_inodes(uint64_t serial);
+  // The same of volumes. check_leg(): the name of what may become a leg.
+  Result<std::string> check_leg(uint64_t serial) const PMEMD_REQUIRES(mutex_);
+  Result<VolumeRecord> reserve_volume(VolumeType type, uint64_t chunk_bytes,
+                                      const std::vector<uint64_t>& legs) PMEMD_EXCLUDES(mutex_);
+  Result<void> make_volume(const VolumeRecord& record) PMEMD_EXCLUDES(mutex_);
+  Result<void> zero_legs(const VolumeRecord& record) PMEMD_EXCLUDES(mutex_);
+  Result<void> set_volume_live(uint64_t serial, bool live);
+  Result<void> erase_volume(const VolumeRecord& record) PMEMD_EXCLUDES(mutex_);
+  Result<void> erase_or_note(const VolumeRecord& record) PMEMD_EXCLUDES(mutex_);
   Result<void> drop_region(const RegionRecord& region) PMEMD_EXCLUDES(mutex_);
 
   Result<std::unique_ptr<MappedImage>> map(uint32_t region, RegionRange range) const
@@ -164,6 +199,7 @@ class Pool {
   mutable Mutex mutex_;  // before the database's
   Labels labels_ PMEMD_GUARDED_BY(mutex_);
   std::vector<NamespaceRecord> half_erased_ PMEMD_GUARDED_BY(mutex_);  // not live
+  std::vector<VolumeRecord> half_erased_volumes_ PMEMD_GUARDED_BY(mutex_);
   // Of live regions. None is removed, so that one that was found can be used without the lock.
   std::map<uint32_t, ImageFile> images_ PMEMD_GUARDED_BY(mutex_);
   std::map<uint32_t, std::unique_ptr<MediaErrors>> media_errors_ PMEMD_GUARDED_BY(mutex_);

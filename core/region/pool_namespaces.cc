@@ -41,19 +41,6 @@ uint32_t lowest_free_id(const Labels& labels, uint32_t region) {
   return id;
 }
 
-Result<uint64_t> take_serial(Database& database) {
-  PMEMD_ASSIGN(Statement take, database.prepare("UPDATE meta SET next_serial = next_serial + 1"
-                                                " RETURNING next_serial - 1"));
-  PMEMD_ASSIGN(const bool row, take.step());
-  const auto serial = row ? static_cast<uint64_t>(take.column_int(0)) : 0;
-  if (serial == 0) return fail(EIO, "pool.db: meta: next_serial is missing");
-  if (serial >= kSerialEnd) {
-    return fail(ENOSPC, fmt::format("the pool has had {} namespaces, and can have no more", serial),
-                "make another pool");
-  }
-  return serial;
-}
-
 std::unexpected<Error> no_room(const CreateNamespace& want, uint64_t largest) {
   const std::string where =
       want.region ? RegionRecord{.id = *want.region}.name() : std::string("all regions");
@@ -152,6 +139,10 @@ Result<void> Pool::destroy_namespace(const NamespaceRecord& record) {
     if (label == nullptr || !label->live) {
       return fail(ENOENT, record.name() + ": there is no such namespace", "list -N shows them");
     }
+    if (const VolumeLabel* const volume = labels_.volume_of(record.serial)) {
+      return fail(EBUSY, fmt::format("{}: it is a leg of {}", record.name(), volume->record.name()),
+                  "pmemctl destroy-volume " + volume->record.name());
+    }
     label->live = false;
     known = label->record;
   }
@@ -177,10 +168,13 @@ Result<void> Pool::erase_or_note(const NamespaceRecord& record) {
 
 void Pool::finish_erasures() {
   std::vector<NamespaceRecord> records;
+  std::vector<VolumeRecord> volumes;
   {
     MutexLock lock(mutex_);
     records.swap(half_erased_);
+    volumes.swap(half_erased_volumes_);
   }
+  for (const VolumeRecord& record : volumes) (void)erase_or_note(record);
   for (const NamespaceRecord& record : records) (void)erase_or_note(record);
 }
 

@@ -54,4 +54,8 @@ std::string NamespaceRecord::device_name() const {
   return {};
 }
 
+std::string VolumeRecord::name() const { return fmt::format("volume{}", id); }
+
+std::string VolumeRecord::device_name() const { return fmt::format("vol{}", id); }
+
 }  // namespace pmemd

@@ -1,4 +1,4 @@
-// What a pool is made of: regions and namespaces, and how they are called.
+// What a pool is made of: regions, namespaces and volumes, and how they are called.
 //
 // Thread contract: values.
 #pragma once
@@ -7,11 +7,13 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "core/base/error.h"
 #include "core/base/units.h"
 #include "core/image/image.h"
 #include "core/range/range.h"
+#include "core/region/volume_table.h"
 
 namespace pmemd {
 
@@ -57,6 +59,19 @@ struct NamespaceRecord {
   // What the mount shows: "pmem0" (id 0) or "pmem0.1"; "dax0.1"; "hmm0.1"; "p2p0.1".
   std::string device_name() const;
   uint64_t data_bytes() const { return range.length() - kNamespaceMetadataSize; }
+};
+
+// Several fsdax namespaces or volumes as one device, with a file system of its own.
+struct VolumeRecord {
+  uint32_t id = 0;      // volume<id>; the lowest free one is taken
+  uint64_t serial = 0;  // one counter with namespaces: above those of its legs
+  std::string uuid;
+  std::vector<uint64_t> legs;  // their serials, in order
+  VolumeTable table;
+
+  std::string name() const;         // "volume0"
+  std::string device_name() const;  // what the mount shows: "vol0"
+  uint64_t data_bytes() const { return table.size_bytes(); }
 };
 
 // What is wrong with a pool; empty when it holds together. `check` shows it.
