@@ -131,9 +131,12 @@ Result<void> FileSystem::write(uint64_t ino, uint64_t offset, std::span<const st
   }
   Result<void> written;
   for (const Extent& extent : target) {
-    written = fs.media.write(extent.data_offset,
-                             data.subspan(extent.file_offset - offset, extent.length), writer);
-    if (!written) break;
+    auto part = fs.media.write(extent.data_offset,
+                               data.subspan(extent.file_offset - offset, extent.length), writer);
+    if (part) continue;
+    if (written) written = std::move(part);
+    // What a mapping stored elsewhere is on the medium all the same.
+    if (writer == Media::Writer::kProgram) break;
   }
   // Only now: an fsync that ran meanwhile may have missed the bytes.
   PMEMD_TRY(fs.with_file(ino, [&](Inode& inode) -> Result<void> {

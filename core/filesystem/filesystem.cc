@@ -48,8 +48,9 @@ Result<void> check_superblock(Database& db, Rows& rows, Media& media,
   }
   if (extents.empty()) return {};
   const bool is_readable = media.bad(superblock_range(media.size_bytes())).empty();
-  return options.tolerant && !is_readable ? Result<void>()
-                                          : verify_superblock(media, options.serial);
+  return options.tolerant && !is_readable
+             ? Result<void>()
+             : verify_superblock(media, options.serial, options.superblock_elsewhere);
 }
 
 // What is bad stays bad: it is made good when it is allocated. But its bytes go, clean or not: it
@@ -164,6 +165,11 @@ void FileSystem::forget(uint64_t ino) {
   MutexLock lock(fs.mutex);
   fs.inodes.erase(ino);
   fs.allocator.drop_reservations(ino);
+}
+
+bool FileSystem::free_space_is_zero() const {
+  MutexLock lock(state_->mutex);
+  return state_->free_space_is_zero;
 }
 
 Result<void> FileSystem::flush_times() {

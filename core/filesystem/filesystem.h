@@ -110,6 +110,8 @@ class FileSystem {
     uint64_t serial = 0;    // the namespace's; upper bits of all inode numbers
     bool clean = true;      // false: discard all free space first
     bool tolerant = false;  // carry on without metadata that can't be read
+    // Where the superblock is if the device was put together wrongly: pages of the data area.
+    std::vector<DataRange> superblock_elsewhere = {};
     std::function<timespec()> clock = current_time;
     // How long a request that finds no space waits for others to end that hold some up.
     std::chrono::milliseconds space_timeout{20};
@@ -123,7 +125,7 @@ class FileSystem {
 
   // Reads the free space from the extents, removes orphans that `lookups` doesn't know.
   // EIO: extents overlap or leave the data area (message names them). EUCLEAN: the superblock is
-  // another's; or it is poisoned, and not Options::tolerant.
+  // another's, or elsewhere; or it is poisoned, and not Options::tolerant.
   static Result<std::unique_ptr<FileSystem>> mount(Database& db, Media& media, Srcu& srcu,
                                                    const LookupCounts& lookups,
                                                    const Options& options);
@@ -189,6 +191,8 @@ class FileSystem {
   Result<struct statvfs> statfs();
   // The kernel has forgotten the inode: drops it from the cache, and removes it if it has no links.
   void forget(uint64_t ino);
+  // False: some of what was freed could not be zeroed, so the next mount must discard all of it.
+  bool free_space_is_zero() const;
   Result<void> flush_times();  // times kept in memory, of all inodes
   // The reverse map: what of `range` belongs to which file, in order of the range; what is nobody's
   // is left out. Metadata of the file system is its root's.

@@ -129,7 +129,12 @@ void FsState::give_back(std::vector<DataRange> ranges, Origin origin) {
     const std::vector<DataRange> zeroed = discard(range);
     MutexLock lock(mutex);
     zeroing_bytes -= range.length();
-    for (const DataRange& part : zeroed) allocator.free(part);
+    uint64_t zeroed_bytes = 0;
+    for (const DataRange& part : zeroed) {
+      allocator.free(part);
+      zeroed_bytes += part.length();
+    }
+    if (zeroed_bytes != range.length()) free_space_is_zero = false;
     space_came_back.notify_all();
   }
 }

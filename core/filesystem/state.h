@@ -113,6 +113,7 @@ class FsState {
   CondVar space_came_back PMEMD_GUARDED_BY(mutex);
   uint64_t retiring_bytes PMEMD_GUARDED_BY(mutex) = 0;          // wait for requests to end
   uint64_t zeroing_bytes PMEMD_GUARDED_BY(mutex) = 0;           // are on their last step
+  bool free_space_is_zero PMEMD_GUARDED_BY(mutex) = true;       // false: some could not be zeroed
   std::optional<uint64_t> inode_count PMEMD_GUARDED_BY(mutex);  // counted when first asked for
 };
 

@@ -32,7 +32,8 @@ Superblock make_superblock(const Media& media, uint64_t serial) {
 
 }  // namespace
 
-Result<void> verify_superblock(Media& media, uint64_t serial) {
+Result<void> verify_superblock(Media& media, uint64_t serial,
+                               const std::vector<DataRange>& elsewhere) {
   const DataRange range = superblock_range(media.size_bytes());
   std::array<std::byte, kPageSize> bytes{};
   const auto read = media.read(range.begin, bytes);
@@ -47,6 +48,12 @@ Result<void> verify_superblock(Media& media, uint64_t serial) {
   if (bytes == wanted) return {};
   if (std::ranges::any_of(bytes, [](std::byte byte) { return byte != std::byte{0}; })) {
     return fail(EUCLEAN, "the superblock is another file system's", "restore it from a backup");
+  }
+  for (const DataRange& page : elsewhere) {
+    if (media.read(page.begin, bytes) && bytes == wanted) {
+      return fail(EUCLEAN, "the superblock is in another place",
+                  "a volume's legs are in another order: restore pool.db from a backup");
+    }
   }
   return media.write(range.begin, wanted, Media::Writer::kProgram);
 }

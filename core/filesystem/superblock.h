@@ -8,6 +8,7 @@
 #pragma once
 
 #include <cstdint>
+#include <vector>
 
 #include "core/base/error.h"
 #include "core/base/units.h"
@@ -20,7 +21,8 @@ constexpr DataRange superblock_range(uint64_t data_bytes) {
 }
 
 // Writes it where there are zeros: a new file system's, or one whose errors were cleared. EUCLEAN:
-// it is another's, or can't be read.
-Result<void> verify_superblock(Media& media, uint64_t serial);
+// it is another's, or can't be read; or it is in one of the pages `elsewhere`.
+Result<void> verify_superblock(Media& media, uint64_t serial,
+                               const std::vector<DataRange>& elsewhere);
 
 }  // namespace pmemd
