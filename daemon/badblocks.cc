@@ -17,7 +17,7 @@ constexpr size_t kMaxLines = 65'536;  // in BadBlocks
 }  // namespace
 
 MediaObject media_object(const Device& device) {
-  return {device.record().name(), device.record().region,
+  return {device.record().name(), device.record().of_namespace().region,
           device.in_region({0, device.record().data_bytes()})};
 }
 
@@ -31,6 +31,9 @@ Result<MediaObject> find_media_object(const Machine& machine, const std::string&
     return media_object(region);
   }
   PMEMD_ASSIGN(const DevicePtr device, machine.devices.find(name));
+  if (device->is_volume()) {
+    return fail(EINVAL, name + ": a volume has no blocks of its own", "ask for those of its legs");
+  }
   return media_object(*device);
 }
 

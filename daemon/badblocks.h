@@ -19,9 +19,9 @@ struct MediaObject {
   uint32_t region = 0;
   RegionRange range;
 };
-// "region0", "namespace0.1". ENOENT.
+// "region0", "namespace0.1". ENOENT; EINVAL: a volume.
 Result<MediaObject> find_media_object(const Machine& machine, const std::string& name);
-MediaObject media_object(const Device& device);
+MediaObject media_object(const Device& device);  // of a namespace
 MediaObject media_object(const RegionRecord& region);
 
 // A line of the kernel's table.

@@ -206,9 +206,9 @@ Result<void> Daemon::start() {
   return start_control();
 }
 
-// One namespace that doesn't hold together keeps nobody from the others.
+// Legs before their volumes. One namespace that doesn't hold together keeps nobody from the others.
 void Daemon::enable_all() {
-  for (const DevicePtr& device : devices_->all()) {
+  for (const DevicePtr& device : devices_->by_serial()) {
     if (auto enabled = enable_device(*machine_, *device); !enabled) {
       spdlog::error("{} stays disabled: {}", device->record().name(), enabled.error().describe());
     }
@@ -247,9 +247,10 @@ bool Daemon::stop() {
 
   std::vector<Device*> enabled;
   if (devices_) {
-    for (const DevicePtr& device : devices_->all()) {
+    for (const DevicePtr& device : devices_->by_serial()) {
       if (device->state() != Device::State::kDisabled) enabled.push_back(device.get());
     }
+    std::ranges::reverse(enabled);  // volumes before their legs
   }
   if (!enabled.empty()) {
     // Nobody comes back for what is left: it is given up, and told.

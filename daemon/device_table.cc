@@ -10,6 +10,7 @@ namespace pmemd {
 
 Result<void> DeviceTable::load() {
   for (const NamespaceRecord& record : pool_.namespaces()) PMEMD_TRY(add(record));
+  for (const VolumeRecord& record : pool_.volumes()) PMEMD_TRY(add(record));
   return {};
 }
 
@@ -18,6 +19,22 @@ Result<DevicePtr> DeviceTable::add(const NamespaceRecord& record) {
   auto device = std::make_shared<Device>(pool_, registry_, region, record);
   device->set_media_hooks(media_hooks_);
   MutexLock lock(mutex_);
+  by_serial_[record.serial] = device;
+  return device;
+}
+
+Result<DevicePtr> DeviceTable::add(const VolumeRecord& record) {
+  std::vector<DevicePtr> legs;
+  legs.reserve(record.legs.size());
+  MutexLock lock(mutex_);
+  for (const uint64_t serial : record.legs) {
+    const auto leg = by_serial_.find(serial);
+    if (leg == by_serial_.end()) {
+      return fail(ENOENT, fmt::format("{}: its leg {} is not there", record.name(), serial));
+    }
+    legs.push_back(leg->second);
+  }
+  auto device = std::make_shared<Device>(pool_, registry_, record, std::move(legs));
   by_serial_[record.serial] = device;
   return device;
 }
@@ -48,9 +65,7 @@ DevicePtr DeviceTable::by_ino(uint64_t ino) const {
 DevicePtr DeviceTable::by_shown_name(std::string_view name) const {
   MutexLock lock(mutex_);
   for (const auto& [serial, device] : by_serial_) {
-    if (device->state() == Device::State::kLive && device->record().device_name() == name) {
-      return device;
-    }
+    if (device->is_shown() && device->record().device_name() == name) return device;
   }
   return nullptr;
 }
@@ -60,7 +75,7 @@ Result<DevicePtr> DeviceTable::find(std::string_view name) const {
     if (device->record().name() == name) return device;
   }
   return fail(ENOENT, fmt::format("{}: no such namespace", name),
-              "see pmemctl list --namespaces --idle");
+              "see pmemctl list --namespaces --volumes --idle");
 }
 
 std::vector<DevicePtr> DeviceTable::by_serial() const {
@@ -75,34 +90,63 @@ std::vector<DevicePtr> DeviceTable::by_serial() const {
 std::vector<DevicePtr> DeviceTable::all() const {
   auto devices = by_serial();
   std::ranges::sort(devices, {}, [](const DevicePtr& device) {
-    return std::tuple(device->record().region, device->record().id);
+    const DeviceRecord& record = device->record();
+    return record.is_volume()
+               ? std::tuple(true, uint32_t{0}, record.of_volume().id)
+               : std::tuple(false, record.of_namespace().region, record.of_namespace().id);
   });
   return devices;
 }
 
 std::vector<DevicePtr> DeviceTable::of_region(uint32_t region) const {
   auto devices = all();
-  std::erase_if(devices, [&](const DevicePtr& d) { return d->record().region != region; });
+  std::erase_if(devices, [&](const DevicePtr& device) {
+    return device->is_volume() || device->record().of_namespace().region != region;
+  });
   return devices;
+}
+
+// Which device is a leg of which changes only under an Operation on both, so that a stack that is
+// about to change is either found to be under one, or as it was.
+std::set<uint64_t> DeviceTable::stacks_of(const std::vector<DevicePtr>& devices) const {
+  std::set<uint64_t> serials;
+  std::vector<Device*> to_visit;
+  for (const DevicePtr& device : devices) to_visit.push_back(device.get());
+  while (!to_visit.empty()) {
+    Device* const device = to_visit.back();
+    to_visit.pop_back();
+    if (!serials.insert(device->record().serial).second) continue;
+    for (const auto& [serial, other] : by_serial_) {
+      if (!other->is_volume() || destroyed_.contains(serial)) continue;
+      const auto& legs = other->record().of_volume().legs;
+      if (other.get() == device) {
+        for (const uint64_t leg : legs) to_visit.push_back(by_serial_.at(leg).get());
+      } else if (std::ranges::find(legs, device->record().serial) != legs.end()) {
+        to_visit.push_back(other.get());
+      }
+    }
+  }
+  return serials;
 }
 
 Result<DeviceTable::Operation> DeviceTable::begin_operation(const std::vector<DevicePtr>& devices) {
   MutexLock lock(mutex_);
   if (stopping_) return fail(ECANCELED, "the daemon is stopping");
-  std::vector<uint64_t> serials;
   for (const DevicePtr& device : devices) {
-    const uint64_t serial = device->record().serial;
-    if (in_operation_.contains(serial)) {
-      return fail(EBUSY, fmt::format("{}: another operation is under way", device->record().name()),
-                  "wait for it to end: pmemctl monitor tells");
-    }
-    if (destroyed_.contains(serial)) {
+    if (destroyed_.contains(device->record().serial)) {
       return fail(ENOENT, fmt::format("{}: destroyed", device->record().name()));
     }
-    serials.push_back(serial);
+  }
+  const auto serials = stacks_of(devices);
+  for (const uint64_t serial : serials) {
+    if (!in_operation_.contains(serial)) continue;
+    return fail(
+        EBUSY,
+        fmt::format("{}: another operation is under way", by_serial_.at(serial)->record().name()),
+        "wait for it to end: pmemctl monitor tells");
   }
   in_operation_.insert(serials.begin(), serials.end());
-  return Operation(this, std::move(serials));
+  return Operation(this, {serials.begin(), serials.end()});
 }
 
 DeviceTable::Operation::~Operation() {

@@ -1,10 +1,12 @@
-// The devices of the mount: which namespaces there are, by serial and by name.
+// The devices of the mount: which namespaces and volumes there are, by serial and by name.
 //
 // Requests find a device by the upper bits of the inode number. A destroyed namespace's device
 // stays as long as the kernel knows inodes of it, so that its forgets find their counts.
 //
 // Operations that change a device (enable, remove, destroy) are exclusive per device: Operation is
-// the right to do one; a second one gets EBUSY instead of waiting in silence.
+// the right to do one; a second one gets EBUSY instead of waiting in silence. What is stacked is
+// operated on as one: the right to a device is the right to the volumes above it and all their
+// legs.
 //
 // Thread contract: any thread. No function blocks but interrupt_operations().
 #pragma once
@@ -36,17 +38,21 @@ class DeviceTable {
 
   // For all devices that are added from now on.
   void set_media_hooks(Device::MediaHooks hooks) { media_hooks_ = std::move(hooks); }
-  // Adds a device for each namespace of the pool; disabled.
+  // Adds a device for each namespace and volume of the pool; disabled.
   Result<void> load();
   Result<DevicePtr> add(const NamespaceRecord& record);
+  // Its legs are there, and disabled. ENOENT: one isn't there.
+  Result<DevicePtr> add(const VolumeRecord& record);
   // Takes a destroyed namespace's device off the list of devices.
   void remove(const DevicePtr& device) PMEMD_EXCLUDES(mutex_);
 
   DevicePtr by_ino(uint64_t ino) const PMEMD_EXCLUDES(mutex_);  // nullptr: never was
   DevicePtr by_shown_name(std::string_view name) const PMEMD_EXCLUDES(mutex_);  // live ones only
-  Result<DevicePtr> find(std::string_view name) const PMEMD_EXCLUDES(mutex_);   // "namespace0.0"
-  std::vector<DevicePtr> all() const PMEMD_EXCLUDES(mutex_);        // by region, then id
-  std::vector<DevicePtr> by_serial() const PMEMD_EXCLUDES(mutex_);  // in order of serials
+  // "namespace0.0", "volume0"
+  Result<DevicePtr> find(std::string_view name) const PMEMD_EXCLUDES(mutex_);
+  std::vector<DevicePtr> all() const PMEMD_EXCLUDES(mutex_);  // by region, then id; then volumes
+  // In order of serials: a leg before its volume.
+  std::vector<DevicePtr> by_serial() const PMEMD_EXCLUDES(mutex_);
   std::vector<DevicePtr> of_region(uint32_t region) const PMEMD_EXCLUDES(mutex_);
   // Drops destroyed devices that the kernel has forgotten.
   void forget_destroyed() PMEMD_EXCLUDES(mutex_);
@@ -64,13 +70,17 @@ class DeviceTable {
     DeviceTable* table_;
     std::vector<uint64_t> serials_;
   };
-  // EBUSY: another operation on one of the devices is under way; ECANCELED: shutting down.
+  // EBUSY: another operation on one of the devices, or on what is stacked with it, is under way;
+  // ECANCELED: shutting down.
   Result<Operation> begin_operation(const std::vector<DevicePtr>& devices) PMEMD_EXCLUDES(mutex_);
   // Shutdown: no new operations, and those under way wait for nobody's grace any more.
   // False: some are not done at the deadline.
   bool interrupt_operations(Deadline deadline) PMEMD_EXCLUDES(mutex_);
 
  private:
+  // With all that is stacked with them.
+  std::set<uint64_t> stacks_of(const std::vector<DevicePtr>& devices) const PMEMD_REQUIRES(mutex_);
+
   Pool& pool_;
   PagemapRegistry registry_;
   Device::MediaHooks media_hooks_;

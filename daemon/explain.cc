@@ -43,7 +43,7 @@ void add_place(Json& reply, Machine& machine, uint64_t address) {
     if (in_region >= region.size_bytes) continue;
     reply["region"] = region.name();
     for (const DevicePtr& device : machine.devices.of_region(region.id)) {
-      const RegionRange range = device->record().range;
+      const RegionRange range = device->record().of_namespace().range;
       if (!range.contains(in_region)) continue;
       reply["namespace"] = device->record().name();
       reply["state"] = state_of(*device);

@@ -34,6 +34,15 @@ void FailureWorker::note_cleared(const Device& device, const std::vector<DataRan
 
 std::vector<DataRange> FailureWorker::touched(const Device& device, DataRange range) const {
   RangeSet<DataSpace> touched;
+  if (device.is_volume()) {  // its legs' memory was
+    const VolumeTable& table = device.record().of_volume().table;
+    for (const auto& [leg, part] : table.map_by_leg(range)) {
+      for (const DataRange& found : this->touched(*device.legs()->all()[leg], part)) {
+        for (const DataRange& on_volume : table.rmap(leg, found)) touched.insert(on_volume);
+      }
+    }
+    return touched.ranges();
+  }
   MutexLock lock(mutex_);
   for (const Noted* noted : {&found_, &acting_}) {
     const auto found = noted->find(device.root_ino());

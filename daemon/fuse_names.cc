@@ -66,7 +66,7 @@ void readdir_root(fuse_req_t req, FuseContext& context, size_t size, off_t offse
   if (cookie < 2 && fits) fits = buffer.add({"..", FUSE_ROOT_ID, S_IFDIR, 2});
   for (const DevicePtr& device : context.devices.by_serial()) {
     const uint64_t next = device->record().serial + 2;
-    if (!fits || next <= cookie || device->state() != Device::State::kLive) continue;
+    if (!fits || next <= cookie || !device->is_shown()) continue;
     fits = buffer.add({device->record().device_name(), device->root_ino(),
                        static_cast<mode_t>(device->is_fsdax() ? S_IFDIR : S_IFREG), next});
   }

@@ -115,26 +115,33 @@ HandlerResult arm_error(Machine& machine, const MediaTarget& target, const Call&
 HandlerResult inject_error_verb(Machine& machine, const Call& call) {
   PMEMD_ASSIGN(const MediaTarget target, media_target(machine.devices, call));
   if (call.number("nth") || call.number("after_ms") || call.text("on")) {
-    return arm_error(machine, target, call);
+    const auto memory = memory_of(machine.pool, machine.devices, target);
+    if (memory.size() == 1) return arm_error(machine, memory.front(), call);
+    return std::unexpected(Refusal(
+        fail(EINVAL, "what waits for an access or a time lies on one leg of a volume").error()));
   }
   const InjectOptions options = {.latent = call.flag("latent"), .saturate = call.flag("saturate")};
   const NamespaceSettings settings = target.device->settings();
   Json reports = Json::array();
-  for (const DataRange& range : target.ranges) {
-    PMEMD_ASSIGN(const FailureReport report,
-                 call.flag("dry_run")
-                     ? look_at_range(*target.device, range, machine.failure)
-                     : inject_error(*target.device, range, options, machine.failure));
-    reports.push_back(failure_json(report, settings));
+  for (const MediaTarget& memory : memory_of(machine.pool, machine.devices, target)) {
+    for (const DataRange& range : memory.ranges) {
+      PMEMD_ASSIGN(const FailureReport report,
+                   call.flag("dry_run")
+                       ? look_at_range(*memory.device, range, machine.failure)
+                       : inject_error(*memory.device, range, options, machine.failure));
+      reports.push_back(failure_json(report, settings));
+    }
   }
   return Json{{"reports", std::move(reports)}};
 }
 
 HandlerResult uninject_error_verb(Machine& machine, const Call& call) {
   PMEMD_ASSIGN(const MediaTarget target, media_target(machine.devices, call));
-  for (const DataRange& range : target.ranges) {
-    machine.armed.disarm(*target.device, range);
-    PMEMD_TRY(uninject_error(*target.device, range));
+  for (const MediaTarget& memory : memory_of(machine.pool, machine.devices, target)) {
+    for (const DataRange& range : memory.ranges) {
+      machine.armed.disarm(*memory.device, range);
+      PMEMD_TRY(uninject_error(*memory.device, range));
+    }
   }
   return Json::object();
 }
@@ -143,9 +150,9 @@ HandlerResult uninject_error_verb(Machine& machine, const Call& call) {
 HandlerResult injected_errors_verb(Machine& machine, const Call& call) {
   PMEMD_ASSIGN(const DevicePtr device, machine.devices.find(*call.text("namespace")));
   RangeSet<DataSpace> sectors;
-  for (const RegionRange& range :
-       device->media_errors().injected(device->in_region({0, device->record().data_bytes()}))) {
-    sectors.insert(sectors_of(device->in_data(range)));
+  const DataRange all = {0, device->record().data_bytes()};
+  for (const DataRange& range : device->errors(Device::ErrorKind::kInjected, all)) {
+    sectors.insert(sectors_of(range));
   }
   Json blocks = Json::array();
   sectors.for_each([&](DataRange range) {
@@ -162,9 +169,11 @@ HandlerResult injected_errors_verb(Machine& machine, const Call& call) {
 HandlerResult clear_errors_verb(Machine& machine, const Call& call) {
   PMEMD_ASSIGN(const MediaTarget target, media_target(machine.devices, call));
   uint64_t cleared = 0;
-  for (const DataRange& range : target.ranges) {
-    PMEMD_ASSIGN(const uint64_t bytes, clear_errors(*target.device, range));
-    cleared += bytes;
+  for (const MediaTarget& memory : memory_of(machine.pool, machine.devices, target)) {
+    for (const DataRange& range : memory.ranges) {
+      PMEMD_ASSIGN(const uint64_t bytes, clear_errors(*memory.device, range));
+      cleared += bytes;
+    }
   }
   return Json{{"namespace", target.device->record().name()}, {"cleared_bytes", cleared}};
 }

@@ -64,17 +64,18 @@ Result<FileRange> first_known_bad(const FailureWorker& failures, const Device::R
     const FileRange part = file.intersect(range);
     if (part.empty()) continue;
     const auto there = DataRange::sized(data.begin + (part.begin - file.begin), part.length());
-    const auto add = [&](RegionRange in_region) {
-      const DataRange found = device.in_data(in_region).intersect(there);
+    using Kind = Device::ErrorKind;
+    const auto add = [&](DataRange found) {
+      found = found.intersect(there);
       bad.insert(FileRange::sized(part.begin + (found.begin - there.begin), found.length()));
     };
     // In this order: what becomes known meanwhile is seen once at least.
     for (const DataRange& touched : failures.touched(device, there)) {
-      for (const auto& latent : device.media_errors().latent(device.in_region(touched))) {
+      for (const DataRange& latent : device.errors(Kind::kLatent, touched)) {
         add(latent);
       }
     }
-    for (const auto& known : device.media_errors().known(device.in_region(there))) add(known);
+    for (const DataRange& known : device.errors(Kind::kKnown, there)) add(known);
     if (!bad.empty() && bad.ranges().front().end < part.end) break;  // it goes no further
   }
   return bad.empty() ? FileRange{range.begin, range.begin} : bad.ranges().front();

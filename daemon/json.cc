@@ -27,8 +27,28 @@ Json to_json(const RegionRecord& region, const Pool::Available& available) {
           {"sparse", region.reservation == Reservation::kSparse}};
 }
 
-Json to_json(const Device& device) {
-  const NamespaceRecord& record = device.record();
+Json volume_to_json(const Device& device, const Pool& pool) {
+  const VolumeRecord& record = device.record().of_volume();
+  Json json = {{"dev", record.name()},
+               {"type", to_string(record.table.type())},
+               {"size", record.data_bytes()},
+               {"uuid", record.uuid}};
+  if (record.table.type() == VolumeType::kStriped) json["chunk"] = record.table.chunk_bytes();
+  json["blockdev"] = record.device_name();
+  if (device.state() != Device::State::kLive) json["state"] = "disabled";
+  json["legs"] = Json::array();
+  Json missing = Json::array();
+  for (const auto& leg : device.legs()->all()) {
+    json["legs"].push_back(leg->record().name());
+    if (leg->state() != Device::State::kLive) missing.push_back(leg->record().name());
+  }
+  if (!missing.empty()) json["missing"] = std::move(missing);
+  if (const auto above = pool.volume_of(record.serial)) json["volume"] = above->name();
+  return json;
+}
+
+Json to_json(const Device& device, const Pool& pool) {
+  const NamespaceRecord& record = device.record().of_namespace();
   Json json = {{"dev", record.name()},
                {"mode", to_string(record.mode)},
                {"map", "dev"},
@@ -39,6 +59,7 @@ Json to_json(const Device& device) {
   json[device.is_fsdax() ? "blockdev" : "chardev"] = record.device_name();
   if (device.state() != Device::State::kLive) json["state"] = "disabled";
   json["region"] = fmt::format("region{}", record.region);
+  if (const auto volume = pool.volume_of(record.serial)) json["volume"] = volume->name();
   return json;
 }
 

@@ -14,7 +14,9 @@
 namespace pmemd {
 
 Json to_json(const RegionRecord& region, const Pool::Available& available);
-Json to_json(const Device& device);
+Json to_json(const Device& device, const Pool& pool);  // of a namespace
+// Of a volume; `pool` tells whether it is a leg.
+Json volume_to_json(const Device& device, const Pool& pool);
 std::string_view state_of(const Device& device);  // "enabled", "dying" or "disabled"
 // `hit`: of a removal; says what its next access gets.
 Json to_json(const Holder& holder, const std::string& name_of_namespace, bool hit);

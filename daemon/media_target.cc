@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <map>
 #include <random>
 #include <set>
 #include <sstream>
@@ -102,6 +103,26 @@ Result<std::vector<DataRange>> pick(const std::vector<DataRange>& ranges, uint64
 }
 
 }  // namespace
+
+std::vector<MediaTarget> memory_of(const Pool& pool, const DeviceTable& devices,
+                                   const MediaTarget& target) {
+  if (!target.device->is_volume()) return {target};
+  std::map<uint64_t, RangeSet<DataSpace>> by_serial;
+  for (const DataRange& range : target.ranges) {
+    for (const auto& [record, part] :
+         pool.namespaces_under(target.device->record().serial, range)) {
+      by_serial[record.serial].insert(part);
+    }
+  }
+  std::vector<MediaTarget> memory;
+  memory.reserve(by_serial.size());
+  for (const auto& [serial, ranges] : by_serial) {
+    if (const DevicePtr device = devices.by_ino(make_inode_number(serial, kRootIndex))) {
+      memory.push_back({device, ranges.ranges()});
+    }
+  }
+  return memory;
+}
 
 Result<MediaTarget> media_target(DeviceTable& devices, const Call& call) {
   const auto name = call.text("namespace");

@@ -19,6 +19,10 @@ struct MediaTarget {
   std::vector<DataRange> ranges;  // sorted, disjoint, not empty
 };
 
+// The namespaces that it comes down to: itself, or what is under the volume, through all layers.
+std::vector<MediaTarget> memory_of(const Pool& pool, const DeviceTable& devices,
+                                   const MediaTarget& target);
+
 // From the parameters namespace or file (a path from the mount's root), offset and length (default:
 // all of it); and random and seed: so many single pages of that, in places that the seed tells.
 // ENOENT: no such namespace or file. EINVAL: neither or both named; a range that isn't within it;

@@ -37,7 +37,7 @@ Result<uint64_t> find_file(Device& device, const std::string& path) {
 Result<ReferenceFilter> filter_of(Device& device, const Call& call) {
   ReferenceFilter filter{.ino = device.root_ino()};
   if (const auto path = call.text("file")) {
-    if (!device.is_fsdax()) {
+    if (!device.is_fsdax() || device.is_leg()) {
       return fail(EINVAL, fmt::format("{}: it has no files", device.record().name()),
                   "leave --file out");
     }
@@ -66,6 +66,9 @@ HandlerResult refs(Machine& machine, const Call& call) {
   for (const Reference& reference : list.references) {
     const auto path = paths.find(reference.ino);
     references.push_back(to_json(reference, path == paths.end() ? "" : path->second));
+    if (reference.kind != ReferenceKind::kVolume) continue;
+    const auto volume = machine.pool.volume_of(device->record().serial);
+    if (volume) references.back()["what"] = volume->name();
   }
   const uint64_t unaccounted = device->unaccounted_references();
   Json reply = {{"namespace", device->record().name()},
@@ -81,6 +84,7 @@ HandlerResult refs(Machine& machine, const Call& call) {
   reply["requests"] = list.count(ReferenceKind::kRequest);
   reply["buffers"] = list.count(ReferenceKind::kBuffer);
   reply["pages"] = list.count(ReferenceKind::kPage);
+  reply["volumes"] = list.count(ReferenceKind::kVolume);
   reply["holders"] = Json::array();
   for (const auto& [pid, counts] : list.by_holder) {
     Json holder = {{"pid", pid}, {"comm", comm_of(pid)}};

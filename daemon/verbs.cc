@@ -10,6 +10,7 @@
 
 #include "core/filesystem/check.h"
 #include "core/region/pool.h"
+#include "core/removal/leg_users.h"
 #include "core/removal/removal.h"
 #include "daemon/badblocks.h"
 #include "daemon/configure.h"
@@ -19,6 +20,7 @@
 #include "daemon/json.h"
 #include "daemon/refs.h"
 #include "daemon/scrub.h"
+#include "daemon/volume_verbs.h"
 
 namespace pmemd {
 namespace {
@@ -42,7 +44,7 @@ Json holders_of(const std::vector<RemovalReport>& reports) {
 
 // A devdax as `ndctl list -X` shows it: the region of device-dax, with its one device.
 void nest_dax_region(Json& json, const Device& device) {
-  const NamespaceRecord& record = device.record();
+  const NamespaceRecord& record = device.record().of_namespace();
   if (record.mode != NamespaceMode::kDevDax) return;
   json.erase("chardev");
   json["daxregion"] = {{"id", record.region},
@@ -64,16 +66,18 @@ HandlerResult list(Machine& machine, const Call& call) {
       reply["regions"].push_back(std::move(json));
     }
   }
-  if (call.flag("namespaces") || !call.flag("regions")) {
+  if (call.flag("namespaces") || (!call.flag("regions") && !call.flag("volumes"))) {
     reply["namespaces"] = Json::array();
     for (const DevicePtr& device : machine.devices.all()) {
+      if (device->is_volume()) continue;
       if (!idle && device->state() != Device::State::kLive) continue;
-      Json json = to_json(*device);
+      Json json = to_json(*device, machine.pool);
       if (call.flag("device_dax")) nest_dax_region(json, *device);
       add_bad_blocks(json, machine, media_object(*device), media_errors);
       reply["namespaces"].push_back(std::move(json));
     }
   }
+  if (call.flag("volumes")) reply["volumes"] = volumes_to_json(machine, idle);
   return reply;
 }
 
@@ -98,7 +102,7 @@ HandlerResult status(Machine& machine) {
               {"privileged", geteuid() == 0},
               {"tuned", machine.is_tuned},
               {"regions", machine.pool.regions().size()},
-              {"namespaces", devices.size()},
+              {"namespaces", machine.pool.namespaces().size()},
               {"enabled", enabled},
               {"requests", machine.fuse.requests.load(std::memory_order_relaxed)},
               {"open_handles", handles},
@@ -122,7 +126,7 @@ HandlerResult create_region(Machine& machine, const Call& call) {
 // Of one that is disabled, whose Operation the caller has. After a failure it is there as before,
 // or gone.
 Result<void> destroy_device(Machine& machine, const DevicePtr& device) {
-  const NamespaceRecord& record = device->record();
+  const NamespaceRecord& record = device->record().of_namespace();
   auto destroyed = machine.pool.destroy_namespace(record);
   const auto listed = machine.pool.find_namespace(record.name());
   if (!destroyed && listed && listed->serial == record.serial) return destroyed;
@@ -155,7 +159,7 @@ HandlerResult create_namespace(Machine& machine, const Call& call) {
     (void)destroy_device(machine, *device);  // as if it had never been
     return std::unexpected(Refusal(std::move(enabled).error()));
   }
-  return Json{{"namespace", to_json(**device)}};
+  return Json{{"namespace", to_json(**device, machine.pool)}};
 }
 
 RemovalOptions removal_options(const Call& call) {
@@ -229,7 +233,18 @@ HandlerResult enable_region(Machine& machine, const Call& call) {
 
 HandlerResult destroy_namespace(Machine& machine, const Call& call) {
   PMEMD_ASSIGN(const DevicePtr device, machine.devices.find(*call.text("namespace")));
-  const NamespaceRecord& record = device->record();
+  const DeviceRecord& record = device->record();
+  if (device->is_volume()) {
+    return std::unexpected(Refusal(Error{{EINVAL, std::generic_category()},
+                                         record.name() + ": it is a volume",
+                                         "pmemctl destroy-volume " + record.name()}));
+  }
+  if (const auto volume = machine.pool.volume_of(record.serial)) {
+    return std::unexpected(
+        Refusal(Error{{EBUSY, std::generic_category()},
+                      fmt::format("{}: it is a leg of {}", record.name(), volume->name()),
+                      "pmemctl destroy-volume " + volume->name()}));
+  }
   if (device->state() != Device::State::kDisabled) {
     if (!call.flag("force")) {
       return std::unexpected(Refusal(
@@ -279,7 +294,10 @@ HandlerResult check(Machine& machine) {
 Result<void> enable_device(Machine& machine, Device& device) {
   PMEMD_TRY(device.enable());
   machine.kernel.show(device);
-  announce(EventKind::kEnabled, device, machine.events);
+  // A leg's return concerns the mappers of what lies on it.
+  auto users = LegUsers::of(device, {});
+  if (users && !users->find()) users.reset();
+  announce(EventKind::kEnabled, device, machine.events, std::chrono::milliseconds(0), users.get());
   return {};
 }
 
@@ -287,6 +305,10 @@ Result<std::vector<Finding>> check_pool(Pool& pool) {
   PMEMD_ASSIGN(auto findings, check_regions(pool));
   for (const NamespaceRecord& record : pool.namespaces()) {
     if (record.mode != NamespaceMode::kFsDax) continue;
+    PMEMD_ASSIGN(auto more, check_filesystem(pool, record));
+    findings.insert(findings.end(), more.begin(), more.end());
+  }
+  for (const VolumeRecord& record : pool.volumes()) {
     PMEMD_ASSIGN(auto more, check_filesystem(pool, record));
     findings.insert(findings.end(), more.begin(), more.end());
   }
@@ -309,6 +331,8 @@ Handlers make_handlers(Machine& machine) {
   add("CreateRegion", create_region);
   add("CreateNamespace", create_namespace);
   add("DestroyNamespace", destroy_namespace);
+  add("CreateVolume", create_volume);
+  add("DestroyVolume", destroy_volume);
   add("EnableNamespace", enable_namespace);
   add("EnableRegion", enable_region);
   add("DisableNamespace", disable_namespace);

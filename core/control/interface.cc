@@ -1,5 +1,6 @@
 #include "core/control/interface.h"
 
+#include <algorithm>
 #include <array>
 #include <string>
 
@@ -14,9 +15,14 @@ using enum ParameterType;
 constexpr bool kOptional = true;
 
 constexpr std::array kListParameters = {
-    Parameter{"regions", kBool, kOptional}, Parameter{"namespaces", kBool, kOptional},
-    Parameter{"idle", kBool, kOptional}, Parameter{"media_errors", kBool, kOptional},
-    Parameter{"device_dax", kBool, kOptional}};
+    Parameter{"regions", kBool, kOptional},      Parameter{"namespaces", kBool, kOptional},
+    Parameter{"volumes", kBool, kOptional},      Parameter{"idle", kBool, kOptional},
+    Parameter{"media_errors", kBool, kOptional}, Parameter{"device_dax", kBool, kOptional}};
+constexpr std::array kCreateVolumeParameters = {Parameter{"type", kText, kOptional},
+                                                Parameter{"chunk", kInt, kOptional},
+                                                Parameter{"legs", kTexts}};
+constexpr std::array kDestroyVolumeParameters = {Parameter{"volume", kText},
+                                                 Parameter{"force", kBool, kOptional}};
 constexpr std::array kCreateRegionParameters = {Parameter{"size", kInt},
                                                 Parameter{"sparse", kBool, kOptional},
                                                 Parameter{"base", kInt, kOptional}};
@@ -90,6 +96,8 @@ constexpr std::array kMethods = {
     Method{kInterface, "CreateRegion", Access::kOwner, false, kCreateRegionParameters},
     Method{kInterface, "CreateNamespace", Access::kOwner, false, kCreateNamespaceParameters},
     Method{kInterface, "DestroyNamespace", Access::kOwner, false, kDestroyNamespaceParameters},
+    Method{kInterface, "CreateVolume", Access::kOwner, false, kCreateVolumeParameters},
+    Method{kInterface, "DestroyVolume", Access::kOwner, false, kDestroyVolumeParameters},
     Method{kInterface, "EnableNamespace", Access::kOwner, false, kNamespaceParameter},
     Method{kInterface, "EnableRegion", Access::kOwner, false, kRegionParameter},
     Method{kInterface, "DisableNamespace", Access::kOwner, false, kDisableNamespaceParameters},
@@ -130,6 +138,10 @@ bool has_type(const Json& value, ParameterType type) {
       const auto& text = value.get_ref<const std::string&>();
       return text.size() <= kMaxTextBytes && text.find('\0') == std::string::npos;
     }
+    case kTexts:
+      return value.is_array() && std::ranges::all_of(value, [](const Json& element) {
+               return has_type(element, kText);
+             });
   }
   return false;
 }

@@ -28,8 +28,9 @@ enum class Access {
 
 enum class ParameterType {
   kBool,
-  kInt,   // never negative: each of ours is a size or a time
-  kText,  // at most kMaxTextBytes, without NUL
+  kInt,    // never negative: each of ours is a size or a time
+  kText,   // at most kMaxTextBytes, without NUL
+  kTexts,  // an array of them
 };
 
 struct Parameter {

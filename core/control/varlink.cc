@@ -122,6 +122,12 @@ std::optional<std::string> Call::text(std::string_view name) const {
   return value == nullptr ? std::nullopt : std::optional(value->get<std::string>());
 }
 
+std::vector<std::string> Call::texts(std::string_view name) const {
+  const Json* value = find(parameters, name);
+  assert(value == nullptr || value->is_array());
+  return value == nullptr ? std::vector<std::string>() : value->get<std::vector<std::string>>();
+}
+
 std::string encode(const Call& call) {
   Json message = {{"method", call.method}, {"parameters", call.parameters}};
   if (call.more) message["more"] = true;

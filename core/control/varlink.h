@@ -21,6 +21,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "core/base/error.h"
 
@@ -45,6 +46,7 @@ struct Call {
   bool flag(std::string_view name) const;  // false when absent
   std::optional<uint64_t> number(std::string_view name) const;
   std::optional<std::string> text(std::string_view name) const;
+  std::vector<std::string> texts(std::string_view name) const;  // empty when absent
 };
 
 struct VarlinkError {

@@ -44,10 +44,19 @@ MemoryType memory_type_of(NamespaceMode mode) {
 
 Device::Device(Pool& pool, PagemapRegistry& registry, const RegionRecord& region,
                NamespaceRecord record)
+    : Device(pool, registry, region.base_address, DeviceRecord(std::move(record))) {}
+
+Device::Device(Pool& pool, PagemapRegistry& registry, const VolumeRecord& record,
+               std::vector<std::shared_ptr<Device>> legs)
+    : Device(pool, registry, 0, DeviceRecord(record)) {
+  legs_ = std::make_unique<VolumeLegs>(*this, record, std::move(legs));
+}
+
+Device::Device(Pool& pool, PagemapRegistry& registry, uint64_t base_address, DeviceRecord record)
     : pool_(pool),
       registry_(registry),
       record_(std::move(record)),
-      base_address_(region.base_address),
+      base_address_(base_address),
       volatile_(record_, root_ino()),
       dax_(record_.data_bytes()),
       holder_(make_holder()),
@@ -56,13 +65,18 @@ Device::Device(Pool& pool, PagemapRegistry& registry, const RegionRecord& region
       mapper_events_(references_.claims()) {}
 
 std::unique_ptr<DevPagemap> Device::make_pagemap() {
-  return std::make_unique<DevPagemap>(DevPagemap::Setup{
-      .name = record_.name(),
-      .type = memory_type_of(record_.mode),
-      .ranges = {PhysRange::sized(base_address_ + record_.range.begin, record_.range.length())},
-      .metadata_bytes = kNamespaceMetadataSize,
-      .ops = pagemap_ops(),
-      .owner = this});
+  if (is_volume()) {
+    return std::make_unique<DevPagemap>(DevPagemap::Setup{
+        .name = record_.name(), .type = MemoryType::kFsDax, .ranges = {}, .owner = this});
+  }
+  const RegionRange range = record_.of_namespace().range;
+  return std::make_unique<DevPagemap>(
+      DevPagemap::Setup{.name = record_.name(),
+                        .type = memory_type_of(record_.mode),
+                        .ranges = {PhysRange::sized(base_address_ + range.begin, range.length())},
+                        .metadata_bytes = kNamespaceMetadataSize,
+                        .ops = pagemap_ops(),
+                        .owner = this});
 }
 
 // The section is opened first, the state is read second: whoever changes the state and then waits
@@ -70,7 +84,7 @@ std::unique_ptr<DevPagemap> Device::make_pagemap() {
 Result<Device::Request> Device::begin(State last_allowed, const RequestOrigin& origin) {
   Srcu::ReadSection section = srcu_.read_lock();
   const State now = state();
-  if (now != State::kLive && now != last_allowed) return fail(gone_errno());
+  if ((now != State::kLive && now != last_allowed) || is_leg()) return fail(gone_errno());
   return Request(this, std::move(section), references_.requests().enter(origin));
 }
 
@@ -96,6 +110,12 @@ Result<Device::Request> Device::begin_read(const RequestOrigin& origin) {
 Result<Device::Request> Device::begin_memory(const RequestOrigin& origin) {
   if (volatile_.private_memory() == nullptr) return fail(gone_errno());
   return Request(this, srcu_.read_lock(), references_.requests().enter(origin));
+}
+
+Result<Device::Request> Device::begin_media(const RequestOrigin& origin) {
+  Srcu::ReadSection section = srcu_.read_lock();
+  if (state() != State::kLive) return fail(gone_errno());
+  return Request(this, std::move(section), references_.requests().enter(origin));
 }
 
 Result<uint64_t> Device::add_handle(const OpenHandle& handle) {
@@ -127,6 +147,11 @@ ReferenceTable::List Device::list_references(size_t limit,
                                              const std::optional<ReferenceFilter>& only) const {
   auto list = references_.list(limit, only);
   volatile_.add_to(list, limit, only);
+  if (volume_holds_ && !only) {
+    const Reference volume{.kind = ReferenceKind::kVolume, .range = kWholeFile};
+    list.references.insert(list.references.begin(), volume);
+    list.add_to_counts(volume);
+  }
   return list;
 }
 
@@ -171,7 +196,7 @@ void Device::forget(uint64_t ino, uint64_t count) {
     leases().give_back(ino, kWholeFile);
   }
   if (!is_fsdax()) return;
-  // Not live: the inode's row waits for the next enable.
+  // Not live, or a leg: the inode's row waits for the next enable.
   if (auto request = begin_request()) request->fs().forget(ino);
 }
 
@@ -183,46 +208,83 @@ Result<void> Device::enable() {
     resurrect();
     return {};
   }
-  PMEMD_TRY(fault_map.hit());
-  PMEMD_ASSIGN(auto image, pool_.map_namespace(record_));
-  auto media = make_media(std::move(image));
-  PMEMD_TRY(fault_read_clean.hit());
-  PMEMD_ASSIGN(const bool clean, pool_.is_clean(record_.serial));
-  PMEMD_TRY(fault_write_clean.hit());
-  PMEMD_TRY(pool_.set_clean(record_.serial, false));
-
-  std::unique_ptr<FileSystem> fs;
-  if (is_fsdax()) {
-    // At the first enable; a kill since the namespace was made comes to nothing.
-    PMEMD_TRY(fault_format.hit());
-    PMEMD_TRY(FileSystem::format(pool_.database(), record_.serial, record_.data_bytes(),
-                                 {.uid = geteuid(), .gid = getegid()}));
-    PMEMD_TRY(fault_mount.hit());
-    PMEMD_ASSIGN(fs,
-                 FileSystem::mount(pool_.database(), *media, srcu_, lookups_,
-                                   {.serial = record_.serial,
-                                    .clean = clean,
-                                    .tolerant = settings().on_metadata == OnMetadata::kDegraded}));
+  auto enabled = [&]() -> Result<void> {
+    PMEMD_TRY(map_media());
+    return mount_and_publish();
+  }();
+  if (!enabled) {
+    fs_.reset();
+    unmap_media();
+    return enabled;
   }
-  PMEMD_TRY(fault_volatile.hit());
-  PMEMD_TRY(volatile_.prepare(media->image(), clean));
-  PMEMD_TRY(publish());
-  volatile_.attach(*pagemap_, media->image());
-  media_ = std::move(media);
-  fs_ = std::move(fs);
   lost_writebacks_.store(0, std::memory_order_relaxed);
   shut_down_.store(false, std::memory_order_relaxed);
   state_.store(State::kLive, std::memory_order_release);
   dax_.set_alive(true);
-  claims().open();
+  // Nobody opens a leg.
+  if (!is_leg()) claims().open();
+  if (is_leg()) above()->legs()->take_one(*this);
   return {};
+}
+
+Result<void> Device::map_media() {
+  PMEMD_TRY(fault_map.hit());
+  if (is_volume()) {
+    PMEMD_TRY(legs_->take());
+    media_ = legs_->make_media();
+    return {};
+  }
+  PMEMD_ASSIGN(auto image, pool_.map_namespace(record_.of_namespace()));
+  auto media = make_media(std::move(image));
+  image_ = &media->image();
+  media_ = std::move(media);
+  return {};
+}
+
+void Device::unmap_media() {
+  image_ = nullptr;
+  media_.reset();
+  if (is_volume()) legs_->let_go();
+}
+
+Result<void> Device::mount_and_publish() {
+  PMEMD_TRY(fault_read_clean.hit());
+  PMEMD_ASSIGN(const bool clean, pool_.is_clean(record_.serial));
+  PMEMD_TRY(fault_write_clean.hit());
+  PMEMD_TRY(pool_.set_clean(record_.serial, false));
+  if (is_fsdax() && !is_leg()) {
+    PMEMD_ASSIGN(fs_, mount_fs(clean));
+  }
+  PMEMD_TRY(fault_volatile.hit());
+  if (!is_persistent(record_.mode)) PMEMD_TRY(volatile_.prepare(*image_, clean));
+  PMEMD_TRY(publish());
+  if (!is_persistent(record_.mode)) volatile_.attach(*pagemap_, *image_);
+  return {};
+}
+
+Result<std::unique_ptr<FileSystem>> Device::mount_fs(bool clean) {
+  // At the first enable; a kill since the namespace was made comes to nothing.
+  PMEMD_TRY(fault_format.hit());
+  PMEMD_TRY(FileSystem::format(pool_.database(), record_.serial, record_.data_bytes(),
+                               {.uid = geteuid(), .gid = getegid()}));
+  PMEMD_TRY(fault_mount.hit());
+  return FileSystem::mount(
+      pool_.database(), *media_, srcu_, lookups_,
+      {.serial = record_.serial,
+       .clean = clean,
+       .tolerant = settings().on_metadata == OnMetadata::kDegraded,
+       .superblock_elsewhere = is_volume() ? legs_->last_pages() : std::vector<DataRange>()});
 }
 
 // Last, since it is what others can see. What a failure leaves is a namespace that isn't marked
 // clean: its free space is discarded the next time.
 Result<void> Device::publish() {
   PMEMD_TRY(fault_memremap.hit());
-  PMEMD_TRY(registry_.memremap_pages(*pagemap_));
+  if (is_volume()) {
+    pagemap_->ref().reinit();
+  } else {
+    PMEMD_TRY(registry_.memremap_pages(*pagemap_));
+  }
   if (auto failed = fault_publish.hit(); !failed) {
     // Nobody can have a reference of what was never live, save a lookup, for a moment.
     PMEMD_TRY(registry_.memunmap_pages(*pagemap_, deadline_after(std::chrono::seconds(10))));
@@ -234,6 +296,9 @@ Result<void> Device::publish() {
 Result<void> Device::kill(bool only_if_idle) {
   if (state() != State::kLive) {
     return fail(ENXIO, fmt::format("{}: not enabled", record_.name()));
+  }
+  if (only_if_idle && is_used_by_volume()) {
+    return fail(EBUSY, fmt::format("{}: in use by {}", record_.name(), above()->record().name()));
   }
   if (!claims().close(only_if_idle)) {
     return fail(EBUSY,
@@ -251,10 +316,21 @@ Result<uint64_t> Device::migrate_to_ram(Deadline deadline) {
 
 void Device::resurrect() {
   assert(state() == State::kDying || state() == State::kDead);
-  registry_.resurrect(*pagemap_);
+  if (is_volume()) {
+    pagemap_->ref().resurrect();
+  } else {
+    registry_.resurrect(*pagemap_);
+  }
   state_.store(State::kLive, std::memory_order_release);
   dax_.set_alive(true);
-  claims().open();
+  if (!is_leg()) claims().open();
+  if (is_leg()) above()->legs()->take_one(*this);
+}
+
+// Outside in: what a volume has let in uses this device's image.
+Result<void> Device::wait_requests(Deadline deadline) {
+  if (Device* const volume = above()) PMEMD_TRY(volume->wait_requests(deadline));
+  return srcu_.synchronize(deadline);
 }
 
 void Device::stop_writeback() {
@@ -278,6 +354,7 @@ Result<void> Device::release(Deadline deadline, bool abandon) {
     return fail(ETIMEDOUT, fmt::format("{}: {} not returned", record_.name(),
                                        format_count(p2p()->counts().buffers, "buffer")));
   }
+  put_of_volume();
   if (!fault_leak.hit()) pagemap_->ref().tryget().release();
   PMEMD_TRY(fault_unmap.hit());
   auto unmapped = registry_.memunmap_pages(*pagemap_, deadline);
@@ -293,10 +370,12 @@ Result<void> Device::release(Deadline deadline, bool abandon) {
     abandoned_ += registry_.abandon(std::move(fresh));
   }
   auto durable = make_durable();
+  // Free space that could not be zeroed: the next mount tries again.
+  const bool clean = (!fs_ || fs_->free_space_is_zero()) && (!is_volume() || legs_->is_present());
   fs_.reset();
-  media_.reset();
+  unmap_media();
   if (durable) durable = fault_mark_clean.hit();
-  if (durable) durable = pool_.set_clean(record_.serial, true);
+  if (durable && clean) durable = pool_.set_clean(record_.serial, true);
   state_.store(State::kDisabled, std::memory_order_release);
   if (!durable) {
     return fail(durable.err(), fmt::format("{}: removed, but not everything could be written: {}",
@@ -309,13 +388,11 @@ Result<void> Device::release(Deadline deadline, bool abandon) {
 Result<void> Device::make_durable() {
   Result<void> durable = fault_persist.hit();
   if (!is_persistent(record_.mode)) {
-    auto detached = volatile_.detach(media_->image());
+    auto detached = volatile_.detach(*image_);
     return durable ? detached : durable;
   }
-  MappedImage& image = media_->image();
-  if (auto persisted = image.persist(0, image.size_bytes()); !persisted && durable) {
-    durable = std::move(persisted);
-  }
+  auto persisted = is_volume() ? legs_->persist() : image_->persist(0, image_->size_bytes());
+  if (!persisted && durable) durable = std::move(persisted);
   if (auto times = fs_ ? fs_->flush_times() : Result<void>(); !times && durable) {
     durable = std::move(times);
   }

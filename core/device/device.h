@@ -1,4 +1,5 @@
-// A namespace as a device: what requests go through, and what enable and removal act upon.
+// A namespace or a volume as a device: what requests go through, and what enable and removal act
+// upon.
 //
 //   disabled ──enable()──▶ live ──kill()──▶ dying ──stop_writeback()──▶ dead ──release()──▶
 //   disabled
@@ -13,7 +14,9 @@
 //  2. The image and the file system live from enable() until release(); a Request keeps them.
 //  3. release() drops them only when no request is in flight and the pagemap is drained.
 //  4. Lookup counts and open handles outlive a removal: the kernel still holds the inodes.
-//  5. Until release() succeeds nothing is lost: resurrect() makes it live as before. After it the
+//  5. A volume has no pages of its own: its pagemap is a count of what stands on it, never in the
+//     registry. Requests of a volume use the images of its legs, so a leg waits for those, too.
+//  6. Until release() succeeds nothing is lost: resurrect() makes it live as before. After it the
 //     device is disabled, whatever else failed.
 //
 // Thread contract: requests and handles from any thread; enable(), kill() … release() from one
@@ -34,7 +37,9 @@
 #include "core/base/error.h"
 #include "core/base/mutex.h"
 #include "core/base/srcu.h"
+#include "core/device/device_record.h"
 #include "core/device/volatile_memory.h"
+#include "core/device/volume_legs.h"
 #include "core/failure/dax_device.h"
 #include "core/failure/mapper_events.h"
 #include "core/failure/namespace_media.h"
@@ -58,12 +63,15 @@ class Device {
   enum class State { kDisabled, kLive, kDying, kDead };
 
   Device(Pool& pool, PagemapRegistry& registry, const RegionRecord& region, NamespaceRecord record);
+  // A volume; its legs, in order, are disabled.
+  Device(Pool& pool, PagemapRegistry& registry, const VolumeRecord& record,
+         std::vector<std::shared_ptr<Device>> legs);
   ~Device();  // asserts: disabled
   Device(const Device&) = delete;
   Device& operator=(const Device&) = delete;
 
-  const NamespaceRecord& record() const { return record_; }
-  bool is_fsdax() const { return record_.mode == NamespaceMode::kFsDax; }
+  const DeviceRecord& record() const { return record_; }
+  bool is_fsdax() const { return record_.mode == NamespaceMode::kFsDax; }  // a volume, too
   bool is_private() const { return record_.mode == NamespaceMode::kPrivate; }
   bool is_p2p() const { return record_.mode == NamespaceMode::kP2p; }
   State state() const { return state_.load(std::memory_order_acquire); }
@@ -71,12 +79,25 @@ class Device {
   int gone_errno() const { return is_fsdax() ? EIO : ENXIO; }
   uint64_t root_ino() const { return make_inode_number(record_.serial, kRootIndex); }
 
-  // --- requests
+  // --- volumes. Which volume a device is a leg of changes only while it is disabled.
+  bool is_volume() const { return record_.is_volume(); }
+  // Null, if it is no volume.
+  VolumeLegs* legs() { return legs_.get(); }
+  const VolumeLegs* legs() const { return legs_.get(); }
+  bool is_leg() const { return above_.load(std::memory_order_acquire) != nullptr; }
+  // The volume that it is a leg of, or null. Only for who may operate on both.
+  Device* above() const { return above_.load(std::memory_order_acquire); }
+  // Whether the volume above is enabled: it is in use then, though nobody has it open.
+  bool is_used_by_volume() const { return is_leg() && above()->legs()->in_use(); }
+  // Whether the mount shows it.
+  bool is_shown() const { return state() == State::kLive && !is_leg(); }
+
+  // --- requests. A leg admits none: its inodes are gone.
 
   // A request that was admitted; keep it until the reply has left.
   class Request {
    public:
-    FileSystem& fs() const { return *device_->fs_; }   // fsdax
+    FileSystem& fs() const { return *device_->fs_; }   // fsdax, no leg
     Media& media() const { return *device_->media_; }  // not of private memory
     PrivateMemory& memory() const { return *device_->volatile_.private_memory(); }  // private
     P2pPool& p2p() const { return *device_->volatile_.p2p(); }                      // p2p
@@ -99,6 +120,8 @@ class Device {
   // Of a private namespace, in any state: its system memory stays when the device goes. Only
   // memory() may be used. gone_errno(): it was never enabled.
   Result<Request> begin_memory(const RequestOrigin& origin);
+  // Live; also of a leg. Only media() may be used.
+  Result<Request> begin_media(const RequestOrigin& origin);
 
   // --- open handles. The id goes to the kernel; 0 is none. gone_errno() unless live.
   Result<uint64_t> add_handle(const OpenHandle& handle);
@@ -135,7 +158,9 @@ class Device {
   ReferenceTable::List list_references(
       size_t limit, const std::optional<ReferenceFilter>& only = std::nullopt) const;
   // How many references all these hold of the pagemap.
-  uint64_t held_references() const { return references_.held() + volatile_.held(); }
+  uint64_t held_references() const {
+    return references_.held() + volatile_.held() + (volume_holds_.load() ? 1 : 0);
+  }
   P2pPool* p2p() { return volatile_.p2p(); }
   LeaseTable& leases() { return references_.leases(); }
   ClaimTable& claims() { return references_.claims(); }
@@ -150,18 +175,22 @@ class Device {
 
   // Memory as its holder knows it; memory_failure() and volumes come in here.
   DaxDevice& dax() { return dax_; }
+  // Where it lies. Of a namespace; a volume's bytes are those of its legs.
   PhysRange physical(DataRange range) const {
-    return PhysRange::sized(
-        base_address_ + record_.range.begin + kNamespaceMetadataSize + range.begin, range.length());
+    const RegionRange region = in_region(range);
+    return PhysRange::sized(base_address_ + region.begin, region.length());
   }
   DataRange data_of(PhysRange range) const;  // the part of it that is ours
-  // Which of its bytes are bad; also while it is disabled.
-  MediaErrors& media_errors() const { return pool_.media_errors(record_.region); }
+  // Which of its bytes are bad; also while it is disabled. Of a namespace.
+  MediaErrors& media_errors() const { return pool_.media_errors(record_.of_namespace().region); }
   RegionRange in_region(DataRange range) const {
-    return RegionRange::sized(record_.range.begin + kNamespaceMetadataSize + range.begin,
-                              range.length());
+    return RegionRange::sized(
+        record_.of_namespace().range.begin + kNamespaceMetadataSize + range.begin, range.length());
   }
   DataRange in_data(RegionRange range) const;  // the part of it that is in its data area
+  // Parts of `range` in its data area, in order; a volume's are those of its legs.
+  enum class ErrorKind { kKnown, kInjected, kLatent };
+  std::vector<DataRange> errors(ErrorKind kind, DataRange range) const;
   // How it behaves when its memory fails, as they are now.
   NamespaceSettings settings() const { return pool_.settings(record_.serial); }
   // Bytes that have to be written at once to make bad ones good.
@@ -184,17 +213,18 @@ class Device {
   // --- enable and removal
 
   // EBUSY: it is live. EIO: the namespace doesn't hold together. ENOMEM: its range belongs to
-  // another pagemap. ENXIO: its range is System RAM. After a failure everything is as before, save
-  // that the namespace may not be marked clean any more. One whose removal stopped half-way is
-  // taken back.
+  // another pagemap. ENXIO: its range is System RAM, or a leg isn't enabled. After a failure
+  // everything is as before, save that the namespace may not be marked clean any more. One whose
+  // removal stopped half-way is taken back.
   Result<void> enable();
 
-  // live → dying. EBUSY: `only_if_idle`, and a handle is open. ENXIO: not live.
+  // live → dying. EBUSY: `only_if_idle`, and a handle is open or a volume uses it. ENXIO: not live.
   Result<void> kill(bool only_if_idle);
   void resurrect();       // dying, dead → live: a removal is taken back
   void stop_writeback();  // dying → dead
-  // Every request admitted before the call has ended. ETIMEDOUT.
-  Result<void> wait_requests(Deadline deadline) { return srcu_.synchronize(deadline); }
+  // Every request admitted before the call has ended; of a leg: of the volumes above, too.
+  // ETIMEDOUT.
+  Result<void> wait_requests(Deadline deadline);
   uint64_t requests_in_flight() const { return srcu_.open_sections(); }
   // Dying: all pages of a private namespace come back to system memory; how many did. ENOMEM, EIO:
   // one can't; ETIMEDOUT. Those that are left stay where they are.
@@ -211,9 +241,25 @@ class Device {
   uint64_t unaccounted_references() const;
 
  private:
+  friend class VolumeLegs;
+
+  Device(Pool& pool, PagemapRegistry& registry, uint64_t base_address, DeviceRecord record);
+
+  // --- as a leg; for the volume.
+  void become_leg(Device* volume);
+  void hold_for_volume();  // takes a reference of the pagemap, unless it has one; live only
+  void put_of_volume();
+  // Inside a section that this device waits for; null: see VolumeMedia::LegMedia.
+  Media* media_for_volume(Media::Writer writer);
+
   Result<Request> begin(State last_allowed, const RequestOrigin& origin);
   std::unique_ptr<DaxHolder> make_holder();
   DevPagemapOps pagemap_ops();
+  // Of a namespace, or over the legs, which are taken then. As enable().
+  Result<void> map_media();
+  Result<void> mount_and_publish();
+  void unmap_media();
+  Result<std::unique_ptr<FileSystem>> mount_fs(bool clean);
   std::unique_ptr<NamespaceMedia> make_media(std::unique_ptr<MappedImage> image);
   // Adds what of the range may be mapped; of an fsdax: what was lent to the kernel's page cache.
   void add_mapped(DataRange range, FailedParts& parts);
@@ -223,14 +269,16 @@ class Device {
 
   Pool& pool_;
   PagemapRegistry& registry_;
-  const NamespaceRecord record_;
-  const uint64_t base_address_;  // of its region
+  const DeviceRecord record_;
+  const uint64_t base_address_;  // of its region; of a volume 0
 
   // Own locking.
   std::atomic<State> state_ = State::kDisabled;
   std::atomic<uint64_t> lost_writebacks_ = 0;  // since enable()
   std::atomic<uint64_t> abandoned_ = 0;
   std::atomic<bool> shut_down_ = false;
+  std::atomic<Device*> above_ = nullptr;  // changed while disabled
+  std::atomic<bool> volume_holds_ = false;
   Srcu srcu_;
   VolatileMemory volatile_;
   DaxDevice dax_;
@@ -245,8 +293,13 @@ class Device {
   LookupCounts lookups_;
 
   // Constant from enable() to release().
-  std::unique_ptr<NamespaceMedia> media_;
-  std::unique_ptr<FileSystem> fs_;
+  std::unique_ptr<Media> media_;
+  MappedImage* image_ = nullptr;    // the media's; of a volume none
+  std::unique_ptr<FileSystem> fs_;  // of an fsdax that is no leg
+
+  std::unique_ptr<VolumeLegs> legs_;  // of a volume; constant after construction
+  // While volume_holds_; for who may operate on the volume.
+  PercpuRef::Ref volume_ref_;
 
   // Makes "the last lookup is gone" and "its leases are given back" one step: a new lookup, and
   // what it may be lent, comes before or after.

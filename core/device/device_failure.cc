@@ -44,6 +44,32 @@ std::unique_ptr<DaxHolder> Device::make_holder() {
 
 Device::~Device() { assert(state() == State::kDisabled); }
 
+void Device::become_leg(Device* volume) {
+  assert(state() == State::kDisabled && (volume == nullptr || !is_leg()));
+  above_.store(volume, std::memory_order_release);
+  // Its holder is the volume, from when that is enabled.
+  dax_.drop_holder();
+  if (volume == nullptr) (void)dax_.set_holder(*holder_);
+}
+
+void Device::hold_for_volume() {
+  if (volume_holds_.load()) return;
+  volume_ref_ = pagemap_->ref().tryget_live();
+  volume_holds_.store(static_cast<bool>(volume_ref_));
+}
+
+void Device::put_of_volume() {
+  volume_ref_.reset();
+  volume_holds_.store(false);
+}
+
+Media* Device::media_for_volume(Media::Writer writer) {
+  const State now = state();
+  const bool takes =
+      now == State::kLive || (now == State::kDying && writer == Media::Writer::kWriteback);
+  return takes ? media_.get() : nullptr;
+}
+
 DataRange Device::data_of(PhysRange range) const {
   const PhysRange all = physical({0, record_.data_bytes()});
   range = range.intersect(all);
@@ -54,7 +80,8 @@ DevPagemapOps Device::pagemap_ops() {
   DevPagemapOps ops = volatile_.ops();
   if (is_fsdax()) {
     ops.memory_failure = [this](PhysRange range, unsigned mf_flags, FailedParts& parts) {
-      if (!settings().holder) return Result<void>(fail(EOPNOTSUPP));
+      // A leg's holder is its volume, which no setting takes away.
+      if (!settings().holder && !is_leg()) return Result<void>(fail(EOPNOTSUPP));
       const DataRange data = data_of(range);
       return dax_.notify_failure(data.begin, data.length(), mf_flags, parts);
     };
@@ -92,6 +119,27 @@ void Device::add_mapped(DataRange range, FailedParts& parts) {
   }
 }
 
+std::vector<DataRange> Device::errors(ErrorKind kind, DataRange range) const {
+  RangeSet<DataSpace> found;
+  if (is_volume()) {
+    const VolumeTable& table = record_.of_volume().table;
+    for (const auto& [leg, part] : table.map_by_leg(range)) {
+      for (const DataRange& bad : legs_->all()[leg]->errors(kind, part)) {
+        for (const DataRange& on_volume : table.rmap(leg, bad)) found.insert(on_volume);
+      }
+    }
+    return found.ranges();
+  }
+  const RegionRange there = in_region(range);
+  const MediaErrors& all = media_errors();
+  for (const RegionRange& bad : kind == ErrorKind::kKnown      ? all.known(there)
+                                : kind == ErrorKind::kInjected ? all.injected(there)
+                                                               : all.latent(there)) {
+    found.insert(in_data(bad));
+  }
+  return found.ranges();
+}
+
 DataRange Device::in_data(RegionRange range) const {
   const RegionRange all = in_region({0, record_.data_bytes()});
   range = range.intersect(all);
@@ -99,11 +147,14 @@ DataRange Device::in_data(RegionRange range) const {
 }
 
 void Device::apply_settings() {
-  if (const auto request = begin_writeback({.what = "CONFIGURE"})) apply(settings(), *media_);
+  if (is_volume()) return;  // its legs have settings of their own
+  const auto request = begin_media({.what = "CONFIGURE"});
+  if (request) apply(settings(), static_cast<NamespaceMedia&>(*media_));
 }
 
 std::unique_ptr<NamespaceMedia> Device::make_media(std::unique_ptr<MappedImage> image) {
-  auto media = std::make_unique<NamespaceMedia>(std::move(image), media_errors(), record_);
+  auto media =
+      std::make_unique<NamespaceMedia>(std::move(image), media_errors(), record_.of_namespace());
   apply(settings(), *media);
   media->set_on_latent([this](DataRange range) {
     if (media_hooks_.on_latent) media_hooks_.on_latent(*this, range);

@@ -2,7 +2,7 @@
 
 namespace pmemd {
 
-VolatileMemory::VolatileMemory(const NamespaceRecord& record, uint64_t ino)
+VolatileMemory::VolatileMemory(const DeviceRecord& record, uint64_t ino)
     : mode_(record.mode), name_(record.name()), size_bytes_(record.data_bytes()), ino_(ino) {
   if (mode_ == NamespaceMode::kP2p) p2p_ = std::make_unique<P2pPool>(name_, size_bytes_);
 }

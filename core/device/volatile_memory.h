@@ -17,6 +17,7 @@
 #include "core/base/error.h"
 #include "core/base/mutex.h"
 #include "core/device/byte_store.h"
+#include "core/device/device_record.h"
 #include "core/device/p2p_pool.h"
 #include "core/device/private_memory.h"
 #include "core/pagemap/dev_pagemap.h"
@@ -28,7 +29,7 @@ namespace pmemd {
 class VolatileMemory {
  public:
   // `ino`: of the namespace's one file.
-  VolatileMemory(const NamespaceRecord& record, uint64_t ino);
+  VolatileMemory(const DeviceRecord& record, uint64_t ino);
   VolatileMemory(const VolatileMemory&) = delete;
   VolatileMemory& operator=(const VolatileMemory&) = delete;
 

@@ -22,8 +22,9 @@ enum class ReferenceKind {
   kRequest,   // a FUSE request in flight
   kBuffer,    // of a p2p pool; holds a reference of the pagemap for each page
   kPage,      // private pages on the device; hold a reference each
+  kVolume,    // the enabled volume that it is a leg of; holds a reference of the pagemap
 };
-inline constexpr size_t kReferenceKinds = 8;
+inline constexpr size_t kReferenceKinds = 9;
 std::string_view to_string(ReferenceKind kind);  // "lease", "handle", …
 
 struct Reference {

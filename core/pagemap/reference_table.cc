@@ -23,6 +23,8 @@ std::string_view to_string(ReferenceKind kind) {
       return "buffer";
     case ReferenceKind::kPage:
       return "page";
+    case ReferenceKind::kVolume:
+      return "volume";
   }
   return "unknown";
 }

@@ -305,6 +305,7 @@ Result<DataRange> check_range(const Device& device, DataRange range) {
   if (device.is_private()) {
     return fail(ENXIO, name + ": private memory: no program maps it");
   }
+  if (device.is_volume()) return fail(ENXIO, name + ": a volume: memory is of its legs");
   return sectors_of(range);
 }
 
@@ -359,7 +360,7 @@ Result<void> uninject_error(Device& device, DataRange range) {
 
 Result<uint64_t> clear_errors(Device& device, DataRange range) {
   PMEMD_ASSIGN(const DataRange sectors, check_range(device, range));
-  const auto request = device.begin_request({.what = "CLEAR_ERROR"});
+  const auto request = device.begin_media({.what = "CLEAR_ERROR"});
   if (!request) {
     return fail(ENXIO, device.record().name() + ": not enabled",
                 "pmemctl enable-namespace " + device.record().name());

@@ -75,7 +75,8 @@ struct FailureReport {
 
 // Makes `range` (widened to sectors) bad. Returns when it has taken effect: no mapping has its
 // pages any more. While the device is disabled only the record changes. EINVAL: empty, or not
-// within the device. ENXIO: private memory, which nobody maps. ENOSPC: too many ranges are bad
+// within the device. ENXIO: private memory, which nobody maps; or a volume,
+// which has none of its own. ENOSPC: too many ranges are bad
 // already. EBUSY: pages that can't be taken away. EIO: pool.db.
 Result<FailureReport> inject_error(Device& device, DataRange range, const InjectOptions& options,
                                    const FailurePorts& ports);

@@ -12,6 +12,7 @@
 #include "core/base/unique_fd.h"
 #include "core/base/units.h"
 #include "core/region/schema.h"
+#include "core/removal/leg_users.h"
 #include "core/removal/p2p_return.h"
 
 // glibc 2.36's header has no C++ linkage of its own.
@@ -45,7 +46,8 @@ class Removal {
   Removal(std::vector<Device*> devices, const RemovalOptions& options, KernelPort& kernel,
           EventBus& events)
       : devices_(std::move(devices)), options_(options), kernel_(kernel), events_(events) {
-    for (const Device* device : devices_) {
+    for (Device* device : devices_) {
+      legs_.push_back(LegUsers::of(*device, devices_));
       reports_.push_back({.name_of_namespace = device->record().name(),
                           .dry_run = options.dry_run,
                           .surprise = options.surprise,
@@ -61,6 +63,7 @@ class Removal {
 
  private:
   Result<void> look() {
+    PMEMD_TRY(find_leg_users());
     find_holders_and_lent();
     return {};
   }
@@ -105,7 +108,13 @@ class Removal {
   Result<void> kill_one(Device& device);
   void take_back();
   void end_process(RemovalReport& report, pid_t pid, const std::function<bool()>& still_holds);
+  Result<void> find_leg_users();
   void find_holders_and_lent();
+  uint64_t tell(size_t i, EventKind kind);
+  std::vector<FileRange> hit(size_t i, const Mapping& mapping) const;
+  Result<void> wait_unpinned(size_t i, Deadline deadline);
+  Result<void> inval(size_t i);
+  uint64_t count_present(size_t i);
   Result<void> wait_requests();
   Result<void> take_pins(RemovalReport& report, Device& device, Deadline deadline);
   Result<void> take_buffers(RemovalReport& report, Device& device, Deadline deadline);
@@ -115,20 +124,24 @@ class Removal {
   KernelPort& kernel_;
   EventBus& events_;
   std::vector<RemovalReport> reports_;  // reports_[i] tells of devices_[i]
-  bool told_ = false;                   // pre-remove was published
+  // legs_[i]: who stands on devices_[i], if it is a leg and its volume stays; else null.
+  std::vector<std::unique_ptr<LegUsers>> legs_;
+  bool told_ = false;  // pre-remove was published
   bool hidden_ = false;
 };
 
 // Live as before, each that isn't gone.
 void Removal::take_back() {
-  for (Device* device : devices_) {
+  // Inside out: a volume is live when its legs are.
+  for (size_t i = devices_.size(); i-- > 0;) {
+    Device* const device = devices_[i];
     const auto state = device->state();
     if (state != Device::State::kDying && state != Device::State::kDead) continue;
     device->resurrect();
     // What surprise took from a pool isn't given back, but is free again.
     if (device->is_p2p()) (void)return_buffers(*device, kernel_, drain_deadline());
     if (hidden_) kernel_.show(*device);
-    if (told_) announce(EventKind::kEnabled, *device, events_);
+    if (told_) tell(i, EventKind::kEnabled);
   }
 }
 
@@ -170,34 +183,54 @@ Result<void> Removal::kill() {
 }
 
 Result<void> Removal::notify() {
+  PMEMD_TRY(find_leg_users());
   find_holders_and_lent();
   told_ = true;
   std::vector<uint64_t> seqs;
   for (size_t i = 0; i < devices_.size(); ++i) {
     const auto& record = devices_[i]->record();
     const DataRange whole{0, record.data_bytes()};
-    seqs.push_back(announce(EventKind::kPreRemove, *devices_[i], events_, options_.grace));
+    seqs.push_back(tell(i, EventKind::kPreRemove));
     std::set<std::pair<std::string, FileRange>> told;
     for (const Holder& holder : reports_[i].holders) {
       for (const Mapping& mapping : holder.mappings) {
-        if (!told.emplace(mapping.path, mapping.range).second) continue;
-        events_.publish(EventKind::kPreRemove, record.name(), whole,
-                        EventFile{mapping.path, mapping.range});
+        for (const FileRange& range : hit(i, mapping)) {
+          if (!told.emplace(mapping.path, range).second) continue;
+          events_.publish(EventKind::kPreRemove, record.name(), whole,
+                          EventFile{mapping.path, range});
+        }
       }
     }
   }
   const Deadline deadline = deadline_after(options_.grace);
   for (size_t i = 0; i < devices_.size(); ++i) {
     if (options_.grace.count() == 0) break;
-    (void)devices_[i]->mapper_events().wait_answers(seqs[i], deadline);
+    Device& told = legs_[i] ? legs_[i]->volume() : *devices_[i];
+    (void)told.mapper_events().wait_answers(seqs[i], deadline);
   }
   return {};
+}
+
+uint64_t Removal::tell(size_t i, EventKind kind) {
+  const bool is_question = kind == EventKind::kPreRemove;
+  const auto answer_within = is_question ? options_.grace : std::chrono::milliseconds(0);
+  return announce(kind, *devices_[i], events_, answer_within, legs_[i].get());
+}
+
+// What of a mapping goes.
+std::vector<FileRange> Removal::hit(size_t i, const Mapping& mapping) const {
+  if (legs_[i]) return legs_[i]->ranges(mapping.ino, mapping.range);
+  return {mapping.range};
 }
 
 // Whoever has pinned a range may finish; its pages stay where they are until then.
 Result<void> Removal::unpin() {
   const Deadline deadline = drain_deadline();
   for (size_t i = 0; i < devices_.size(); ++i) {
+    if (legs_[i]) {
+      PMEMD_TRY(wait_unpinned(i, deadline));
+      continue;
+    }
     ClaimTable& claims = devices_[i]->claims();
     if (options_.kill) {
       for (const Reference& pin : claims.list()) {
@@ -212,6 +245,16 @@ Result<void> Removal::unpin() {
     PMEMD_TRY(take_buffers(reports_[i], *devices_[i], deadline));
   }
   return wait_requests();  // those that were let in for the pins' sake
+}
+
+// Pins of the volume that lie on the leg. The volume stays, and so do they: what they pin is gone.
+Result<void> Removal::wait_unpinned(size_t i, Deadline deadline) {
+  if (options_.surprise || !legs_[i]->is_pinned()) return {};
+  Device& volume = legs_[i]->volume();
+  if (volume.claims().wait_unpinned(deadline) || !legs_[i]->is_pinned() || options_.abandon) {
+    return {};
+  }
+  return held_up(reports_[i], volume, format_count(volume.claims().counts().pins, "pin"));
 }
 
 Result<void> Removal::take_pins(RemovalReport& report, Device& device, Deadline deadline) {
@@ -258,6 +301,7 @@ Result<void> Removal::flush() {
       if (!devices_[i]->has_writer(ino)) continue;
       if (kernel_.flush(ino, kWholeFile)) ++reports_[i].files_flushed;
     }
+    if (legs_[i]) reports_[i].files_flushed += legs_[i]->flush(kernel_);
   }
   return {};
 }
@@ -270,18 +314,13 @@ Result<void> Removal::revoke() {
   for (size_t i = 0; i < devices_.size(); ++i) {
     Device& device = *devices_[i];
     RemovalReport& report = reports_[i];
-    const std::vector<uint64_t> inodes = device.leases().inodes();
+    report.files_revoked = legs_[i] ? legs_[i]->files() : device.leases().inodes().size();
     for (int attempt = 1; attempt <= kRevokeAttempts; ++attempt) {
-      for (const uint64_t ino : inodes) {
-        PMEMD_TRY(fault_inval.hit());
-        auto result = kernel_.inval(ino, kWholeFile);
-        if (!result && result.err() != ENOENT) return result;
-      }
-      report.pages_left = count_present_pages(report, device, /*keep=*/false);
+      PMEMD_TRY(inval(i));
+      report.pages_left = count_present(i);
       // A surprised page fails its laundering, which may keep it cached though clean: once more.
       if (report.pages_left == 0 && !(options_.surprise && attempt == 1)) break;
     }
-    report.files_revoked = inodes.size();
     if (report.pages_left != 0) {
       return fail(EBUSY,
                   fmt::format("{}: {} pages are still mapped after {} revocations",
@@ -289,10 +328,30 @@ Result<void> Removal::revoke() {
                   "end the processes with --kill, then call again");
     }
     device.leases().give_back_all();
+    if (legs_[i]) legs_[i]->give_back();
     if (device.state() == Device::State::kDying) device.stop_writeback();
-    report.lost_writebacks = device.lost_writebacks();
+    report.lost_writebacks = legs_[i] ? legs_[i]->lost_writebacks() : device.lost_writebacks();
   }
   return {};
+}
+
+// One for each file; of a leg, for each contiguous range of one.
+Result<void> Removal::inval(size_t i) {
+  if (legs_[i]) {
+    PMEMD_TRY(fault_inval.hit());
+    return legs_[i]->revoke(kernel_);
+  }
+  for (const uint64_t ino : devices_[i]->leases().inodes()) {
+    PMEMD_TRY(fault_inval.hit());
+    auto result = kernel_.inval(ino, kWholeFile);
+    if (!result && result.err() != ENOENT) return result;
+  }
+  return {};
+}
+
+uint64_t Removal::count_present(size_t i) {
+  if (legs_[i]) return legs_[i]->count_present_pages(reports_[i], /*keep=*/false);
+  return count_present_pages(reports_[i], *devices_[i], /*keep=*/false);
 }
 
 void Removal::end_process(RemovalReport& report, pid_t pid,
@@ -333,7 +392,10 @@ Result<void> Removal::release() {
   for (size_t i = 0; i < devices_.size(); ++i) {
     Device& device = *devices_[i];
     const uint64_t abandoned_before = device.abandoned_references();
-    auto result = device.release(drain_deadline(), options_.abandon);
+    // Its volume could not be released, and needs it.
+    const bool needed = !legs_[i] && device.is_used_by_volume();
+    auto result = needed ? fail(EBUSY, device.record().name() + ": its volume is not released")
+                         : device.release(drain_deadline(), options_.abandon);
     reports_[i].abandoned = device.abandoned_references() - abandoned_before;
     reports_[i].disabled = device.state() == Device::State::kDisabled;
     if (result.err() == ETIMEDOUT && !reports_[i].disabled) {
@@ -344,15 +406,32 @@ Result<void> Removal::release() {
                          format_count(leaked, "reference") + " that nobody accounts for");
       }
     }
-    if (reports_[i].disabled) announce(EventKind::kRemoved, device, events_);
+    if (reports_[i].disabled) tell(i, EventKind::kRemoved);
     if (!result && first_error) first_error = std::move(result);
   }
   return first_error;
 }
 
+Result<void> Removal::find_leg_users() {
+  for (const auto& leg : legs_) {
+    if (leg) PMEMD_TRY(leg->find());
+  }
+  return {};
+}
+
 void Removal::find_holders_and_lent() {
-  const auto all = kernel_.holders(devices_);
-  for (size_t i = 0; i < devices_.size(); ++i) note_holders(reports_[i], *devices_[i], all);
+  std::vector<Device*> held = devices_;
+  for (const auto& leg : legs_) {
+    if (leg) held.push_back(&leg->volume());
+  }
+  const auto all = kernel_.holders(held);
+  for (size_t i = 0; i < devices_.size(); ++i) {
+    if (legs_[i]) {
+      legs_[i]->note_holders(reports_[i], all);
+    } else {
+      note_holders(reports_[i], *devices_[i], all);
+    }
+  }
 }
 
 MapperEventKind to_mappers(EventKind kind) {
@@ -363,14 +442,14 @@ MapperEventKind to_mappers(EventKind kind) {
 }  // namespace
 
 uint64_t announce(EventKind kind, Device& device, EventBus& events,
-                  std::chrono::milliseconds answer_within) {
+                  std::chrono::milliseconds answer_within, const LegUsers* users) {
   const auto now = std::chrono::system_clock::now();
-  const NamespaceRecord& record = device.record();
+  const DeviceRecord& record = device.record();
   const uint64_t seq = events.publish(kind, record.name(), {0, record.data_bytes()});
-  if (!device.is_private()) {
-    device.mapper_events().tell_all(
-        {.kind = to_mappers(kind), .seq = seq, .time = now, .answer_within = answer_within});
-  }
+  const MapperNotice notice{
+      .kind = to_mappers(kind), .seq = seq, .time = now, .answer_within = answer_within};
+  if (!device.is_private()) device.mapper_events().tell_all(notice);
+  if (users != nullptr) users->tell(notice);
   return seq;
 }
 
@@ -385,6 +464,9 @@ RemovalOutcome remove_devices(const std::vector<Device*>& devices, const Removal
     for (const Device* device : devices)
       names += (names.empty() ? "" : ", ") + device->record().name();
     return {{}, fail(ENXIO, fmt::format("{}: not enabled", names.empty() ? "nothing" : names))};
+  }
+  if (!options.force && !options.dry_run) {
+    if (auto idle = check_no_leg_in_use(enabled); !idle) return {{}, std::move(idle)};
   }
   return Removal(std::move(enabled), options, kernel, events).run();
 }

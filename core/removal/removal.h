@@ -38,6 +38,8 @@
 
 namespace pmemd {
 
+class LegUsers;
+
 // What the daemon does in the kernel's direction. Never called from a thread that serves requests.
 class KernelPort {
  public:
@@ -73,17 +75,22 @@ struct RemovalOutcome {
 };
 
 // Removes the devices that are enabled among `devices`: all or none, but for a failure at the
-// release, which each has for itself. EBUSY: in use, and not forced (holders in the reports), or
-// pages that can't be taken away. ETIMEDOUT: pins, requests or references are left at the deadline
-// (in the reports). ENXIO: none of them is enabled. Any other: what the kernel or the medium said.
+// release, which each has for itself. A volume stands before its legs. A leg whose volume isn't
+// among them goes alone, by force: what of the volume's files lies on it is flushed and revoked, a
+// call for each contiguous range, and the volume stays. EBUSY: in use, and not forced (holders in
+// the reports), or pages that can't be taken away. ETIMEDOUT: pins, requests or references are left
+// at the deadline (in the reports). ENXIO: none of them is enabled. Any other: what the kernel or
+// the medium said.
 RemovalOutcome remove_devices(const std::vector<Device*>& devices, const RemovalOptions& options,
                               KernelPort& kernel, EventBus& events);
 
 // Something happened to all of a device: the event, then the same to each registered mapping of it
 // (kPreRemove, kRemoved, kEnabled; private memory stays with its processes: they are told nothing).
 // `answer_within`: not 0, and a MapperEvents::wait_answers() must follow. The event's number.
+// `users`: who stands on it, if it is a leg whose volume stays: they are told, too.
 uint64_t announce(EventKind kind, Device& device, EventBus& events,
-                  std::chrono::milliseconds answer_within = std::chrono::milliseconds(0));
+                  std::chrono::milliseconds answer_within = std::chrono::milliseconds(0),
+                  const LegUsers* users = nullptr);
 
 // Who holds what of the devices now, in any state; changes nothing. A report a device.
 std::vector<RemovalReport> look_at_devices(const std::vector<Device*>& devices, KernelPort& kernel);

@@ -38,6 +38,7 @@ std::string_view check_message(const std::string& message) {
     if (parameter.type == ParameterType::kBool) (void)call->flag(parameter.name);
     if (parameter.type == ParameterType::kInt) (void)call->number(parameter.name);
     if (parameter.type == ParameterType::kText) (void)call->text(parameter.name);
+    if (parameter.type == ParameterType::kTexts) (void)call->texts(parameter.name);
   }
   return {};
 }

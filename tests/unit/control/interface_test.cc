@@ -20,7 +20,7 @@ ParameterType type_of(const test::IdlType& type) {
   if (type.name == "bool") return ParameterType::kBool;
   if (type.name == "int") return ParameterType::kInt;
   EXPECT_EQ(type.name, "string");
-  return ParameterType::kText;
+  return type.array ? ParameterType::kTexts : ParameterType::kText;
 }
 
 std::string error_of(const Call& call) {
@@ -101,6 +101,15 @@ TEST(Interface, ChecksParameters) {
   EXPECT_EQ(enable(std::string(kMaxTextBytes, 'a')), "");
   EXPECT_EQ(enable(std::string(kMaxTextBytes + 1, 'a')), wrong("namespace"));
   EXPECT_EQ(enable(std::string("a\0b", 3)), wrong("namespace"));
+
+  const auto create_volume = [](Json legs) {
+    return error_of({"org.pmemd.CreateVolume", {{"legs", std::move(legs)}}});
+  };
+  EXPECT_EQ(create_volume({"namespace0.0", "namespace0.1"}), "");
+  EXPECT_EQ(create_volume("namespace0.0"), wrong("legs"));
+  EXPECT_EQ(create_volume({"namespace0.0", 1}), wrong("legs"));
+  EXPECT_EQ(create_volume({std::string("a\0b", 3)}), wrong("legs"));
+  EXPECT_EQ(error_of({"org.pmemd.CreateVolume"}), wrong("legs"));
 }
 
 TEST(Interface, StreamsWantMore) {
@@ -140,6 +149,9 @@ TEST(Interface, ExamplesOfEachReplyFit) {
       "align":2097152,"state":"disabled","region":"region0",
       "daxregion":{"id":0,"size":4096,"align":4096,"devices":[
       {"chardev":"dax0.1","size":4096,"mode":"devdax"}]}})");
+  const Json volume = Json::parse(R"({"dev":"volume0","type":"striped","size":8388608,
+      "uuid":"18ae1bbb-bb62-4efc-86df-4a5caacb5dcc","chunk":65536,"blockdev":"vol0",
+      "legs":["namespace0.0","namespace0.1"],"missing":["namespace0.1"],"volume":"volume1"})");
   const Json holder = Json::parse(R"({"pid":1,"comm":"app","uid":0,"mappings":[{
       "namespace":"namespace0.0","file":"/dir/a","offset":0,"length":4096,"address":139637976727552,
       "pages_present":1,"private":false}],"open_files":[{"namespace":"namespace0.0",
@@ -177,6 +189,8 @@ TEST(Interface, ExamplesOfEachReplyFit) {
           "open_handles":2,"lent_ranges":3,"lent_bytes":4096,"pins":1,"abandoned":0,"subscribers":0,"events":4})")},
       {"CreateRegion", {{"region", region}}},
       {"CreateNamespace", {{"namespace", devdax}}},
+      {"CreateVolume", {{"volume", volume}}},
+      {"DestroyVolume", Json::object()},
       {"DestroyNamespace", Json::object()},
       {"EnableNamespace", Json::object()},
       {"EnableRegion", Json::object()},

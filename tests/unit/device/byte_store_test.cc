@@ -46,7 +46,7 @@ TEST(SystemMemory, ReadingBehindItsEndIsEIO) {
 
 TEST(ImageStore, CountsFromTheDataArea) {
   DevicePool pool;
-  const auto image = must(pool.pool().map_namespace(pool.devdax().record()));
+  const auto image = must(pool.pool().map_namespace(pool.devdax().record().of_namespace()));
   ImageStore store(*image, kNamespaceMetadataSize);
   const std::array<std::byte, 1> one{std::byte{1}};
   ASSERT_TRUE(store.allocate(0, kPageSize));

@@ -18,8 +18,8 @@ using State = Device::State;
 class DeviceEnableTest : public testing::Test {
  protected:
   Pfn first_pfn(const Device& device) {
-    const auto region = must(pool_.pool().region(device.record().region));
-    return {(region.base_address + device.record().range.begin) / kPageSize};
+    const auto region = must(pool_.pool().region(device.record().of_namespace().region));
+    return {(region.base_address + device.record().of_namespace().range.begin) / kPageSize};
   }
   bool is_clean(const Device& device) {
     return must(pool_.pool().is_clean(device.record().serial));
@@ -42,7 +42,7 @@ class DeviceEnableTest : public testing::Test {
 TEST_F(DeviceEnableTest, RegistersTheWholeNamespaceUnderItsPhysicalAddresses) {
   for (Device* device : {&fsdax_, &devdax_}) {
     ASSERT_TRUE(device->enable());
-    const uint64_t pages = device->record().range.length() / kPageSize;
+    const uint64_t pages = device->record().of_namespace().range.length() / kPageSize;
     const uint64_t first = first_pfn(*device).value;
     for (const uint64_t pfn : {first, first + pages - 1}) {
       const PagemapRef map = pool_.registry().get_dev_pagemap({pfn});

@@ -64,7 +64,8 @@ TEST_F(DeviceFailure, RangesAreTranslatedAndClippedToItsDataArea) {
   EXPECT_TRUE(devdax_.data_of({0, all.begin}).empty());
   EXPECT_TRUE(devdax_.data_of({all.end, all.end + kPageSize}).empty());
   const RegionRange in_region = devdax_.in_region({512, 1024});
-  EXPECT_EQ(in_region.begin, devdax_.record().range.begin + kNamespaceMetadataSize + 512);
+  EXPECT_EQ(in_region.begin,
+            devdax_.record().of_namespace().range.begin + kNamespaceMetadataSize + 512);
   EXPECT_EQ(devdax_.in_data(in_region), (DataRange{512, 1024}));
   EXPECT_EQ(devdax_.in_data({0, UINT64_MAX}), (DataRange{0, size}));
   EXPECT_TRUE(devdax_.in_data({0, kPageSize}).empty());
@@ -204,7 +205,7 @@ TEST_F(DeviceFailure, ErrorsOutliveTheDeviceAndItsNamespace) {
   const RegionRange in_region = devdax_.in_region({0, 512});
   must(devdax_.media_errors().inject({in_region}, in_region));
   take_down(devdax_);
-  must(pool_.pool().destroy_namespace(devdax_.record()));
+  must(pool_.pool().destroy_namespace(devdax_.record().of_namespace()));
   EXPECT_TRUE(pool_.pool().media_errors(1).is_bad(in_region));
   const auto next = must(pool_.pool().create_namespace(
       {.region = 1, .mode = NamespaceMode::kDevDax, .size_bytes = std::nullopt}));
@@ -233,8 +234,8 @@ TEST_F(DeviceFailure, APoisonedSuperblockIsEUCLEANAndAPoisonedInfoBlockEIO) {
   must(fsdax_.media_errors().clear(superblock));
   EXPECT_EQ(fsdax_.enable().err(), 0);
   take_down(fsdax_);
-  const RegionRange info_block =
-      RegionRange::sized(fsdax_.record().range.begin + kInfoBlockOffset, kInfoBlockSize);
+  const RegionRange info_block = RegionRange::sized(
+      fsdax_.record().of_namespace().range.begin + kInfoBlockOffset, kInfoBlockSize);
   must(fsdax_.media_errors().inject({info_block}, {}));
   EXPECT_EQ(fsdax_.enable().err(), EIO);
   must(fsdax_.media_errors().uninject(info_block));

@@ -65,7 +65,7 @@ class DevicePool {
 
   // Overwrites what identifies the namespace; again: puts it back.
   void swap_info_block(const Device& device) const {
-    const auto& record = device.record();
+    const auto& record = device.record().of_namespace();
     const auto image = path() + "/region" + std::to_string(record.region) + ".img";
     const UniqueFd fd(::open(image.c_str(), O_RDWR | O_CLOEXEC));
     std::string block(kInfoBlockSize, '\0');

@@ -124,7 +124,8 @@ TEST_F(DeviceTest, ReleaseWaitsForWritebackInFlightAndMayBeCalledAgain) {
     EXPECT_EQ(devdax_.release(Clock::now()).err(), ETIMEDOUT);
     EXPECT_EQ(devdax_.state(), State::kDead);
     std::array<std::byte, 8> bytes{};
-    EXPECT_TRUE(held.media().write(0, bytes, Media::Writer::kProgram)) << "its image is still there";
+    EXPECT_TRUE(held.media().write(0, bytes, Media::Writer::kProgram))
+        << "its image is still there";
     EXPECT_EQ(devdax_.release(Clock::now()).err(), ETIMEDOUT);
   }
   EXPECT_TRUE(devdax_.release(Clock::now()));
@@ -315,7 +316,7 @@ TEST_F(DeviceTest, OpensRaceWithAKillThatWantsItIdle) {
 TEST(DeviceDeathTest, DestroyedWhileEnabledIsABug) {
   DevicePool pool;
   ASSERT_TRUE(pool.devdax().enable());
-  const auto record = pool.devdax().record();
+  const auto record = pool.devdax().record().of_namespace();
   take_down(pool.devdax());
   EXPECT_DEATH(
       {

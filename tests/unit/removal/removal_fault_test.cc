@@ -42,8 +42,8 @@ class RemovalFaultTest : public RemovalFixture {
     if (device.state() == State::kLive) return expect_live(device);
     EXPECT_EQ(device.state(), State::kDisabled);
     EXPECT_EQ(device.leases().totals().ranges, 0u);
-    const auto region = must(pool_.pool().region(device.record().region));
-    const Pfn pfn{(region.base_address + device.record().range.begin) / kPageSize};
+    const auto region = must(pool_.pool().region(device.record().of_namespace().region));
+    const Pfn pfn{(region.base_address + device.record().of_namespace().range.begin) / kPageSize};
     EXPECT_FALSE(pool_.registry().get_dev_pagemap(pfn)) << "its range is free";
   }
   void enable_both() {
@@ -122,7 +122,7 @@ TEST_F(RemovalFaultTest, EveryStepOfEnabling) {
 
 TEST_F(RemovalFaultTest, EveryStepOfMakingANamespaceLeavesItsPlaceFree) {
   take_down(devdax_);
-  must(pool_.pool().destroy_namespace(devdax_.record()));
+  must(pool_.pool().destroy_namespace(devdax_.record().of_namespace()));
   for (const std::string& point : points_of({"create"})) {
     SCOPED_TRACE(point);
     must(FaultPoint::arm(point, {}));
@@ -137,7 +137,7 @@ TEST_F(RemovalFaultTest, EveryStepOfMakingANamespaceLeavesItsPlaceFree) {
 
 TEST_F(RemovalFaultTest, EveryStepOfDestroyingIsAllOrNothingAndTheSpaceComesBack) {
   take_down(devdax_);
-  must(pool_.pool().destroy_namespace(devdax_.record()));
+  must(pool_.pool().destroy_namespace(devdax_.record().of_namespace()));
   for (const std::string& point : points_of({"destroy"})) {
     SCOPED_TRACE(point);
     const auto record = must(pool_.pool().create_namespace({.region = 1}));

@@ -276,7 +276,7 @@ TEST_F(RemovalMemoryTest, EveryStepOfEnabling) {
 // After a kill of the daemon the image holds what buffers held: nobody may see it.
 TEST_F(RemovalMemoryTest, WhatAKilledDaemonLeftIsZeroedByTheNextEnable) {
   must(remove({p2p_.get()}, forced()).result);
-  const auto image = must(pool_.pool().map_namespace(p2p_->record()));
+  const auto image = must(pool_.pool().map_namespace(p2p_->record().of_namespace()));
   const std::array<std::byte, 4> old{std::byte{1}, std::byte{2}};
   must(image->write(kNamespaceMetadataSize, old));
   must(pool_.pool().set_clean(p2p_->record().serial, false));

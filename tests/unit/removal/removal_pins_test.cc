@@ -159,8 +159,8 @@ TEST_F(RemovalPinsTest, NoNewPinsWhileItIsDying) {
 class RemovalLeakTest : public RemovalFixture {
  protected:
   PagemapRef leak() {
-    const auto region = must(pool_.pool().region(fsdax_.record().region));
-    const Pfn pfn{(region.base_address + fsdax_.record().range.end) / kPageSize - 1};
+    const auto region = must(pool_.pool().region(fsdax_.record().of_namespace().region));
+    const Pfn pfn{(region.base_address + fsdax_.record().of_namespace().range.end) / kPageSize - 1};
     auto ref = pool_.registry().get_dev_pagemap(pfn);
     EXPECT_TRUE(ref);
     return ref;

@@ -297,8 +297,8 @@ TEST_F(RemovalTest, WritebackThatIsHeldAtTheDrainTimesOutLiveWithNothingLent) {
 }
 
 TEST_F(RemovalTest, ReferenceThatIsHeldTimesOutAtTheReleaseAndASecondCallRemoves) {
-  const auto region = must(pool_.pool().region(fsdax_.record().region));
-  const Pfn pfn{(region.base_address + fsdax_.record().range.begin) / kPageSize};
+  const auto region = must(pool_.pool().region(fsdax_.record().of_namespace().region));
+  const Pfn pfn{(region.base_address + fsdax_.record().of_namespace().range.begin) / kPageSize};
   auto held = pool_.registry().get_dev_pagemap(pfn);
   ASSERT_TRUE(held);
   const auto outcome = remove({&fsdax_, &devdax_}, forced());

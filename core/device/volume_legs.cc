@@ -1,0 +1,134 @@
+#include "core/device/volume_legs.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cassert>
+#include <utility>
+
+#include "core/device/device.h"
+#include "core/failure/volume_media.h"
+
+namespace pmemd {
+namespace {
+
+// The volume as holder of one leg: turns a range of the leg into ranges of its own.
+class LegHolder final : public DaxHolder {
+ public:
+  LegHolder(Device& volume, const VolumeTable& table, size_t leg)
+      : volume_(volume), table_(table), leg_(leg) {}
+
+  Result<void> notify_failure(DataRange range, unsigned mf_flags, FailedParts& parts) override {
+    for (const DataRange& on_volume : table_.rmap(leg_, range)) {
+      PMEMD_TRY(volume_.dax().notify_failure(on_volume.begin, on_volume.length(), mf_flags, parts));
+    }
+    return {};
+  }
+
+ private:
+  Device& volume_;
+  const VolumeTable& table_;
+  const size_t leg_;
+};
+
+}  // namespace
+
+VolumeLegs::VolumeLegs(Device& volume, const VolumeRecord& record,
+                       std::vector<std::shared_ptr<Device>> legs)
+    : volume_(volume), table_(record.table), legs_(std::move(legs)) {
+  holders_.reserve(legs_.size());
+  for (size_t leg = 0; leg < legs_.size(); ++leg) {
+    holders_.push_back(std::make_unique<LegHolder>(volume_, table_, leg));
+    legs_[leg]->become_leg(&volume_);
+  }
+}
+
+VolumeLegs::~VolumeLegs() {
+  assert(!in_use());
+  detach();
+}
+
+void VolumeLegs::detach() {
+  for (const auto& leg : legs_) {
+    if (leg->above() == &volume_) leg->become_leg(nullptr);
+  }
+}
+
+Result<void> VolumeLegs::take() {
+  for (const auto& leg : legs_) {
+    if (leg->state() == Device::State::kLive) continue;
+    return fail(
+        ENXIO,
+        fmt::format("{}: its leg {} is not enabled", volume_.record().name(), leg->record().name()),
+        "pmemctl enable-namespace " + leg->record().name());
+  }
+  in_use_.store(true, std::memory_order_release);
+  for (size_t i = 0; i < legs_.size(); ++i) {
+    const auto set = legs_[i]->dax().set_holder(*holders_[i]);
+    assert(set);  // a leg has no other
+    (void)set;
+    take_one(*legs_[i]);
+  }
+  return {};
+}
+
+void VolumeLegs::let_go() {
+  if (!in_use()) return;
+  for (const auto& leg : legs_) {
+    leg->dax().drop_holder();
+    let_go_one(*leg);
+  }
+  in_use_.store(false, std::memory_order_release);
+}
+
+void VolumeLegs::take_one(Device& leg) {
+  if (in_use()) leg.hold_for_volume();
+}
+
+void VolumeLegs::let_go_one(Device& leg) { leg.put_of_volume(); }
+
+bool VolumeLegs::is_complete() const {
+  return std::ranges::all_of(legs_,
+                             [](const auto& leg) { return leg->state() == Device::State::kLive; });
+}
+
+bool VolumeLegs::is_present() const {
+  return std::ranges::all_of(
+      legs_, [](const auto& leg) { return leg->state() != Device::State::kDisabled; });
+}
+
+std::vector<DataRange> VolumeLegs::last_pages() const {
+  std::vector<DataRange> found;
+  for (size_t leg = 0; leg < legs_.size(); ++leg) {
+    std::vector<DataRange> on_leg;
+    if (legs_[leg]->is_volume()) on_leg = legs_[leg]->legs()->last_pages();
+    on_leg.push_back(DataRange::sized(table_.used_bytes(leg) - kPageSize, kPageSize));
+    for (const DataRange& page : on_leg) {
+      const auto on_volume = table_.rmap(leg, page);
+      found.insert(found.end(), on_volume.begin(), on_volume.end());
+    }
+  }
+  return found;
+}
+
+std::unique_ptr<Media> VolumeLegs::make_media() const {
+  std::vector<VolumeMedia::LegMedia> media;
+  media.reserve(legs_.size());
+  for (const auto& leg : legs_) {
+    media.emplace_back(
+        [device = leg.get()](Media::Writer writer) { return device->media_for_volume(writer); });
+  }
+  return std::make_unique<VolumeMedia>(table_, std::move(media));
+}
+
+Result<void> VolumeLegs::persist() const {
+  Result<void> first_error;
+  for (const auto& leg : legs_) {
+    if (leg->state() == Device::State::kDisabled) continue;
+    auto durable = leg->make_durable();
+    if (!durable && first_error) first_error = std::move(durable);
+  }
+  return first_error;
+}
+
+}  // namespace pmemd

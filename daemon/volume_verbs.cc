@@ -1,0 +1,157 @@
+#include "daemon/volume_verbs.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+#include <vector>
+
+#include "core/region/pool.h"
+#include "daemon/json.h"
+
+namespace pmemd {
+namespace {
+
+using Devices = std::vector<DevicePtr>;
+
+std::vector<Device*> enabled_of(const Devices& devices) {
+  std::vector<Device*> enabled;
+  enabled.reserve(devices.size());
+  for (const DevicePtr& device : devices) {
+    if (device->state() != Device::State::kDisabled) enabled.push_back(device.get());
+  }
+  return enabled;
+}
+
+// What a failed change has disabled is enabled again, as far as it goes: nothing is lost if not.
+void enable_again(Machine& machine, const std::vector<Device*>& devices) {
+  for (Device* device : devices) {
+    if (device->state() == Device::State::kDisabled) (void)enable_device(machine, *device);
+  }
+}
+
+// Idle ones; else EBUSY, and all are as before.
+Result<void> disable_idle(Machine& machine, const std::vector<Device*>& devices) {
+  if (devices.empty()) return {};
+  return remove_devices(devices, {}, machine.kernel, machine.events).result;
+}
+
+Result<Devices> find_legs(Machine& machine, const std::vector<std::string>& names) {
+  Devices legs;
+  legs.reserve(names.size());
+  for (const std::string& name : names) {
+    PMEMD_ASSIGN(DevicePtr leg, machine.devices.find(name));
+    if (const auto volume = machine.pool.volume_of(leg->record().serial)) {
+      return fail(EBUSY, fmt::format("{}: it is a leg of {}", name, volume->name()),
+                  "pmemctl destroy-volume " + volume->name());
+    }
+    PMEMD_ASSIGN(const bool used, machine.pool.has_files(leg->record().serial));
+    if (used) {
+      return fail(ENOTEMPTY, name + ": it has files, which a volume would overwrite",
+                  "remove them first");
+    }
+    legs.push_back(std::move(leg));
+  }
+  return legs;
+}
+
+// Of one that is disabled. After a failure it is there as before, or gone.
+Result<void> destroy_device(Machine& machine, const DevicePtr& device) {
+  const VolumeRecord& record = device->record().of_volume();
+  auto destroyed = machine.pool.destroy_volume(record);
+  const auto listed = machine.pool.find_volume(record.name());
+  if (!destroyed && listed && listed->serial == record.serial) return destroyed;
+  device->legs()->detach();
+  machine.devices.remove(device);
+  machine.events.publish(EventKind::kDestroyed, record.name(), {0, record.data_bytes()});
+  return destroyed;
+}
+
+Result<void> enable_all(Machine& machine, const Devices& legs, Device& volume) {
+  for (const DevicePtr& leg : legs) PMEMD_TRY(enable_device(machine, *leg));
+  return enable_device(machine, volume);
+}
+
+// Of legs that are disabled.
+Result<DevicePtr> make_volume(Machine& machine, VolumeType type, uint64_t chunk_bytes,
+                              const Devices& legs) {
+  std::vector<uint64_t> serials;
+  serials.reserve(legs.size());
+  for (const DevicePtr& leg : legs) serials.push_back(leg->record().serial);
+  PMEMD_ASSIGN(const VolumeRecord record, machine.pool.create_volume(type, chunk_bytes, serials));
+  auto device = machine.devices.add(record);
+  if (!device) {
+    (void)machine.pool.destroy_volume(record);
+    return device;
+  }
+  machine.events.publish(EventKind::kCreated, record.name(), {0, record.data_bytes()});
+  if (auto enabled = enable_all(machine, legs, **device); !enabled) {
+    (void)disable_idle(machine, enabled_of(legs));
+    (void)destroy_device(machine, *device);  // as if it had never been
+    return std::unexpected(std::move(enabled).error());
+  }
+  return device;
+}
+
+}  // namespace
+
+HandlerResult create_volume(Machine& machine, const Call& call) {
+  PMEMD_ASSIGN(const VolumeType type, parse_volume_type(call.text("type").value_or("linear")));
+  const uint64_t chunk_bytes = call.number("chunk").value_or(
+      type == VolumeType::kStriped ? VolumeTable::kDefaultChunkBytes : 0);
+  PMEMD_ASSIGN(const Devices legs, find_legs(machine, call.texts("legs")));
+  PMEMD_ASSIGN(const auto operation, machine.devices.begin_operation(legs));
+  const auto enabled = enabled_of(legs);
+  PMEMD_TRY(disable_idle(machine, enabled));
+  auto device = make_volume(machine, type, chunk_bytes, legs);
+  if (!device) {
+    enable_again(machine, enabled);
+    return std::unexpected(Refusal(std::move(device).error()));
+  }
+  return Json{{"volume", volume_to_json(**device, machine.pool)}};
+}
+
+HandlerResult destroy_volume(Machine& machine, const Call& call) {
+  PMEMD_ASSIGN(const DevicePtr device, machine.devices.find(*call.text("volume")));
+  const std::string& name = device->record().name();
+  if (!device->is_volume()) {
+    return std::unexpected(Refusal(Error{{EINVAL, std::generic_category()},
+                                         name + ": it is no volume",
+                                         "pmemctl destroy-namespace " + name}));
+  }
+  PMEMD_ASSIGN(const auto operation, machine.devices.begin_operation({device}));
+  if (const auto above = machine.pool.volume_of(device->record().serial)) {
+    return std::unexpected(Refusal(Error{{EBUSY, std::generic_category()},
+                                         fmt::format("{}: it is a leg of {}", name, above->name()),
+                                         "pmemctl destroy-volume " + above->name()}));
+  }
+  if (device->state() != Device::State::kDisabled) {
+    if (!call.flag("force")) {
+      return std::unexpected(
+          Refusal(Error{{EBUSY, std::generic_category()},
+                        name + ": enabled",
+                        fmt::format("pmemctl disable-namespace {}, or use --force", name)}));
+    }
+    PMEMD_TRY(
+        remove_devices({device.get()}, {.force = true}, machine.kernel, machine.events).result);
+  }
+  // Legs become what they were: empty namespaces, enabled if they are so now.
+  const auto legs = enabled_of(device->legs()->all());
+  PMEMD_TRY(disable_idle(machine, legs));
+  auto destroyed = destroy_device(machine, device);
+  enable_again(machine, legs);
+  if (!destroyed) return std::unexpected(Refusal(std::move(destroyed).error()));
+  return Json::object();
+}
+
+Json volumes_to_json(Machine& machine, bool idle) {
+  Json volumes = Json::array();
+  for (const DevicePtr& device : machine.devices.all()) {
+    if (!device->is_volume()) continue;
+    if (!idle && device->state() != Device::State::kLive) continue;
+    volumes.push_back(volume_to_json(*device, machine.pool));
+  }
+  return volumes;
+}
+
+}  // namespace pmemd
