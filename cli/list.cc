@@ -62,9 +62,12 @@ void render_bad_blocks(std::ostream& out, const Json& regions, const Json& names
 }
 
 int list(Session& session, Json parameters, const ListOptions& options) {
-  if (!parameters.contains("regions") && !options.buses) parameters["namespaces"] = true;
+  if (!parameters.contains("regions") && !parameters.contains("volumes") && !options.buses) {
+    parameters["namespaces"] = true;
+  }
   const bool regions = parameters.contains("regions");
   const bool namespaces = parameters.contains("namespaces");
+  const bool volumes = parameters.contains("volumes");
   const auto reply = session.call("List", parameters);
   if (!reply) return session.fail(reply.error());
   static const Json kNone = Json::array();
@@ -72,6 +75,7 @@ int list(Session& session, Json parameters, const ListOptions& options) {
   const Json& all_namespaces = namespaces ? list_of(*reply, "namespaces") : kNone;
   if (session.json) {
     Json objects = regions ? nested(all_regions, all_namespaces) : all_namespaces;
+    for (const Json& volume : list_of(*reply, "volumes")) objects.push_back(volume);
     if (options.buses) objects = bus_of(std::move(objects), regions ? "regions" : "namespaces");
     if (options.human) humanize(objects);
     print_objects(session.out(), objects);
@@ -82,6 +86,8 @@ int list(Session& session, Json parameters, const ListOptions& options) {
   if (regions) render_regions(session.out(), all_regions);
   if (regions && namespaces) session.out() << '\n';
   if (namespaces) render_namespaces(session.out(), all_namespaces);
+  if (volumes && (regions || namespaces || options.buses)) session.out() << '\n';
+  if (volumes) render_volumes(session.out(), list_of(*reply, "volumes"));
   if (parameters.contains("media_errors")) {
     render_bad_blocks(session.out(), all_regions, all_namespaces);
   }
@@ -112,11 +118,12 @@ void add_list_verbs(const Verbs& verbs) {
   auto parameters = no_parameters();
   const auto options = std::make_shared<ListOptions>();
   CLI::App* verb =
-      verbs.add("list", "List regions and namespaces (namespaces, if neither is asked for)",
+      verbs.add("list", "List regions, namespaces, volumes (namespaces, if none is asked for)",
                 "pmemctl list -RN --idle\n  pmemctl --json list -RNBXM",
                 [=, &session] { return list(session, *parameters, *options); });
   add_flag(verb, "-R,--regions", parameters, "regions", "List regions");
   add_flag(verb, "-N,--namespaces", parameters, "namespaces", "List namespaces");
+  add_flag(verb, "-V,--volumes", parameters, "volumes", "List volumes");
   verb->add_flag("-B,--buses", options->buses, "List the bus, and the others in it");
   add_flag(verb, "-X,--device-dax", parameters, "device_dax",
            "With --json: show devdax namespaces as regions of device-dax");

@@ -49,6 +49,7 @@ void render_refs(std::ostream& out, const Json& reply) {
     out << fmt::format("  {} taken from the pool, {} on the device\n", count("buffers", "buffer"),
                        count("pages", "private page"));
   }
+  if (number_of(reply, "volumes") != 0) out << "  one of them the volume's above it\n";
   if (number_of(reply, "unaccounted") != 0) {
     out << fmt::format("  leaked: {}, of nothing that is listed\n",
                        count("unaccounted", "reference"));

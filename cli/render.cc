@@ -116,6 +116,32 @@ void render_namespaces(std::ostream& out, const Json& namespaces) {
   table.print(out);
 }
 
+void render_volumes(std::ostream& out, const Json& volumes) {
+  if (volumes.empty()) {
+    out << "no volumes (--idle lists the disabled ones too)\n";
+    return;
+  }
+  Table table({{"VOLUME"},
+               {"TYPE"},
+               {"SIZE", Align::kRight},
+               {"CHUNK", Align::kRight},
+               {"STATE"},
+               {"DEVICE"},
+               {"LEGS"}});
+  for (const Json& volume : volumes) {
+    std::string state = text_of(volume, "state");
+    if (state.empty()) state = list_of(volume, "missing").empty() ? "enabled" : "degraded";
+    std::string legs;
+    for (const Json& leg : list_of(volume, "legs")) {
+      legs += (legs.empty() ? "" : " ") + leg.get<std::string>();
+    }
+    table.add({text_of(volume, "dev"), text_of(volume, "type"), size(volume, "size"),
+               volume.contains("chunk") ? size(volume, "chunk") : "", state,
+               text_of(volume, "blockdev"), legs});
+  }
+  table.print(out);
+}
+
 void render_status(std::ostream& out, const Json& status) {
   const auto line = [&](std::string_view name, std::string_view value) {
     out << fmt::format("{:<12}{}\n", name, value);

@@ -9,6 +9,7 @@
 namespace pmemd::cli {
 
 void render_regions(std::ostream& out, const Json& regions);
+void render_volumes(std::ostream& out, const Json& volumes);
 void render_namespaces(std::ostream& out, const Json& namespaces);
 void render_status(std::ostream& out, const Json& status);
 void render_holders(std::ostream& out, const Json& holders);

@@ -69,6 +69,23 @@ CLI::Option* add_object(CLI::App* verb, const Parameters& parameters) {
       ->type_name("NAME");
 }
 
+CLI::Option* add_names(CLI::App* verb, const std::string& flags, const Parameters& parameters,
+                       const std::string& kind, const std::string& key, const std::string& help) {
+  return verb
+      ->add_option(
+          flags,
+          [=](const CLI::results_t& names) {
+            Json full = Json::array();
+            for (const std::string& name : names) full.push_back(*full_name(kind, name));
+            (*parameters)[key] = std::move(full);
+            return true;
+          },
+          help)
+      ->type_name("NAME")
+      ->expected(1, 256)
+      ->allow_extra_args();
+}
+
 int call_and_show(Session& session, const std::string& method, const Json& parameters,
                   const char* key, void (*render)(std::ostream&, const Json&)) {
   const auto reply = session.call(method, parameters);

@@ -68,6 +68,9 @@ CLI::Option* add_name(CLI::App* verb, const std::string& flags, const Parameters
 
 // The positional "object", whose key that is: a region or namespace; "0" and "0.1" as above.
 CLI::Option* add_object(CLI::App* verb, const Parameters& parameters);
+// Several of them, as an array in `key`.
+CLI::Option* add_names(CLI::App* verb, const std::string& flags, const Parameters& parameters,
+                       const std::string& kind, const std::string& key, const std::string& help);
 
 // --- calls; the exit code
 

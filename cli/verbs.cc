@@ -157,6 +157,36 @@ void add_creating_verbs(const Verbs& verbs) {
            "Also if it is enabled: it is taken away from its users first");
 }
 
+void add_volume_verbs(const Verbs& verbs) {
+  Session& session = verbs.session;
+  auto parameters = no_parameters();
+  CLI::App* verb = verbs.add(
+      "create-volume", "Put empty namespaces or volumes together to one device, and enable it",
+      "pmemctl create-volume --type striped namespace0.0 namespace1.0", [=, &session] {
+        return call_and_show(session, "CreateVolume", *parameters, "volume", render_volumes);
+      });
+  add_parsed(verb, "-t,--type", parameters, "type",
+             "linear (one behind the other, the default) or striped (chunks in turn)",
+             [](const std::string& type) -> Result<std::string> {
+               if (type == "linear" || type == "striped") return type;
+               return fail(EINVAL, fmt::format("type '{}': neither linear nor striped", type));
+             })
+      ->type_name("TYPE");
+  add_size(verb, "-c,--chunk", parameters, "chunk",
+           "Of a striped one: a power of two from 4 KiB on; 2M, if not given");
+  add_names(verb, "legs", parameters, "namespace", "legs", "Its legs, in order")->required();
+
+  parameters = no_parameters();
+  verb = verbs.add(
+      "destroy-volume", "Delete a volume and all that is in it; its legs are empty then",
+      "pmemctl destroy-volume volume0 --force", [=, &session] {
+        return call_and_tell(session, "DestroyVolume", *parameters, "destroyed", "volume");
+      });
+  add_name(verb, "volume", parameters, "volume", "Which one")->required();
+  add_flag(verb, "-f,--force", parameters, "force",
+           "Also if it is enabled: it is taken away from its users first");
+}
+
 // enable- and disable-<kind>, for "namespace" and "region".
 void add_enabling_verbs(const Verbs& verbs, const std::string& kind, const std::string& method_end,
                         const std::string& example, const char* reply_key) {
@@ -191,6 +221,7 @@ void add_verbs(CLI::App& app, Session& session, Action& action) {
   add_list_verbs(verbs);
   add_telling_verbs(verbs);
   add_creating_verbs(verbs);
+  add_volume_verbs(verbs);
   add_enabling_verbs(verbs, "namespace", "Namespace", "namespace0.0", "report");
   add_enabling_verbs(verbs, "region", "Region", "region0", "reports");
   add_refs_verb(verbs);

@@ -15,6 +15,8 @@
 //   map FD OFFSET LENGTH r|rw|w shared|private    unmap MAP       msync MAP       mlock MAP
 //   store MAP OFFSET VALUE     load MAP OFFSET   (64-bit words)
 //   fill MAP SEED              hash MAP          (the whole mapping)
+//   pages MAP SEED             a letter a page: a: alive, with what fill has stored; w: alive, with
+//                              other bytes; d: dead; m: some of it alive, some dead
 //   present MAP                (how many of its pages are, by /proc/self/pagemap)
 //   threads N MAP              N threads load and store their parts until something stops them; the
 //                              answer comes when each has begun
@@ -147,6 +149,32 @@ class Commands {
     uint64_t value = 0;
     const auto fault = try_access(target, [&] { value = hash_words(target); });
     return fault.empty() ? answer(true, std::to_string(value)) : fault;
+  }
+
+  // A dead page is touched at both ends and in between: each touch is a READ that fails.
+  std::string pages(std::istringstream& words) {
+    const Map& target = map(words);
+    const auto seed = next<uint64_t>(words);
+    std::string letters;
+    for (uint64_t page = 0; page < target.length; page += 4096) {
+      bool right = true;
+      const auto load_all = [&] {
+        for (uint64_t at = page; at < page + 4096; at += 8) {
+          right = right && *word_at(target, at) == mix(seed + at);
+        }
+      };
+      if (try_access(target, load_all).empty()) {
+        letters += right ? 'a' : 'w';
+        continue;
+      }
+      int dead = 0;
+      for (const uint64_t at : {page, page + 2048, page + 4088}) {
+        const auto load_one = [&] { (void)*word_at(target, at); };
+        if (!try_access(target, load_one).empty()) ++dead;
+      }
+      letters += dead == 3 ? 'd' : 'm';
+    }
+    return answer(true, letters);
   }
 
   std::string present(std::istringstream& words) {
@@ -369,6 +397,7 @@ class Commands {
       {"load", [this](Words w) { return load(w); }},
       {"fill", [this](Words w) { return fill(w); }},
       {"hash", [this](Words w) { return hash(w); }},
+      {"pages", [this](Words w) { return pages(w); }},
       {"present", [this](Words w) { return present(w); }},
       {"threads", [this](Words w) { return start_threads(w); }},
       {"join", [this](Words) { return join_threads(); }},
