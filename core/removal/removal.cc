@@ -448,7 +448,10 @@ uint64_t announce(EventKind kind, Device& device, EventBus& events,
   const uint64_t seq = events.publish(kind, record.name(), {0, record.data_bytes()});
   const MapperNotice notice{
       .kind = to_mappers(kind), .seq = seq, .time = now, .answer_within = answer_within};
-  if (!device.is_private()) device.mapper_events().tell_all(notice);
+  // As a kernel whose file system isn't told, or can't tell which files are hit (ext4).
+  const NamespaceSettings settings = device.settings();
+  const bool tells = !device.is_fsdax() || (settings.holder && settings.rmap);
+  if (tells && !device.is_private()) device.mapper_events().tell_all(notice);
   if (users != nullptr) users->tell(notice);
   return seq;
 }

@@ -85,7 +85,8 @@ RemovalOutcome remove_devices(const std::vector<Device*>& devices, const Removal
                               KernelPort& kernel, EventBus& events);
 
 // Something happened to all of a device: the event, then the same to each registered mapping of it
-// (kPreRemove, kRemoved, kEnabled; private memory stays with its processes: they are told nothing).
+// (kPreRemove, kRemoved, kEnabled; private memory stays with its processes: they are told nothing,
+// nor are those of an fsdax whose settings say that it has no holder, or no reverse map).
 // `answer_within`: not 0, and a MapperEvents::wait_answers() must follow. The event's number.
 // `users`: who stands on it, if it is a leg whose volume stays: they are told, too.
 uint64_t announce(EventKind kind, Device& device, EventBus& events,
