@@ -70,9 +70,9 @@ int list(Session& session, Json parameters, const ListOptions& options) {
   const bool volumes = parameters.contains("volumes");
   const auto reply = session.call("List", parameters);
   if (!reply) return session.fail(reply.error());
-  static const Json kNone = Json::array();
-  const Json& all_regions = regions ? list_of(*reply, "regions") : kNone;
-  const Json& all_namespaces = namespaces ? list_of(*reply, "namespaces") : kNone;
+  static const Json none = Json::array();
+  const Json& all_regions = regions ? list_of(*reply, "regions") : none;
+  const Json& all_namespaces = namespaces ? list_of(*reply, "namespaces") : none;
   if (session.json) {
     Json objects = regions ? nested(all_regions, all_namespaces) : all_namespaces;
     for (const Json& volume : list_of(*reply, "volumes")) objects.push_back(volume);

@@ -37,7 +37,7 @@ class CheckFilesystem : public testing::Test {
   void fill() {
     FileSystem::Options options;
     options.serial = record_.serial;
-    
+
     const auto fs = value(FileSystem::mount(pool_->database(), *media_, srcu_, lookups_, options));
     const uint64_t root = fs->root();
     file_ = value(fs->mknod(root, "file", S_IFREG | 0644, 0, {})).ino;

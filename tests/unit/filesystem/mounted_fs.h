@@ -107,7 +107,7 @@ class MountedFs {
     FileSystem::Options options;
     options.serial = record_.serial;
     options.clean = clean;
-    
+
     options.space_timeout = std::chrono::seconds(20);
     options.clock = [this] { return timespec{now_ns_ / kSecond, now_ns_ % kSecond}; };
     PMEMD_ASSIGN(fs_, FileSystem::mount(*db_, *media_, srcu_, lookups_, options));
