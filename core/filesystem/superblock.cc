@@ -7,6 +7,7 @@
 #include <cstring>
 #include <span>
 #include <string_view>
+#include <utility>
 
 namespace pmemd {
 namespace {
@@ -36,7 +37,7 @@ Result<void> verify_superblock(Media& media, uint64_t serial,
                                const std::vector<DataRange>& elsewhere) {
   const DataRange range = superblock_range(media.size_bytes());
   std::array<std::byte, kPageSize> bytes{};
-  const auto read = media.read(range.begin, bytes);
+  auto read = media.read(range.begin, bytes);
   if (read.err() == EIO) {
     return fail(EUCLEAN, "the superblock can't be read",
                 "clear its error, or on-metadata=degraded");

@@ -103,7 +103,7 @@ class ModelCache {
   };
 
   static uint64_t offset(uint64_t inode, uint64_t page) {
-    return kNamespaceMetadataSize + (inode * kPagesEach + page) * kPageSize;
+    return (inode * kPagesEach + page) * kPageSize;
   }
 
   // READ: admitted, lent, answered; the request ends when the reply has left.
@@ -114,7 +114,7 @@ class ModelCache {
     if (good) {
       good =
           device_.leases().lend(ino(inode), FileRange::sized(page * kPageSize, kPageSize)) &&
-          request->image().read(offset(inode, page), std::as_writable_bytes(std::span(&value, 1)));
+          request->media().read(offset(inode, page), std::as_writable_bytes(std::span(&value, 1)));
     }
     MutexLock lock(mutex_);
     Page& p = pages_[inode][page];
@@ -136,7 +136,8 @@ class ModelCache {
     }
     const auto request = device_.begin_writeback();
     if (!request ||
-        !request->image().write(offset(inode, page), std::as_bytes(std::span(&value, 1)))) {
+        !request->media().write(offset(inode, page), std::as_bytes(std::span(&value, 1)),
+                                Media::Writer::kWriteback)) {
       device_.count_lost_writeback();
     }
   }
