@@ -93,6 +93,8 @@ class Daemon {
   const std::string& mount_point() const { return mount_point_; }
 
  private:
+  Result<void> make_devices();
+  void make_failure_path(KernelPort& kernel);
   void enable_all();
   Result<void> start_control();
 
@@ -129,20 +131,7 @@ Result<void> Daemon::start() {
     event_log_->append(event);  // first: whoever replays it finds all that is published
     if (control_) control_->publish(event);
   });
-  devices_ = std::make_unique<DeviceTable>(*pool_);
-  if (options_.system_ram_bytes != 0) {
-    PMEMD_TRY(devices_->registry().add_system_ram({0, options_.system_ram_bytes}));
-  }
-  devices_->set_media_hooks(
-      {.on_latent = [this](Device& device,
-                           DataRange range) { failure_worker_->note_latent(device, range); },
-       .on_cleared =
-           [this](Device& device, const std::vector<DataRange>& ranges) {
-             failure_worker_->note_cleared(device, ranges);
-           },
-       .on_access = [this](Device& device, DataRange range,
-                           MediaAccess access) { armed_->on_access(device, range, access); }});
-  PMEMD_TRY(devices_->load());
+  PMEMD_TRY(make_devices());
   processes_ = std::make_unique<ProcessWatch>([this](pid_t pid) {
     for (const DevicePtr& device : devices_->by_serial()) {
       device->remove_process(pid);
@@ -161,22 +150,7 @@ Result<void> Daemon::start() {
   notifier_ =
       std::make_unique<KernelNotifier>(server_->session(), mount_point_, server_->device_number());
   fuse_->kernel = notifier_.get();
-  failure_ = std::unique_ptr<FailurePorts>(
-      new FailurePorts{.registry = devices_->registry(),
-                       .kernel = *notifier_,
-                       .events = events_,
-                       .device_of = [this](uint64_t ino) { return devices_->by_ino(ino); }});
-  failure_worker_ = std::make_unique<FailureWorker>(*failure_);
-  armed_ = std::make_unique<ArmedErrors>(*failure_, [this](Device& device, DataRange range) {
-    failure_worker_->note_latent(device, range);
-  });
-  scrubber_ = std::make_unique<Scrubber>(
-      *failure_,
-      Scrubber::Ports{.errors_of = [this](uint32_t region) -> MediaErrors& {
-                        return pool_->media_errors(region);
-                      },
-                      .devices_of = [this](uint32_t region) { return devices_->of_region(region); },
-                      .on_progress = [this] { control_->changed(); }});  // none before it serves
+  make_failure_path(*notifier_);
   waker_ = std::make_unique<PollWaker>();
   fuse_->waker = waker_.get();
   fuse_->failures = failure_worker_.get();
@@ -204,6 +178,43 @@ Result<void> Daemon::start() {
                                                .control_stats = {}});
   enable_all();
   return start_control();
+}
+
+// Disabled; what they find out comes in only when they are enabled.
+Result<void> Daemon::make_devices() {
+  devices_ = std::make_unique<DeviceTable>(*pool_);
+  if (options_.system_ram_bytes != 0) {
+    PMEMD_TRY(devices_->registry().add_system_ram({0, options_.system_ram_bytes}));
+  }
+  devices_->set_media_hooks(
+      {.on_latent = [this](Device& device,
+                           DataRange range) { failure_worker_->note_latent(device, range); },
+       .on_cleared =
+           [this](Device& device, const std::vector<DataRange>& ranges) {
+             failure_worker_->note_cleared(device, ranges);
+           },
+       .on_access = [this](Device& device, DataRange range,
+                           MediaAccess access) { armed_->on_access(device, range, access); }});
+  return devices_->load();
+}
+
+void Daemon::make_failure_path(KernelPort& kernel) {
+  failure_ = std::unique_ptr<FailurePorts>(
+      new FailurePorts{.registry = devices_->registry(),
+                       .kernel = kernel,
+                       .events = events_,
+                       .device_of = [this](uint64_t ino) { return devices_->by_ino(ino); }});
+  failure_worker_ = std::make_unique<FailureWorker>(*failure_);
+  armed_ = std::make_unique<ArmedErrors>(*failure_, [this](Device& device, DataRange range) {
+    failure_worker_->note_latent(device, range);
+  });
+  scrubber_ = std::make_unique<Scrubber>(
+      *failure_,
+      Scrubber::Ports{.errors_of = [this](uint32_t region) -> MediaErrors& {
+                        return pool_->media_errors(region);
+                      },
+                      .devices_of = [this](uint32_t region) { return devices_->of_region(region); },
+                      .on_progress = [this] { control_->changed(); }});  // none before it serves
 }
 
 // Legs before their volumes. One namespace that doesn't hold together keeps nobody from the others.

@@ -8,6 +8,7 @@
 #include <cassert>
 #include <charconv>
 #include <functional>
+#include <memory>
 
 #include "core/base/fault.h"
 
@@ -42,18 +43,18 @@ struct Field {
   void (*set)(NamespaceSettings&, size_t);
 };
 
-template <auto kMember>
+template <auto Member>
 constexpr Field kEnumField = {
-    [](const NamespaceSettings& settings) { return static_cast<size_t>(settings.*kMember); },
+    [](const NamespaceSettings& settings) { return static_cast<size_t>(settings.*Member); },
     [](NamespaceSettings& settings, size_t index) {
-      using Value = std::remove_reference_t<decltype(settings.*kMember)>;
-      settings.*kMember = static_cast<Value>(index);
+      using Value = std::remove_reference_t<decltype(settings.*Member)>;
+      settings.*Member = static_cast<Value>(index);
     }};
 
-template <auto kMember>
+template <auto Member>
 constexpr Field kYesNoField = {
-    [](const NamespaceSettings& settings) -> size_t { return settings.*kMember ? 0 : 1; },
-    [](NamespaceSettings& settings, size_t index) { settings.*kMember = index == 0; }};
+    [](const NamespaceSettings& settings) -> size_t { return settings.*Member ? 0 : 1; },
+    [](NamespaceSettings& settings, size_t index) { settings.*Member = index == 0; }};
 
 constexpr std::array<uint64_t, 3> kClearUnitBytes = {512, 256, 4096};
 constexpr Field kClearUnitField = {
@@ -97,8 +98,9 @@ std::string names_of(const Rows& rows, Name name) {
 // "6.1", "6.12": whether that kernel is before 6.5. Nothing: no version.
 bool parse_kernel_version(std::string_view text, bool& is_before_6_5) {
   unsigned major = 0, minor = 0;
-  const char* const end = text.data() + text.size();
-  const auto [dot, bad_major] = std::from_chars(text.data(), end, major);
+  const char* const begin = std::to_address(text.begin());
+  const char* const end = std::to_address(text.end());
+  const auto [dot, bad_major] = std::from_chars(begin, end, major);
   if (bad_major != std::errc() || dot == end || *dot != '.') return false;
   const auto [last, bad_minor] = std::from_chars(dot + 1, end, minor);
   if (bad_minor != std::errc() || last != end) return false;

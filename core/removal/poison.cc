@@ -197,8 +197,8 @@ void RangeFailure::ask() {
   for (auto& [ino, target] : targets_) {
     if (target.handled.empty()) continue;
     // What was handled may be good again; what isn't goes all the same.
-    target.handled.for_each([&](FileRange range) { target.revoke.erase(range); });
-    still_bad(target, ino).for_each([&](FileRange range) { target.revoke.insert(range); });
+    for (const FileRange& range : target.handled.ranges()) target.revoke.erase(range);
+    for (const FileRange& range : still_bad(target, ino).ranges()) target.revoke.insert(range);
   }
 }
 

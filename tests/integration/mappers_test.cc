@@ -124,7 +124,7 @@ TEST_F(MappersTest, EachErrno) {
   EXPECT_EQ(mapper.ask("register 0 0 4096"), "error EIO");
   EXPECT_EQ(mapper.ask("takeover 0 0 4096 1"), "error EIO");
   EXPECT_EQ(mapper.ask("query 0 0 4096"), "error EIO");
-  EXPECT_EQ(mapper.ask("info 0"), "ok 1 5 512");
+  EXPECT_EQ(mapper.ask("info 0"), "ok 1 13 512");
   EXPECT_EQ(mapper.ask("read 0"), "error EAGAIN") << "a takeover isn't told of a removal";
   EXPECT_EQ(mapper.ask("end 0 " + id), "ok");
 }
