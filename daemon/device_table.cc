@@ -111,6 +111,7 @@ std::vector<DevicePtr> DeviceTable::of_region(uint32_t region) const {
 std::set<uint64_t> DeviceTable::stacks_of(const std::vector<DevicePtr>& devices) const {
   std::set<uint64_t> serials;
   std::vector<Device*> to_visit;
+  to_visit.reserve(devices.size());
   for (const DevicePtr& device : devices) to_visit.push_back(device.get());
   while (!to_visit.empty()) {
     Device* const device = to_visit.back();

@@ -43,8 +43,8 @@ MemoryType memory_type_of(NamespaceMode mode) {
 }  // namespace
 
 Device::Device(Pool& pool, PagemapRegistry& registry, const RegionRecord& region,
-               NamespaceRecord record)
-    : Device(pool, registry, region.base_address, DeviceRecord(std::move(record))) {}
+               const NamespaceRecord& record)
+    : Device(pool, registry, region.base_address, DeviceRecord(record)) {}
 
 Device::Device(Pool& pool, PagemapRegistry& registry, const VolumeRecord& record,
                std::vector<std::shared_ptr<Device>> legs)
@@ -371,7 +371,7 @@ Result<void> Device::release(Deadline deadline, bool abandon) {
   }
   auto durable = make_durable();
   // Free space that could not be zeroed: the next mount tries again.
-  const bool clean = (!fs_ || fs_->free_space_is_zero()) && (!is_volume() || legs_->is_present());
+  const bool clean = !fs_ || fs_->free_space_is_zero();
   fs_.reset();
   unmap_media();
   if (durable) durable = fault_mark_clean.hit();

@@ -62,7 +62,8 @@ class Device {
  public:
   enum class State { kDisabled, kLive, kDying, kDead };
 
-  Device(Pool& pool, PagemapRegistry& registry, const RegionRecord& region, NamespaceRecord record);
+  Device(Pool& pool, PagemapRegistry& registry, const RegionRecord& region,
+         const NamespaceRecord& record);
   // A volume; its legs, in order, are disabled.
   Device(Pool& pool, PagemapRegistry& registry, const VolumeRecord& record,
          std::vector<std::shared_ptr<Device>> legs);

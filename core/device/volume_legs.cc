@@ -92,11 +92,6 @@ bool VolumeLegs::is_complete() const {
                              [](const auto& leg) { return leg->state() == Device::State::kLive; });
 }
 
-bool VolumeLegs::is_present() const {
-  return std::ranges::all_of(
-      legs_, [](const auto& leg) { return leg->state() != Device::State::kDisabled; });
-}
-
 std::vector<DataRange> VolumeLegs::last_pages() const {
   std::vector<DataRange> found;
   for (size_t leg = 0; leg < legs_.size(); ++leg) {

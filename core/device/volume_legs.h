@@ -11,8 +11,7 @@
 //  3. The reference of a leg is put before who releases the leg waits for it.
 //
 // Thread contract: constant after construction, save what enabling changes: that is for who has the
-// right to operate on the volume and on all its legs. is_complete(), is_present(),
-// in_use(): any thread.
+// right to operate on the volume and on all its legs. is_complete(), in_use(): any thread.
 // Models: drivers/md/dm.c open_table_device(), close_table_device(), drivers/md/dm-table.c
 // dm_table_supports_dax() @v6.12; differs: the holder of a leg's memory is the volume
 // (device-mapper has no holder operations), and a leg can be taken away under it.
@@ -56,7 +55,6 @@ class VolumeLegs {
 
   bool in_use() const { return in_use_.load(std::memory_order_acquire); }
   bool is_complete() const;  // every leg is live
-  bool is_present() const;   // none is disabled
 
   // On the volume, the last page of each leg, and of theirs: where its last page is if legs were
   // put together in another order.

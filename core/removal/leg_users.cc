@@ -45,6 +45,16 @@ std::vector<FileRange> LegUsers::ranges(uint64_t ino, FileRange within) const {
   return file == files_.end() ? std::vector<FileRange>() : file->second.intersect(within);
 }
 
+std::vector<FileRange> LegUsers::lent(uint64_t ino) const {
+  std::vector<FileRange> found;
+  const auto file = files_.find(ino);
+  if (file == files_.end()) return found;
+  for (const FileRange& lent : volume_.leases().ranges(ino)) {
+    for (const FileRange& both : file->second.intersect(lent)) found.push_back(both);
+  }
+  return found;
+}
+
 void LegUsers::note_holders(RemovalReport& report, const std::vector<Holder>& holders) const {
   report.holders.clear();
   for (const Holder& holder : holders) {
@@ -60,11 +70,9 @@ void LegUsers::note_holders(RemovalReport& report, const std::vector<Holder>& ho
   }
   report.lent_ranges = report.lent_bytes = 0;
   for (const auto& [ino, failed] : files_) {
-    for (const FileRange& lent : volume_.leases().ranges(ino)) {
-      for (const FileRange& both : failed.intersect(lent)) {
-        ++report.lent_ranges;
-        report.lent_bytes += both.length();
-      }
+    for (const FileRange& range : lent(ino)) {
+      ++report.lent_ranges;
+      report.lent_bytes += range.length();
     }
   }
   count_present_pages(report, /*keep=*/true);
@@ -74,8 +82,7 @@ uint64_t LegUsers::count_present_pages(RemovalReport& report, bool keep) const {
   uint64_t total = 0;
   for (Holder& holder : report.holders) {
     for (Mapping& mapping : holder.mappings) {
-      const auto present =
-          pmemd::count_present_pages(holder.pid, mapping, ranges(mapping.ino, mapping.range));
+      const auto present = pmemd::count_present_pages(holder.pid, mapping, lent(mapping.ino));
       if (!present) continue;  // not ours to look at
       if (keep) mapping.pages_present = *present;
       total += *present;
@@ -85,12 +92,12 @@ uint64_t LegUsers::count_present_pages(RemovalReport& report, bool keep) const {
 }
 
 bool LegUsers::is_pinned() const {
-  return std::ranges::any_of(files_, [&](const auto& file) {
-    const auto& [ino, failed] = file;
-    const auto all = failed.ranges();
-    return std::ranges::any_of(
-        all, [&](FileRange range) { return volume_.claims().is_pinned(ino, range); });
-  });
+  for (const auto& [ino, failed] : files_) {
+    for (const FileRange& range : failed.ranges()) {
+      if (volume_.claims().is_pinned(ino, range)) return true;
+    }
+  }
+  return false;
 }
 
 void LegUsers::tell(const MapperNotice& notice) const {

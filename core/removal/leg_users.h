@@ -54,7 +54,9 @@ class LegUsers {
   uint64_t lost_writebacks() const { return volume_.lost_writebacks() - lost_before_; }
 
  private:
-  explicit LegUsers(Device& leg, Device& volume) : leg_(leg), volume_(volume) {}
+  LegUsers(Device& leg, Device& volume) : leg_(leg), volume_(volume) {}
+  // What of ranges() the kernel's page cache was lent: no other page can be present.
+  std::vector<FileRange> lent(uint64_t ino) const;
 
   Device& leg_;
   Device& volume_;

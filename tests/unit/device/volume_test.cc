@@ -183,6 +183,31 @@ TEST_F(VolumeTest, ADestroyedVolumesLegsAreNamespacesAgain) {
   }
 }
 
+// Of a WRITE that reaches over several extents what can be stored is, whichever fails.
+TEST_F(VolumeTest, WritebackOverExtentsOnSeveralLegsStoresAllThatItCan) {
+  const DevicePtr volume = pool_.make(VolumeType::kLinear, 0, pool_.spaces(0, 2));
+  pool_.enable_all();
+  const uint64_t ino = make_file(*volume, "a"), filler = make_file(*volume, "b");
+  std::vector<size_t> legs;  // by page: where it lies
+  while (legs.empty() || legs.back() == legs.front()) {
+    const uint64_t at = legs.size() * kPageSize;
+    ASSERT_LT(at, kMiB);
+    must(write_to(*volume, ino, at, text_of('x', kPageSize)));
+    must(allocate(*volume, filler, {at * 64, (at + kPageSize) * 64}));
+    const auto request = must(volume->begin_request());
+    const DataRange last = must(request.fs().extents(ino)).back().second;
+    legs.push_back(volume->record().of_volume().table.map(last).back().leg);
+  }
+  std::string expected;
+  for (const size_t where : legs) expected += text_of(where == legs.front() ? 'x' : 'y', kPageSize);
+  remove(leg(legs.front()));
+  const auto written =
+      write_to(*volume, ino, 0, text_of('y', expected.size()), Media::Writer::kWriteback);
+  EXPECT_EQ(written.err(), EIO);
+  must(leg(legs.front()).enable());
+  EXPECT_EQ(must(read_from(*volume, ino, {0, expected.size()})), expected);
+}
+
 // What is freed while a leg is away can't be zeroed, so the next mount must do it.
 TEST_F(VolumeTest, WhatIsFreedOnALegThatIsAwayIsZeroedByTheNextMount) {
   const DevicePtr volume = striped();
