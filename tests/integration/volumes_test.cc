@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <set>
 #include <string>
@@ -201,6 +202,36 @@ TEST_F(VolumesTest, IsDisabledEnabledAndLookedAtAsANamespace) {
   pool_.ctl_json({"enable-namespace", leg(1)});
   pool_.ctl_json({"enable-namespace", "volume0"});
   EXPECT_EQ(client.ask("hash 0"), hash);
+}
+
+// 64 KiB over two chunks, so on two legs: exactly these pages, by the way through both layers.
+TEST_F(VolumesTest, PoisonOfAFilesRangeComesBackAsThisRange) {
+  constexpr uint64_t kBytes = 2 * kMiB;
+  const std::string shown = make_stack(true);
+  write_file(pool_.path(shown + "/a"), std::string(kBytes, 'x'));
+  Client client;
+  client.map_file(pool_.path(shown + "/a"), kBytes);
+  ASSERT_EQ(client.ask("fill 0 5"), "ok");
+  ASSERT_EQ(client.ask("msync 0"), "ok");
+  const FileRange range = FileRange::sized(100 * kKiB, 64 * kKiB);
+  const Json reports = as_array(pool_.ctl_json(
+      {"inject-error", "--file", pool_.path(shown + "/a"), "--offset", "100K", "--length", "64K"}));
+  RangeSet<FileSpace> told;
+  for (const Json& report : reports) {
+    for (const Json& file : report.at("files")) {
+      EXPECT_EQ(file.at("namespace"), "volume2");
+      EXPECT_EQ(file.at("file"), "/a");
+      const auto part = FileRange::sized(file.at("offset"), file.at("length"));
+      EXPECT_FALSE(told.overlaps(part)) << "told twice";
+      told.insert(part);
+    }
+  }
+  EXPECT_EQ(told.ranges(), std::vector<FileRange>{range});
+  EXPECT_EQ(client.ask("pages 0 5"), "ok " + expected_pages(told, kBytes));
+  pool_.ctl_json({"clear-errors", "volume2"});
+  std::string expected = expected_pages(told, kBytes);
+  std::ranges::replace(expected, 'd', 'w');  // good again: zeros
+  EXPECT_EQ(client.ask("pages 0 5"), "ok " + expected);
 }
 
 TEST_F(VolumesTest, ARegionsRemovalTakesItsLegsOnly) {
