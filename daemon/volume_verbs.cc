@@ -41,7 +41,9 @@ Result<Devices> find_legs(Machine& machine, const std::vector<std::string>& name
   legs.reserve(names.size());
   for (const std::string& name : names) {
     PMEMD_ASSIGN(DevicePtr leg, machine.devices.find(name));
-    if (const auto volume = machine.pool.volume_of(leg->record().serial)) {
+    // Of one that is half destroyed it is free as soon as create_volume() has finished that.
+    const auto volume = machine.pool.volume_of(leg->record().serial);
+    if (volume && machine.pool.find_volume(volume->name())) {
       return fail(EBUSY, fmt::format("{}: it is a leg of {}", name, volume->name()),
                   "pmemctl destroy-volume " + volume->name());
     }

@@ -174,6 +174,31 @@ class FaultRoundsTest : public MountTest {
     expect_no_leak(name);
   }
 
+  bool volume_exists(const std::string& name) {
+    const Json all = must("List", {{"volumes", true}, {"idle", true}});
+    return std::ranges::any_of(all.at("volumes"),
+                               [&](const Json& volume) { return volume.at("dev") == name; });
+  }
+  // After a failure it is there or not, and its legs can be used again at once.
+  void fail_volume(const std::string& point) {
+    const Json legs = {{"legs", {"namespace0.3", "namespace0.4"}}};
+    for (int i = 0; i < 2; ++i) must("CreateNamespace", {{"size", 8 << 20}});
+    if (point.starts_with("create-volume.")) {
+      arm(point);
+      expect_fails(point, "CreateVolume", legs);
+    }
+    std::string name = must("CreateVolume", legs).at("volume").at("dev");
+    if (point.starts_with("destroy-volume.")) {
+      arm(point);
+      expect_fails(point, "DestroyVolume", {{"volume", name}, {"force", true}});
+      if (!volume_exists(name)) name = must("CreateVolume", legs).at("volume").at("dev");
+    }
+    must("DestroyVolume", {{"volume", name}, {"force", true}});
+    for (const char* leg : {"namespace0.3", "namespace0.4"}) {
+      must("DestroyNamespace", {{"namespace", leg}, {"force", true}});
+    }
+  }
+
   void round() {
     const Json plain = Json::object();
     const Json forced = {{"force", true}};
@@ -200,6 +225,8 @@ class FaultRoundsTest : public MountTest {
         arm(point);
         must("InjectError", {{"file", "/pmem0/mapped"}, {"offset", 0}, {"length", 4096}});
         must("ClearErrors", {{"file", "/pmem0/mapped"}});
+      } else if (operation == "create-volume" || operation == "destroy-volume") {
+        fail_volume(point);
       } else if (operation == "create") {
         fail_creating(point);
       } else if (operation == "destroy") {
