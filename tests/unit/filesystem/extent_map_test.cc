@@ -146,7 +146,9 @@ TEST(ExtentMap, RandomChangesAgainstABlockByBlockModel) {
     std::map<uint64_t, uint64_t> mapped;
     std::vector<Extent> all = map.all();
     for (size_t i = 0; i < all.size(); ++i) {
-      if (i > 0) ASSERT_FALSE(all[i - 1].continues_in(all[i]));
+      if (i > 0) {
+        ASSERT_FALSE(all[i - 1].continues_in(all[i]));
+      }
       ASSERT_EQ(rows.at(all[i].file_offset), all[i]);
       for (uint64_t at = 0; at < all[i].length; at += kBlock) {
         mapped[(all[i].file_offset + at) / kBlock] = (all[i].data_offset + at) / kBlock;
