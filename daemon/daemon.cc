@@ -199,17 +199,17 @@ Result<void> Daemon::make_devices() {
 }
 
 void Daemon::make_failure_path(KernelPort& kernel) {
-  failure_ = std::unique_ptr<FailurePorts>(
-      new FailurePorts{.registry = devices_->registry(),
-                       .kernel = kernel,
-                       .events = events_,
-                       .device_of = [this](uint64_t ino) { return devices_->by_ino(ino); }});
-  failure_worker_ = std::make_unique<FailureWorker>(*failure_);
-  armed_ = std::make_unique<ArmedErrors>(*failure_, [this](Device& device, DataRange range) {
+  const FailurePorts ports{.registry = devices_->registry(),
+                           .kernel = kernel,
+                           .events = events_,
+                           .device_of = [this](uint64_t ino) { return devices_->by_ino(ino); }};
+  failure_ = std::make_unique<FailurePorts>(ports);
+  failure_worker_ = std::make_unique<FailureWorker>(ports);
+  armed_ = std::make_unique<ArmedErrors>(ports, [this](Device& device, DataRange range) {
     failure_worker_->note_latent(device, range);
   });
   scrubber_ = std::make_unique<Scrubber>(
-      *failure_,
+      ports,
       Scrubber::Ports{.errors_of = [this](uint32_t region) -> MediaErrors& {
                         return pool_->media_errors(region);
                       },
