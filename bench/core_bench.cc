@@ -1,23 +1,30 @@
-// What a reference, a lookup and a lease cost, each beside something that everybody knows.
+// What a reference, a lookup and a lease cost, each beside something that everybody knows; and what
+// leases take of memory. bench/sections/core.py and size.py show it.
 //
-// Ratios first: they hold where nanoseconds don't. Each benchmark runs several times, in turns with
-// the others, and its median counts, in CPU time, so that other programs matter little. Only
-// "throughput" is by the clock: on two CPUs that have nothing else to do, 2 is ideal.
+// Each benchmark runs several times, in turns with the others. Prints JSON: by benchmark, the CPU
+// time of an operation in one thread (cpu_ns) and the time from one operation to the next of all
+// threads (real_ns), one of each a run; and the heap's bytes.
 //
-// core_bench [--benchmark_filter=REGEX …]
+// core_bench [--benchmark_repetitions=N …]
 #include <benchmark/benchmark.h>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <malloc.h>
 
 #include <algorithm>
 #include <atomic>
 #include <map>
 #include <memory>
+#include <mutex>
+#include <numeric>
 #include <optional>
 #include <random>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
+#include "core/base/units.h"
 #include "core/pagemap/lease_table.h"
 #include "core/pagemap/pagemap_registry.h"
 #include "core/pagemap/percpu_ref.h"
@@ -151,6 +158,30 @@ void get_dev_pagemap(benchmark::State& state) {
 }
 BENCHMARK(get_dev_pagemap)->Arg(1)->Arg(kManyRanges);
 
+// The same without a registry of its own kind: a map of ranges and a lock, and a shared count.
+void locked_map(benchmark::State& state) {
+  static std::mutex mutex;
+  static std::map<uint64_t, std::shared_ptr<int>> by_end;
+  const auto count = static_cast<size_t>(state.range(0));
+  if (state.thread_index() == 0) {
+    by_end.clear();
+    for (size_t i = 0; i < count; ++i) {
+      by_end[(i * 2 + 1) * kSubsectionSize] = std::make_shared<int>();
+    }
+  }
+  std::minstd_rand random(1);
+  for (auto _ : state) {
+    const uint64_t address = random() % count * 2 * kSubsectionSize;
+    std::shared_ptr<int> held;
+    {
+      const std::lock_guard lock(mutex);
+      held = by_end.upper_bound(address)->second;
+    }
+    benchmark::DoNotOptimize(held);
+  }
+}
+BENCHMARK(locked_map)->Arg(1)->Arg(kManyRanges);
+
 void get_dev_pagemap_cached(benchmark::State& state) {
   Registered all(static_cast<size_t>(state.range(0)));
   auto map = all.registry.get_dev_pagemap(Pfn{0});
@@ -230,92 +261,85 @@ double heap_bytes_each(size_t n, Make make) {
   return static_cast<double>(heap_bytes() - before) / static_cast<double>(n);
 }
 
-void print_memory() {
-  fmt::print("\nmemory, bytes each\n");
-  const auto print = [](std::string_view what, double bytes) {
-    fmt::print("  {:<62}{:>8.0f}\n", what, bytes);
-  };
+// A region of 1 TiB that is lent in parts of this size, in random order, until all of it is.
+struct Lending {
+  double most_bytes = 0;  // on the way: about half of the parts, hardly any beside another
+  double all_bytes = 0;
+};
+Lending lend_a_tebibyte(uint64_t part_bytes) {
+  std::vector<uint64_t> order(kTiB / part_bytes);
+  std::iota(order.begin(), order.end(), uint64_t{0});
+  std::ranges::shuffle(order, std::mt19937_64(1));
+  const size_t before = heap_bytes();
+  Lent lent(0, 1);
+  Lending lending;
+  for (size_t i = 0; i < order.size(); ++i) {
+    must(lent.table->lend(1, FileRange::sized(order[i] * part_bytes, part_bytes)));
+    if (i % 4096 != 0) continue;
+    lending.most_bytes = std::max(lending.most_bytes, static_cast<double>(heap_bytes() - before));
+  }
+  lending.all_bytes = static_cast<double>(heap_bytes() - before);
+  return lending;
+}
+
+std::map<std::string, double> measure_memory() {
+  std::map<std::string, double> bytes;
   const auto lend = [](size_t inodes) {
     return heap_bytes_each(kManyLeases,
                            [&] { return std::make_unique<Lent>(kManyLeases, inodes); });
   };
-  print("lease, of 100,000 in one inode", lend(1));
-  print("lease, of 100,000 in 1,000 inodes", lend(1000));
-  print("registered pagemap, of 10,000 (itself among it)",
-        heap_bytes_each(kManyRanges, [] { return std::make_unique<Registered>(kManyRanges); }));
-  print("PercpuRef, itself", sizeof(PercpuRef));
-  print("PercpuRef, for each thread that counts", sizeof(CountCell));
+  bytes["lease, of 10^5 in one inode"] = lend(1);
+  bytes["lease, of 10^5 in 1,000 inodes"] = lend(1000);
+  bytes["registered pagemap, of 10^4"] =
+      heap_bytes_each(kManyRanges, [] { return std::make_unique<Registered>(kManyRanges); });
+  bytes["PercpuRef"] = sizeof(PercpuRef);
+  bytes["PercpuRef, for each thread that counts"] = sizeof(CountCell);
+  const Lending readahead = lend_a_tebibyte(2 * kMiB);
+  bytes["1 TiB lent by 2 MiB, at most"] = readahead.most_bytes;
+  bytes["1 TiB lent by 2 MiB, all of it"] = readahead.all_bytes;
+  return bytes;
 }
 
 // --- the report ---------------------------------------------------------------------------------
 
-class Medians : public benchmark::BenchmarkReporter {
+class Times : public benchmark::BenchmarkReporter {
  public:
   bool ReportContext(const Context&) override { return true; }
   void ReportRuns(const std::vector<Run>& runs) override {
     for (const Run& run : runs) {
       if (run.run_type != Run::RT_Iteration || run.error_occurred) continue;
       const std::string name = run.run_name.str();
-      times_[name].cpu.push_back(run.GetAdjustedCPUTime());
-      times_[name].real.push_back(run.GetAdjustedRealTime());
+      cpu_ns_[name].push_back(run.GetAdjustedCPUTime());
+      real_ns_[name].push_back(run.GetAdjustedRealTime());
     }
   }
 
-  // Of one operation, in one thread. 0: it was left out by --benchmark_filter.
-  double cpu_ns(const std::string& name) const {
-    const auto found = times_.find(name);
-    return found == times_.end() ? 0 : median(found->second.cpu);
-  }
-  // From one operation to the next, of all threads.
-  double real_ns(const std::string& name) const {
-    const auto found = times_.find(name);
-    return found == times_.end() ? 0 : median(found->second.real);
-  }
-  std::vector<std::string> names() const {
-    std::vector<std::string> names;
-    for (const auto& [name, times] : times_) names.push_back(name);
-    return names;
+  void print() const {
+    fmt::print("{{");
+    print("cpu_ns", cpu_ns_);
+    print("real_ns", real_ns_);
+    fmt::print("\"bytes\": {{");
+    const char* separator = "";
+    for (const auto& [name, bytes] : measure_memory()) {
+      fmt::print("{}\n  \"{}\": {:.1f}", std::exchange(separator, ","), name, bytes);
+    }
+    fmt::print("}}}}\n");
   }
 
  private:
-  struct Times {
-    std::vector<double> cpu;
-    std::vector<double> real;
-  };
-  static double median(std::vector<double> times) {
-    std::ranges::sort(times);
-    return times[times.size() / 2];
+  using Samples = std::map<std::string, std::vector<double>>;
+  static void print(std::string_view title, const Samples& samples) {
+    fmt::print("\"{}\": {{", title);
+    const char* separator = "";
+    for (const auto& [name, ns] : samples) {
+      fmt::print("{}\n  \"{}\": [{:.4f}]", std::exchange(separator, ","), name,
+                 fmt::join(ns, ", "));
+    }
+    fmt::print("}},\n");
   }
-  std::map<std::string, Times> times_;
+  Samples cpu_ns_;
+  Samples real_ns_;
 };
-
-void print_ratio(std::string_view what, double dividend, double divisor) {
-  if (dividend > 0 && divisor > 0) fmt::print("  {:<62}{:>8.2f}\n", what, dividend / divisor);
-}
-
-void print_ratios(const Medians& medians) {
-  const auto one = [](std::string name) { return name + "/real_time/threads:1"; };
-  const auto two = [](std::string name) { return name + "/real_time/threads:2"; };
-  const std::string get_put = "tryget_live_put";
-  const std::string atomic = "atomic_increment_decrement";
-  const auto print_cpu = [&](std::string_view what, const std::string& a, const std::string& b) {
-    print_ratio(what, medians.cpu_ns(a), medians.cpu_ns(b));
-  };
-  fmt::print("ratios\n");
-  print_cpu("tryget_live + put : increment", one(get_put), "increment");
-  print_cpu("tryget_live + put : two increments in a thread's own cell", one(get_put),
-            "increment_own_cell_twice");
-  print_cpu("tryget_live + put : atomic increment + decrement", one(get_put), one(atomic));
-  print_cpu("tryget_live + put, beside a second thread : alone", two(get_put), one(get_put));
-  print_cpu("atomic pair, beside a second thread : alone", two(atomic), one(atomic));
-  print_ratio("throughput of tryget_live + put, two threads : one", medians.real_ns(one(get_put)),
-              medians.real_ns(two(get_put)));
-  print_ratio("throughput of the atomic pair, two threads : one", medians.real_ns(one(atomic)),
-              medians.real_ns(two(atomic)));
-  print_cpu("get_dev_pagemap of 10,000 : of 1", "get_dev_pagemap/10000", "get_dev_pagemap/1");
-  print_cpu("give back + lend, of 100,000 leases : of 1", "give_back_and_lend/100000/1",
-            "give_back_and_lend/1/1");
-}
 
 }  // namespace
 }  // namespace pmemd
@@ -331,12 +355,7 @@ int main(int argc, char** argv) {
   benchmark::Initialize(&count, args.data());
   if (benchmark::ReportUnrecognizedArguments(count, args.data())) return 2;
 
-  pmemd::Medians medians;
-  benchmark::RunSpecifiedBenchmarks(&medians);
-  pmemd::print_ratios(medians);
-  fmt::print("\nmedians of CPU time, ns\n");
-  for (const auto& name : medians.names()) {
-    fmt::print("  {:<62}{:>8.2f}\n", name, medians.cpu_ns(name));
-  }
-  pmemd::print_memory();
+  pmemd::Times times;
+  benchmark::RunSpecifiedBenchmarks(&times);
+  times.print();
 }

@@ -1,0 +1,86 @@
+#!/usr/bin/env python3
+"""script/bench [SECTION…] [--quick] [--rounds N] [--json FILE]
+
+Measures, each figure in turns with its references, and prints a table. Sections: see below; all of
+them, if none is named. It judges nobody: exit 0 also when a target is missed, 1 when something
+could not be measured.
+"""
+
+import argparse
+import importlib
+import os
+import signal
+import sys
+import time
+
+from measure import Report
+from sections import Scale
+from stage import Stage, machine, private_mounts
+
+SECTIONS = {
+    "core": "references, the registry, leases",
+    "memory": "loads, stores, first touch, msync",
+}
+
+
+def arguments():
+    parser = argparse.ArgumentParser(
+        prog="script/bench", description=__doc__.split("\n\n")[1],
+        epilog="sections: " + "; ".join(f"{name}: {what}" for name, what in SECTIONS.items()))
+    parser.add_argument("sections", nargs="*", metavar="SECTION", help="default: all")
+    parser.add_argument("--quick", action="store_true", help="small sizes: only to see that it works")
+    parser.add_argument("--rounds", type=int, help="default: 7")
+    parser.add_argument("--json", metavar="FILE", help="all samples")
+    parser.add_argument("--part", action="append", metavar="NAME",
+                        help="only this part of the sections; may be repeated")
+    args = parser.parse_args()
+    for name in args.sections:
+        if name not in SECTIONS:
+            parser.error(f"no section {name}; there are {', '.join(SECTIONS)}")
+    if args.rounds is not None and args.rounds < 1:
+        parser.error("--rounds: at least 1")
+    return args
+
+
+def measure(part, report, scale):
+    begin = time.monotonic()
+    try:
+        with Stage() as stage:
+            part(stage, report, scale)
+    except Exception as error:  # pylint: disable=broad-except; whatever it is, the others go on
+        report.fail(part.__name__, error)
+    report.say(f"{part.__name__} took {time.monotonic() - begin:.0f} s")
+
+
+def stop(*_):
+    raise KeyboardInterrupt
+
+
+def main():
+    args = arguments()
+    scale = Scale(args.rounds or (1 if args.quick else 7), args.quick)
+    report = Report(scale.rounds)
+    report.machine = machine()
+    signal.signal(signal.SIGTERM, stop)
+    is_root = os.geteuid() == 0
+    if is_root and not private_mounts():
+        report.note("no mount namespace of its own; mounts are made in yours, and taken away again")
+    for section in args.sections or SECTIONS:
+        module = importlib.import_module(f"sections.{section}")
+        report.begin(section)
+        if not is_root:
+            report.note("not root: the daemon can't raise its mount's limits, names can't be made "
+                        "cold, other users' processes aren't seen")
+        for part in module.PARTS:
+            if not args.part or part.__name__ in args.part:
+                measure(part, report, scale)
+    print("\n".join(report.table()))
+    if args.json:
+        report.write_json(args.json)
+    return 1 if report.failed else 0
+
+
+try:
+    sys.exit(main())
+except KeyboardInterrupt:
+    sys.exit(130)

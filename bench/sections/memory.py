@@ -1,0 +1,138 @@
+"""Through mappings: warm loads and stores, first touch, msync."""
+
+import contextlib
+
+from measure import OURS, Row, alternate, at_least, at_most
+from sections import GIB, MIB
+from stage import PAGE
+
+TMPFS, TMPFS_FRESH, PLAIN, HOST = "tmpfs", "tmpfs, fresh", "plain FUSE", "host's disk"
+
+
+def gb_per_s(ns_a_page):
+    return PAGE / ns_a_page
+
+
+def as_ns(ns):
+    return ns
+
+
+def compare(stage, report, scale, name, unit, subjects, *, targets=(), convert=as_ns, note="",
+            rounds=None):
+    """A row of one workload on several paths. `subjects`: by name (workload, path, options)."""
+    with contextlib.ExitStack() as ended:
+        runs = {}
+        for subject, (workload, path, options) in subjects.items():
+            running = stage.workload(workload, path, **options)
+            ended.callback(running.close)
+            runs[subject] = lambda running=running: convert(running.run()["ns"])
+        report.add(Row(name, unit, alternate(rounds or scale.rounds, runs), targets, note))
+
+
+def warm(stage, report, scale):
+    ours = stage.pool("2G")
+    theirs = stage.directory_on(stage.tmpfs)
+    size = scale.bytes(512 * MIB)
+    for order, unit, convert in (("seq", "GB/s", gb_per_s), ("random", "M/s", lambda ns: 1e3 / ns)):
+        for workload in ("load", "store"):
+            for threads in (1, 2):
+                how = "in order" if order == "seq" else "at random"
+                options = {"size": size, "order": order, "threads": threads}
+                compare(stage, report, scale, f"warm {workload}s {how}, {threads} thread"
+                        + "s" * (threads > 1), unit,
+                        {OURS: (workload, ours.files / "warm", options),
+                         TMPFS: (workload, theirs / "warm", options)},
+                        convert=convert, targets=(at_least(0.95, TMPFS),))
+
+
+def store_again(stage, report, scale):
+    """More than the dirty limits let an ordinary FUSE mount have."""
+    ours = stage.pool("3G")
+    theirs = stage.directory_on(stage.tmpfs)
+    size = scale.bytes(2 * GIB)
+    options = {"size": size, "order": "seq", "threads": 1}
+    compare(stage, report, scale, "2 GiB stored again and again", "GB/s",
+            {OURS: ("store", ours.files / "large", options),
+             TMPFS: ("store", theirs / "large", options)},
+            convert=gb_per_s, rounds=min(5, scale.rounds), targets=(at_least(0.95, TMPFS),))
+
+
+def first_touch(stage, report, scale):
+    """What isn't in memory yet. A tmpfs has nothing that it could fetch: its pages are made at the
+    first touch (fresh), or there already."""
+    ours, plain = stage.pool("1G"), stage.plain()
+    tmpfs = stage.directory_on(stage.tmpfs)
+    size = scale.bytes(256 * MIB)
+
+    def row(name, targets, note="", **options):
+        options = {"size": size, **options}
+        fresh = {**options, "state": "fresh"}
+        there = {**options, "state": "there", "before": "load"}
+        compare(stage, report, scale, name, "ns", {
+            OURS: ("touch", ours.files / "touch", options),
+            TMPFS_FRESH: ("touch", tmpfs / "fresh", fresh),
+            TMPFS: ("touch", tmpfs / "there", there),
+            PLAIN: ("touch", plain.files / "touch", options)},
+            targets=targets, note=note)
+
+    row("first touch, read in order, a page", (at_most(2.5, TMPFS_FRESH),))
+    row("first touch, write in order, a page", (at_most(4, TMPFS_FRESH),), access="write")
+    row("first touch, read at random, a page", (at_most(0.5, PLAIN),), order="random")
+    row("first touch, MADV_RANDOM, a page", (at_most(0.5, PLAIN),), order="random", advice="random")
+    row("first touch, write at random, a page", (), order="random", access="write")
+
+
+def prefaulted(stage, report, scale):
+    ours = stage.pool("1G")
+    tmpfs = stage.directory_on(stage.tmpfs)
+    size = scale.bytes(256 * MIB)
+    random = {"size": size, "order": "random", "pages": 65536}
+    fresh = {**random, "state": "fresh"}
+    there = {**random, "before": "load"}
+    for name, access in (("read", "read"), ("write", "write")):
+        kind = {"access": access}
+        compare(stage, report, scale, f"random {name} after MADV_WILLNEED, a page", "ns", {
+            OURS: ("touch", ours.files / "touch", {**random, **kind, "before": "willneed"}),
+            TMPFS: ("touch", tmpfs / "there", {**there, **kind, "state": "there"}),
+            TMPFS_FRESH: ("touch", tmpfs / "fresh", {**fresh, **kind})},
+            targets=(at_most(2, TMPFS_FRESH),) if access == "read" else ())
+
+
+def msync(stage, report, scale):
+    ours, plain = stage.pool("2G"), stage.plain()
+    options = {"size": 64 * MIB if not scale.quick else MIB}
+    compare(stage, report, scale, "msync of a dirty 4 KiB", "ns", {
+        OURS: ("msync", ours.files / "msync", options),
+        "plain's getattr": ("getattr", plain.files / "getattr", {}),
+        PLAIN: ("msync", plain.files / "msync", options)},
+        targets=(at_most(2, "plain's getattr"),))
+    compare(stage, report, scale, "a round trip (getattr)", "ns", {
+        OURS: ("getattr", ours.files / "getattr", {}),
+        PLAIN: ("getattr", plain.files / "getattr", {})})
+    size = scale.bytes(GIB)
+    options = {"size": size, "dirty": size}
+    compare(stage, report, scale, "msync of a dirty 1 GiB", "GB/s", {
+        OURS: ("msync", ours.files / "large", options),
+        PLAIN: ("msync", plain.files / "large", options)},
+        convert=lambda ns: size / ns, rounds=min(5, scale.rounds), targets=(at_least(3),))
+
+
+def on_disk(stage, report, scale):
+    """The pool on the host's disk, beside a file on that disk: what a user with no memory to spare
+    has."""
+    ours = stage.pool("1G", place=stage.host)
+    host = stage.directory_on(stage.host)
+    size = scale.bytes(256 * MIB)
+    rounds = min(5, scale.rounds)
+    compare(stage, report, scale, "pool on disk: read in order, a page", "ns", {
+        OURS: ("touch", ours.files / "touch", {"size": size}),
+        HOST: ("touch", host / "touch", {"size": size})}, rounds=rounds)
+    compare(stage, report, scale, "pool on disk: warm stores in order", "GB/s", {
+        OURS: ("store", ours.files / "store", {"size": size}),
+        HOST: ("store", host / "store", {"size": size})}, convert=gb_per_s, rounds=rounds)
+    compare(stage, report, scale, "pool on disk: msync of 4 KiB", "ns", {
+        OURS: ("msync", ours.files / "msync", {"size": MIB}),
+        HOST: ("msync", host / "msync", {"size": MIB})}, rounds=min(3, scale.rounds))
+
+
+PARTS = (warm, store_again, first_touch, prefaulted, msync, on_disk)
