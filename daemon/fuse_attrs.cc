@@ -15,7 +15,7 @@ namespace {
 void reply_attr(fuse_req_t req, const Result<Attr>& attr) {
   if (!attr) return reply_error(req, attr.err());
   const struct stat st = to_stat(*attr);
-  fuse_reply_attr(req, &st, attr->ino == FUSE_ROOT_ID ? 0 : kCacheSeconds);
+  fuse_reply_attr(req, &st, kCacheSeconds);
 }
 
 void op_getattr(fuse_req_t req, fuse_ino_t ino, fuse_file_info* /*fi*/) noexcept {
