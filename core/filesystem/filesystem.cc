@@ -17,16 +17,19 @@ namespace {
 
 constexpr size_t kTimesBatch = 64;
 
-// Removes the inodes without links that the kernel doesn't know. Nothing is in use yet.
-Result<void> remove_orphans(Database& db, Rows& rows, uint64_t serial,
-                            const LookupCounts& lookups) {
+// Removes the inodes without links that the kernel doesn't know; returns the others. Nothing is in
+// use yet.
+Result<std::vector<uint64_t>> remove_orphans(Database& db, Rows& rows, uint64_t serial,
+                                             const LookupCounts& lookups) {
   Transaction transaction(db);
   PMEMD_TRY(transaction.begin());
-  PMEMD_ASSIGN(const auto orphans, rows.orphans(serial));
-  for (const uint64_t ino : orphans) {
-    if (!lookups.is_known(ino)) PMEMD_TRY(rows.remove_inode(ino));
-  }
-  return transaction.commit();
+  PMEMD_ASSIGN(auto orphans, rows.orphans(serial));
+  const auto forgotten =
+      std::ranges::partition(orphans, [&lookups](uint64_t ino) { return lookups.is_known(ino); });
+  for (const uint64_t ino : forgotten) PMEMD_TRY(rows.remove_inode(ino));
+  orphans.erase(forgotten.begin(), orphans.end());
+  PMEMD_TRY(transaction.commit());
+  return orphans;
 }
 
 Result<Allocator> read_free_space(Database& db, Rows& rows, uint64_t serial, uint64_t size) {
@@ -111,12 +114,16 @@ Result<std::unique_ptr<FileSystem>> FileSystem::mount(Database& db, Media& media
   }
   // First: nothing changes, above all no byte, where it isn't known whose data area this is.
   PMEMD_TRY(check_superblock(db, *rows, media, options));
-  PMEMD_TRY(remove_orphans(db, *rows, options.serial, lookups));
+  PMEMD_ASSIGN(const auto unlinked, remove_orphans(db, *rows, options.serial, lookups));
   PMEMD_ASSIGN(Allocator free_space,
                read_free_space(db, *rows, options.serial, media.size_bytes()));
   PMEMD_TRY(drop_free(media, free_space, options.clean));
   auto state = std::make_unique<FsState>(db, *std::move(rows), media, srcu, lookups, options,
                                          std::move(free_space));
+  for (const uint64_t ino : unlinked) {
+    MutexLock lock(state->change_mutex);
+    PMEMD_TRY(state->load(ino));
+  }
   return std::unique_ptr<FileSystem>(new FileSystem(std::move(state)));
 }
 
@@ -158,13 +165,27 @@ Result<struct statvfs> FileSystem::statfs() {
 
 void FileSystem::forget(uint64_t ino) {
   FsState& fs = *state_;
+  // Most that are forgotten leave nothing to do.
+  const auto drop = [&fs, ino] {
+    MutexLock change(fs.change_mutex);
+    MutexLock lock(fs.mutex);
+    fs.allocator.drop_reservations(ino);
+    const auto it = fs.inodes.find(ino);
+    if (it == fs.inodes.end()) return true;
+    if (!it->second.can_be_let_go()) return false;
+    fs.inodes.erase(it);
+    return true;
+  };
+  if (drop()) return;
   // What fails here is tried again by the next mount, except times, which are the least of it.
   (void)fs.remove_if_unused(ino);
   (void)fs.write_times({&ino, 1});
-  MutexLock change(fs.change_mutex);
-  MutexLock lock(fs.mutex);
-  fs.inodes.erase(ino);
-  fs.allocator.drop_reservations(ino);
+  (void)drop();
+}
+
+size_t FileSystem::cached_inodes() const {
+  MutexLock lock(state_->mutex);
+  return state_->inodes.size();
 }
 
 bool FileSystem::free_space_is_zero() const {

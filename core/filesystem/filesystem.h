@@ -1,12 +1,13 @@
 // The file system of one fsdax namespace: inodes, directories, extents. No FUSE types.
 //
-// The database is the truth; memory caches the inodes that the kernel knows. Data lies in extents
+// The database is the truth; memory caches inodes that are in use. Data lies in extents
 // of the namespace's data area; a hole has none and reads as zeros.
 //
 // Invariants:
 //  1. A change is one transaction, committed before the function returns; a failed one leaves
 //     everything as it was. Exception: times that a read or an overwrite changes are kept in memory
-//     and written by fsync(), flush_times(), forget() and every other change of the inode.
+//     and written by fsync(), flush_times(), forget(), every other change of the inode, and when
+//     the inode has to make room for others.
 //  2. Space goes from a file to the free list only after every request that may still use it has
 //     ended (Srcu::retire), and reads as zeros from then on.
 //  3. An extent is recorded before bytes are written to it.
@@ -113,6 +114,8 @@ class FileSystem {
     // Where the superblock is if the device was put together wrongly: pages of the data area.
     std::vector<DataRange> superblock_elsewhere = {};
     std::function<timespec()> clock = current_time;
+    // So many inodes are kept in memory, and those that can't be let go of.
+    size_t cached_inodes_max = 65536;
     // How long a request that finds no space waits for others to end that hold some up.
     std::chrono::milliseconds space_timeout{20};
   };
@@ -194,6 +197,7 @@ class FileSystem {
   // False: some of what was freed could not be zeroed, so the next mount must discard all of it.
   bool free_space_is_zero() const;
   Result<void> flush_times();  // times kept in memory, of all inodes
+  size_t cached_inodes() const;
   // The reverse map: what of `range` belongs to which file, in order of the range; what is nobody's
   // is left out. Metadata of the file system is its root's.
   Result<FailedParts> owners(DataRange range);

@@ -49,6 +49,7 @@ struct InodeRow {
 struct Inode {
   InodeRow row;
   bool times_dirty = false;  // `row`'s times are newer than the table's
+  bool is_used = true;       // since the cache looked for inodes to let go of
   // Regular files.
   ExtentMap extents;
   RangeSet<FileSpace> unsynced;  // written since the last fsync began
@@ -56,6 +57,9 @@ struct Inode {
   uint32_t fsyncs = 0;           // so many are under way
   // Directories: the default ACL's value, empty without one; absent: not read yet.
   std::optional<std::string> default_acl;
+
+  // Whether the table has all that can't do without memory.
+  bool can_be_let_go() const { return !times_dirty && fsyncs == 0 && row.nlink > 0; }
 
   // Stamps a read, as `relatime` does: if it couldn't be told otherwise that it came after the last
   // change, or once a day.

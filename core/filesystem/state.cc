@@ -16,6 +16,10 @@ namespace {
 // What is being zeroed takes its time, but waits for nobody.
 constexpr std::chrono::milliseconds kZeroingTimeout{5000};
 
+// How many inodes are let go of at once; how much of the cache is searched for them.
+constexpr size_t kLetGoBatch = 64;
+constexpr size_t kBucketsMax = 1024;
+
 }  // namespace
 
 std::vector<DataRange> merged(std::vector<DataRange> ranges) {
@@ -63,6 +67,35 @@ Result<void> FsState::load_locked(uint64_t ino) {
   MutexLock lock(mutex);
   inodes.emplace(ino, std::move(inode));
   return {};
+}
+
+// Those not used since the hand came by the last time.
+std::vector<uint64_t> FsState::inodes_to_let_go() {
+  std::vector<uint64_t> found;
+  MutexLock lock(mutex);
+  if (inodes.size() < options.cached_inodes_max) return found;
+  found.reserve(kLetGoBatch);
+  for (size_t seen = 0; seen < kBucketsMax && found.size() < kLetGoBatch; ++seen) {
+    hand_ = (hand_ + 1) % inodes.bucket_count();
+    for (auto it = inodes.begin(hand_); it != inodes.end(hand_); ++it) {
+      if (!std::exchange(it->second.is_used, false)) found.push_back(it->first);
+    }
+  }
+  return found;
+}
+
+void FsState::make_room() {
+  if (making_room_.test_and_set(std::memory_order_acquire)) return;  // one is enough
+  if (const auto found = inodes_to_let_go(); !found.empty()) {
+    (void)write_times(found);
+    MutexLock change_lock(change_mutex);
+    MutexLock lock(mutex);
+    for (const uint64_t ino : found) {
+      const auto it = inodes.find(ino);
+      if (it != inodes.end() && it->second.can_be_let_go()) inodes.erase(it);
+    }
+  }
+  making_room_.clear(std::memory_order_release);
 }
 
 Result<void> FsState::remove_if_unused(uint64_t ino) {

@@ -11,10 +11,15 @@
 //  1. Memory never runs ahead of the table, but for times (`times_dirty`).
 //  2. Inodes enter and leave the cache, extents and free space change, only under change_mutex.
 //     (Space comes back to the allocator under `mutex` alone.)
+//  4. An inode without links is cached: one that isn't has nothing to be done when it is forgotten.
+//  5. The cache is bounded: an inode that isn't dirty may go at any time that nobody holds
+//     change_mutex, unless it has no links or an fsync is under way. What is lost is which of its
+//     bytes are synced; one that is loaded again counts as not synced at all.
 //  3. Freed space is in exactly one place: on its way through Srcu (`retiring_bytes`, then
 //     `zeroing_bytes`), or free.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -63,8 +68,12 @@ class FsState {
       PMEMD_EXCLUDES(change_mutex, mutex) {
     {
       MutexLock lock(mutex);
-      if (const auto it = inodes.find(ino); it != inodes.end()) return use(it->second);
+      if (const auto it = inodes.find(ino); it != inodes.end()) {
+        it->second.is_used = true;
+        return use(it->second);
+      }
     }
+    make_room();
     MutexLock change(change_mutex);
     PMEMD_TRY(load(ino));
     MutexLock lock(mutex);
@@ -79,6 +88,10 @@ class FsState {
       return use(inode);
     });
   }
+
+  // Lets go of some inodes, if too many are cached. Before any lock is taken, by whoever may load
+  // one. One whose times can't be written stays.
+  void make_room() PMEMD_EXCLUDES(change_mutex, mutex);
 
   // Removes an inode that has no links and that the kernel doesn't know.
   Result<void> remove_if_unused(uint64_t ino) PMEMD_EXCLUDES(change_mutex, mutex);
@@ -115,16 +128,22 @@ class FsState {
   uint64_t zeroing_bytes PMEMD_GUARDED_BY(mutex) = 0;           // are on their last step
   bool free_space_is_zero PMEMD_GUARDED_BY(mutex) = true;       // false: some could not be zeroed
   std::optional<uint64_t> inode_count PMEMD_GUARDED_BY(mutex);  // counted when first asked for
+
+ private:
+  std::vector<uint64_t> inodes_to_let_go() PMEMD_EXCLUDES(mutex);
+
+  size_t hand_ PMEMD_GUARDED_BY(mutex) = 0;  // the bucket of `inodes` that was looked at last
+  std::atomic_flag making_room_ = ATOMIC_FLAG_INIT;
 };
 
 // Sorted, and merged where one goes on behind another: fewer system calls.
 std::vector<DataRange> merged(std::vector<DataRange> ranges);
 
 // Space that a change frees. Retires it when it goes out of scope: declared before the locks, so
-// that they are released by then.
+// that they are released by then; and makes room for what the change may load while none is held.
 class FreedSpace {
  public:
-  explicit FreedSpace(FsState& fs) : fs_(fs) {}
+  explicit FreedSpace(FsState& fs) : fs_(fs) { fs.make_room(); }
   ~FreedSpace() {
     if (!ranges_.empty()) fs_.retire(std::move(ranges_));
   }

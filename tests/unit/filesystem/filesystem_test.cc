@@ -7,6 +7,7 @@
 
 #include <fstream>
 #include <string>
+#include <vector>
 
 #include "tests/unit/filesystem/mounted_fs.h"
 
@@ -88,6 +89,81 @@ TEST(FileSystem, ForgettingAnInodeThatWasNotLoadedRemovesItToo) {
   EXPECT_TRUE(fs.lookups().drop(ino, 1));
   fs->forget(ino);
   EXPECT_EQ(fs->getattr(ino).err(), ESTALE);
+}
+
+// --- the cache is bounded
+
+constexpr size_t kFewInodes = 100;
+
+// Whatever loads them: create, getattr, unlink.
+TEST(InodeCache, DoesNotGrowWithWhatTheKernelKnows) {
+  MountedFs fs;
+  fs.set_cached_inodes_max(kFewInodes);
+  fs.remount();
+  std::vector<uint64_t> inos;
+  for (int i = 0; i < 600; ++i) {
+    inos.push_back(fs.make(std::to_string(i)));
+    fs.lookups().add(inos.back());
+    ASSERT_LE(fs->cached_inodes(), 2 * kFewInodes);
+  }
+  for (const uint64_t ino : inos) {
+    EXPECT_EQ(fs.attr(ino).ino, ino);
+    ASSERT_LE(fs->cached_inodes(), 2 * kFewInodes);
+  }
+  for (int i = 0; i < 600; ++i) {
+    value(fs->link(inos[static_cast<size_t>(i)], fs.root(), "l" + std::to_string(i)));
+    ASSERT_LE(fs->cached_inodes(), 2 * kFewInodes);
+  }
+  fs.remount();
+  value(fs->readdirplus(fs.root(), 0, [](const DirEntry&, const Attr&) { return true; }));
+  value(fs->lookup(fs.root(), "7"));
+  EXPECT_EQ(fs->cached_inodes(), 1u);  // the root: what is only told of isn't kept
+}
+
+// Times that only memory has are written before it forgets them.
+TEST(InodeCache, LosesNothingOfWhatItLetsGo) {
+  MountedFs fs;
+  fs.set_cached_inodes_max(kFewInodes);
+  fs.remount();
+  std::vector<uint64_t> inos;
+  for (int i = 0; i < 400; ++i) {
+    inos.push_back(fs.make(std::to_string(i)));
+    value(fs.write(inos.back(), 0, std::to_string(i)));
+  }
+  fs.set_time(2'000'000);
+  for (size_t i = 0; i < inos.size(); ++i) value(fs.write(inos[i], 0, std::to_string(i)));
+  EXPECT_LE(fs->cached_inodes(), 2 * kFewInodes);
+  for (size_t i = 0; i < inos.size(); ++i) {
+    EXPECT_EQ(fs.attr(inos[i]).mtime.tv_sec, 2'000'000);
+    EXPECT_EQ(fs.read(inos[i], 0, 10), std::to_string(i));
+  }
+}
+
+// An inode without a name is found again by nobody: it must go when it is forgotten.
+TEST(InodeCache, KeepsInodesWithoutLinks) {
+  MountedFs fs;
+  fs.set_cached_inodes_max(kFewInodes);
+  fs.remount();
+  const uint64_t ino = fs.make("a");
+  fs.lookups().add(ino);
+  value(fs.write(ino, 0, std::string(kPageSize, 'a')));
+  value(fs->unlink(fs.root(), "a"));
+  const uint64_t free_bytes = fs.free_bytes();
+  for (int i = 0; i < 300; ++i) fs.make(std::to_string(i));
+  EXPECT_EQ(fs.attr(ino).nlink, 0u);
+  EXPECT_TRUE(fs.lookups().drop(ino, 1));
+  fs->forget(ino);
+  EXPECT_EQ(fs->getattr(ino).err(), ESTALE);
+  EXPECT_EQ(fs.free_bytes(), free_bytes + kPageSize);
+}
+
+TEST(InodeCache, ForgettingWhatItDoesNotHaveAsksTheTableNothing) {
+  MountedFs fs;
+  const uint64_t ino = fs.make("a");
+  fs.remount();
+  fs->forget(ino);
+  EXPECT_EQ(fs->cached_inodes(), 0u);
+  EXPECT_EQ(fs.attr(ino).nlink, 1u);
 }
 
 TEST(FileSystem, AMountRemovesOrphansThatNobodyKnows) {

@@ -10,6 +10,7 @@
 #include <chrono>
 #include <cstring>
 #include <memory>
+#include <optional>
 #include <span>
 #include <stdexcept>
 #include <string>
@@ -92,6 +93,9 @@ class MountedFs {
   }
   void advance_ns(int64_t nanoseconds) { now_ns_ += nanoseconds; }
 
+  // From the next mount on.
+  void set_cached_inodes_max(size_t count) { cached_inodes_max_ = count; }
+
   void remount() {
     value(fs_->flush_times());
     fs_.reset();
@@ -107,7 +111,7 @@ class MountedFs {
     FileSystem::Options options;
     options.serial = record_.serial;
     options.clean = clean;
-
+    if (cached_inodes_max_) options.cached_inodes_max = *cached_inodes_max_;
     options.space_timeout = std::chrono::seconds(20);
     options.clock = [this] { return timespec{now_ns_ / kSecond, now_ns_ % kSecond}; };
     PMEMD_ASSIGN(fs_, FileSystem::mount(*db_, *media_, srcu_, lookups_, options));
@@ -166,6 +170,7 @@ class MountedFs {
   void mount(bool clean) { value(try_mount(clean)); }
 
   TemporaryDirectory directory_;
+  std::optional<size_t> cached_inodes_max_;
   std::atomic<int64_t> now_ns_ = 1'000'000 * kSecond;
   Srcu srcu_;
   LookupCounts lookups_;
