@@ -2,6 +2,7 @@
 #include <cstring>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "core/region/schema.h"
 #include "daemon/fuse_context.h"
@@ -49,7 +50,20 @@ class DirectoryBuffer {
     used_ += wanted;
     return true;
   }
-  void reply() { fuse_reply_buf(req_, buffer_.data(), used_); }
+  // With what a lookup would tell; of `.` and `..`, whose attributes nobody wants, without.
+  bool add_plus(const DirEntry& entry, const Attr& attr) {
+    fuse_entry_param param = to_entry(attr);
+    param.attr.st_ino = entry.ino;
+    param.attr.st_mode |= entry.type;
+    const size_t wanted =
+        fuse_add_direntry_plus(req_, buffer_.data() + used_, buffer_.size() - used_,
+                               entry.name.c_str(), &param, static_cast<off_t>(entry.next_cookie));
+    if (wanted > buffer_.size() - used_) return false;
+    used_ += wanted;
+    return true;
+  }
+  // 0, or the kernel didn't take it.
+  int reply() { return fuse_reply_buf(req_, buffer_.data(), used_); }
 
  private:
   fuse_req_t req_;
@@ -57,20 +71,24 @@ class DirectoryBuffer {
   size_t used_ = 0;
 };
 
-// Cookies: 1 and 2 for the dots, then each device's serial + 2.
-void readdir_root(fuse_req_t req, FuseContext& context, size_t size, off_t offset) {
+// Cookies: 1 and 2 for the dots, then each device's serial + 2. No attributes, if it is asked for
+// them: a device's are looked up, so that one that goes meanwhile isn't told of.
+void readdir_root(fuse_req_t req, FuseContext& context, size_t size, off_t offset, bool plus) {
   DirectoryBuffer buffer(req, size);
+  const auto add = [&](const DirEntry& entry) {
+    return plus ? buffer.add_plus(entry, {}) : buffer.add(entry);
+  };
   const auto cookie = static_cast<uint64_t>(offset);
   bool fits = true;
-  if (cookie < 1) fits = buffer.add({".", FUSE_ROOT_ID, S_IFDIR, 1});
-  if (cookie < 2 && fits) fits = buffer.add({"..", FUSE_ROOT_ID, S_IFDIR, 2});
+  if (cookie < 1) fits = add({".", FUSE_ROOT_ID, S_IFDIR, 1});
+  if (cookie < 2 && fits) fits = add({"..", FUSE_ROOT_ID, S_IFDIR, 2});
   for (const DevicePtr& device : context.devices.by_serial()) {
     const uint64_t next = device->record().serial + 2;
     if (!fits || next <= cookie || !device->is_shown()) continue;
-    fits = buffer.add({device->record().device_name(), device->root_ino(),
-                       static_cast<mode_t>(device->is_fsdax() ? S_IFDIR : S_IFREG), next});
+    fits = add({device->record().device_name(), device->root_ino(),
+                static_cast<mode_t>(device->is_fsdax() ? S_IFDIR : S_IFREG), next});
   }
-  buffer.reply();
+  (void)buffer.reply();
 }
 
 // --- names in an fsdax
@@ -171,14 +189,36 @@ void op_opendir(fuse_req_t req, fuse_ino_t ino, fuse_file_info* fi) noexcept {
 void op_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
                 fuse_file_info* /*fi*/) noexcept {
   FuseContext& context = context_of(req);
-  if (ino == FUSE_ROOT_ID) return readdir_root(req, context, size, offset);
+  if (ino == FUSE_ROOT_ID) return readdir_root(req, context, size, offset, false);
   const auto admitted = admit_fsdax(req, ino, "READDIR");
   if (!admitted) return reply_error(req, admitted.err());
   DirectoryBuffer buffer(req, size);
   const auto result = admitted->fs().readdir(
       ino, static_cast<uint64_t>(offset), [&](const DirEntry& entry) { return buffer.add(entry); });
   if (!result) return reply_error(req, result.err());
-  buffer.reply();
+  (void)buffer.reply();
+}
+
+// Each entry but the dots counts a lookup, if the kernel takes the reply. All are counted before it
+// leaves, as any FORGET comes after.
+void op_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
+                    fuse_file_info* /*fi*/) noexcept {
+  FuseContext& context = context_of(req);
+  if (ino == FUSE_ROOT_ID) return readdir_root(req, context, size, offset, true);
+  const auto admitted = admit_fsdax(req, ino, "READDIRPLUS");
+  if (!admitted) return reply_error(req, admitted.err());
+  DirectoryBuffer buffer(req, size);
+  std::vector<uint64_t> told;
+  const auto result = admitted->fs().readdirplus(ino, static_cast<uint64_t>(offset),
+                                                 [&](const DirEntry& entry, const Attr& attr) {
+                                                   if (!buffer.add_plus(entry, attr)) return false;
+                                                   if (attr.ino != 0) told.push_back(attr.ino);
+                                                   return true;
+                                                 });
+  if (!result) return reply_error(req, result.err());
+  for (const uint64_t child : told) admitted->device->count_lookup(child);
+  if (buffer.reply() == 0) return;
+  for (const uint64_t child : told) admitted->device->forget(child, 1);
 }
 
 void op_fsyncdir(fuse_req_t req, fuse_ino_t ino, int datasync, fuse_file_info* /*fi*/) noexcept {
@@ -222,6 +262,7 @@ void add_name_operations(fuse_lowlevel_ops& ops) {
   ops.rename = op_rename;
   ops.opendir = op_opendir;
   ops.readdir = op_readdir;
+  ops.readdirplus = op_readdirplus;
   ops.releasedir = release_handle;
   ops.fsyncdir = op_fsyncdir;
 }

@@ -157,6 +157,10 @@ class FileSystem {
   // Cookies stay valid while entries come and go.
   Result<void> readdir(uint64_t dir, uint64_t cookie,
                        const std::function<bool(const DirEntry&)>& take);
+  // The same with what lookup() would tell of each; of `.` and `..` nothing: an empty Attr. Counts
+  // no lookups either.
+  Result<void> readdirplus(uint64_t dir, uint64_t cookie,
+                           const std::function<bool(const DirEntry&, const Attr&)>& take);
 
   // --- attributes
   Result<Attr> getattr(uint64_t ino);  // ESTALE: no such inode

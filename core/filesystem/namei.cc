@@ -12,18 +12,42 @@ namespace {
 // readdir's own cookies: behind `.` and `..`; an entry's is its row's, moved up behind these.
 constexpr uint64_t kBehindDot = 1;
 constexpr uint64_t kBehindDotDot = 2;
-constexpr uint64_t kReaddirBatch = 256;
+// What is left of it when a reply is full is read again.
+constexpr uint64_t kReaddirBatch = 64;
 
-Result<uint64_t> find(FsState& fs, uint64_t parent, std::string_view name) {
-  if (name == ".") return parent;
-  PMEMD_ASSIGN(const InodeRow dir,
-               fs.with_inode(parent, [](Inode& inode) -> Result<InodeRow> { return inode.row; }));
-  if (!dir.is_directory()) return fail(ENOTDIR);
-  if (name == "..") return dir.parent;
-  MutexLock lock(fs.db.mutex());
-  PMEMD_ASSIGN(const auto entry, fs.rows.dirent(parent, name));
-  if (!entry) return fail(ENOENT);
-  return entry->ino;
+// Calls `take` for the entries behind `cookie`, which `fetch(from, most)` reads, until it returns
+// false. A row is a DirentRow or an EntryRow.
+const DirentRow& dirent_of(const DirentRow& row) { return row; }
+const DirentRow& dirent_of(const EntryRow& row) { return row.entry; }
+
+template <class Fetch, class Take>
+Result<void> for_each_behind(FsState& fs, uint64_t dir, uint64_t cookie, Fetch fetch, Take take) {
+  PMEMD_ASSIGN(const InodeRow row, fs.with_inode(dir, [&fs](Inode& inode) -> Result<InodeRow> {
+    if (!inode.row.is_directory()) return fail(ENOTDIR);
+    inode.touch_atime(fs.now());
+    return inode.row;
+  }));
+  using Row = typename std::invoke_result_t<Fetch&, uint64_t>::value_type::value_type;
+  const auto take_dot = [&](const char* name, uint64_t ino, uint64_t next) {
+    Row dot = {};
+    if (cookie >= next) return true;
+    cookie = next;
+    return take(DirEntry{name, ino, S_IFDIR, next}, dot);
+  };
+  if (!take_dot(".", dir, kBehindDot) || !take_dot("..", row.parent, kBehindDotDot)) return {};
+  for (;;) {
+    std::vector<Row> batch;
+    {
+      MutexLock lock(fs.db.mutex());
+      PMEMD_ASSIGN(batch, fetch(cookie - kBehindDotDot));
+    }
+    for (const Row& found : batch) {
+      const DirentRow& entry = dirent_of(found);
+      cookie = entry.cookie + kBehindDotDot;
+      if (!take(DirEntry{entry.name, entry.ino, entry.type, cookie}, found)) return {};
+    }
+    if (batch.size() < kReaddirBatch) return {};
+  }
 }
 
 // The entry of a name that is to go.
@@ -49,8 +73,19 @@ Result<void> check_new_name(std::string_view name) {
 
 Result<Attr> FileSystem::lookup(uint64_t parent, std::string_view name) {
   PMEMD_TRY(check_name(name));
-  PMEMD_ASSIGN(const uint64_t ino, find(*state_, parent, name));
-  return getattr(ino);
+  if (name == ".") return getattr(parent);
+  FsState& fs = *state_;
+  PMEMD_ASSIGN(const InodeRow dir,
+               fs.with_inode(parent, [](Inode& inode) -> Result<InodeRow> { return inode.row; }));
+  if (!dir.is_directory()) return fail(ENOTDIR);
+  if (name == "..") return getattr(dir.parent);
+  std::optional<EntryRow> found;
+  {
+    MutexLock lock(fs.db.mutex());
+    PMEMD_ASSIGN(found, fs.rows.entry(parent, name));
+  }
+  if (!found) return fail(ENOENT);
+  return fs.attr_of(found->inode, found->mapped_bytes);
 }
 
 Result<Attr> FileSystem::link(uint64_t ino, uint64_t parent, std::string_view name) {
@@ -131,31 +166,23 @@ Result<std::string> FileSystem::readlink(uint64_t ino) {
 Result<void> FileSystem::readdir(uint64_t dir, uint64_t cookie,
                                  const std::function<bool(const DirEntry&)>& take) {
   FsState& fs = *state_;
-  PMEMD_ASSIGN(const InodeRow row, fs.with_inode(dir, [&fs](Inode& inode) -> Result<InodeRow> {
-    if (!inode.row.is_directory()) return fail(ENOTDIR);
-    inode.touch_atime(fs.now());
-    return inode.row;
-  }));
-  if (cookie < kBehindDot) {
-    if (!take({".", dir, S_IFDIR, kBehindDot})) return {};
-    cookie = kBehindDot;
-  }
-  if (cookie < kBehindDotDot) {
-    if (!take({"..", row.parent, S_IFDIR, kBehindDotDot})) return {};
-    cookie = kBehindDotDot;
-  }
-  for (;;) {
-    std::vector<DirentRow> batch;
-    {
-      MutexLock lock(fs.db.mutex());
-      PMEMD_ASSIGN(batch, fs.rows.dirents_behind(dir, cookie - kBehindDotDot, kReaddirBatch));
-    }
-    for (DirentRow& entry : batch) {
-      cookie = entry.cookie + kBehindDotDot;
-      if (!take({std::move(entry.name), entry.ino, entry.type, cookie})) return {};
-    }
-    if (batch.size() < kReaddirBatch) return {};
-  }
+  const auto fetch = [&](uint64_t from) PMEMD_REQUIRES(fs.db.mutex()) {
+    return fs.rows.dirents_behind(dir, from, kReaddirBatch);
+  };
+  return for_each_behind(fs, dir, cookie, fetch,
+                         [&](const DirEntry& entry, const DirentRow&) { return take(entry); });
+}
+
+Result<void> FileSystem::readdirplus(
+    uint64_t dir, uint64_t cookie, const std::function<bool(const DirEntry&, const Attr&)>& take) {
+  FsState& fs = *state_;
+  const auto fetch = [&](uint64_t from) PMEMD_REQUIRES(fs.db.mutex()) {
+    return fs.rows.entries_behind(dir, from, kReaddirBatch);
+  };
+  return for_each_behind(fs, dir, cookie, fetch, [&](const DirEntry& entry, const EntryRow& row) {
+    const bool is_dot = row.inode.ino == 0;
+    return take(entry, is_dot ? Attr() : fs.attr_of(row.inode, row.mapped_bytes));
+  });
 }
 
 }  // namespace pmemd

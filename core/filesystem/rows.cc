@@ -53,6 +53,39 @@ Result<std::optional<T>> first(Statement& query, Read read) {
   return value;
 }
 
+// From column `first` on, as kSqlText names them.
+InodeRow inode_row(const Statement& row, uint64_t ino, int first) {
+  return {.ino = ino,
+          .mode = static_cast<mode_t>(row.column_int(first)),
+          .uid = static_cast<uid_t>(row.column_int(first + 1)),
+          .gid = static_cast<gid_t>(row.column_int(first + 2)),
+          .nlink = static_cast<uint32_t>(row.column_int(first + 3)),
+          .rdev = column(row, first + 4),
+          .parent = column(row, first + 5),
+          .size = column(row, first + 6),
+          .atime = row.column_int(first + 7),
+          .mtime = row.column_int(first + 8),
+          .ctime = row.column_int(first + 9),
+          .btime = row.column_int(first + 10)};
+}
+
+DirentRow dirent_row(const Statement& row, bool with_name) {
+  return {column(row, 0), with_name ? row.column_blob(3) : std::string(), column(row, 1),
+          static_cast<mode_t>(row.column_int(2) << kTypeShift)};
+}
+
+// Behind the columns of dirent_row() with a name.
+EntryRow entry_row(const Statement& row, bool with_name) {
+  return {dirent_row(row, with_name), inode_row(row, column(row, 1), 5), column(row, 4)};
+}
+
+// CROSS JOIN: the entries lead, in their order.
+#define PMEMD_SELECT_ENTRIES                                                         \
+  "SELECT cookie, dirents.ino, type, name,"                                          \
+  " (SELECT coalesce(sum(length), 0) FROM extents WHERE extents.ino = dirents.ino)," \
+  " mode, uid, gid, nlink, rdev, inodes.parent, size, atime, mtime, ctime, btime"    \
+  " FROM dirents CROSS JOIN inodes ON inodes.ino = dirents.ino"
+
 }  // namespace
 
 // By Sql's order.
@@ -76,6 +109,8 @@ const std::array<const char*, Rows::kSqlCount> Rows::kSqlText = {
     "SELECT cookie, ino, type FROM dirents WHERE parent = ? AND name = ?",
     "SELECT cookie, ino, type, name FROM dirents WHERE parent = ? AND cookie > ?"
     " ORDER BY cookie LIMIT ?",
+    PMEMD_SELECT_ENTRIES " WHERE dirents.parent = ? AND name = ?",
+    PMEMD_SELECT_ENTRIES " WHERE dirents.parent = ? AND cookie > ? ORDER BY cookie LIMIT ?",
     "SELECT ino, type, parent, name FROM dirents WHERE parent >= ? AND parent < ?",
     "INSERT INTO dirents (parent, name, ino, type) VALUES (?, ?, ?, ?)",
     "UPDATE dirents SET parent = ?, name = ? WHERE cookie = ?",
@@ -117,20 +152,8 @@ Statement& Rows::bound(Sql sql, const Values&... values) {
 // --- inodes
 
 Result<std::optional<InodeRow>> Rows::inode(uint64_t ino) {
-  return first<InodeRow>(bound(kInode, ino), [ino](const Statement& row) {
-    return InodeRow{.ino = ino,
-                    .mode = static_cast<mode_t>(row.column_int(0)),
-                    .uid = static_cast<uid_t>(row.column_int(1)),
-                    .gid = static_cast<gid_t>(row.column_int(2)),
-                    .nlink = static_cast<uint32_t>(row.column_int(3)),
-                    .rdev = column(row, 4),
-                    .parent = column(row, 5),
-                    .size = column(row, 6),
-                    .atime = row.column_int(7),
-                    .mtime = row.column_int(8),
-                    .ctime = row.column_int(9),
-                    .btime = row.column_int(10)};
-  });
+  return first<InodeRow>(bound(kInode, ino),
+                         [ino](const Statement& row) { return inode_row(row, ino, 0); });
 }
 
 Result<std::string> Rows::target(uint64_t ino) {
@@ -185,18 +208,25 @@ Result<uint64_t> Rows::reserve_indices(uint64_t serial, uint64_t count) {
 // --- directory entries
 
 Result<std::optional<DirentRow>> Rows::dirent(uint64_t parent, std::string_view name) {
-  return first<DirentRow>(bound(kDirent, parent, name), [](const Statement& row) {
-    return DirentRow{
-        column(row, 0), {}, column(row, 1), static_cast<mode_t>(row.column_int(2) << kTypeShift)};
-  });
+  return first<DirentRow>(bound(kDirent, parent, name),
+                          [](const Statement& row) { return dirent_row(row, false); });
 }
 
 Result<std::vector<DirentRow>> Rows::dirents_behind(uint64_t parent, uint64_t cookie,
                                                     uint64_t most) {
-  return collect<DirentRow>(bound(kDirentsBehind, parent, cookie, most), [](const Statement& row) {
-    return DirentRow{column(row, 0), row.column_blob(3), column(row, 1),
-                     static_cast<mode_t>(row.column_int(2) << kTypeShift)};
-  });
+  return collect<DirentRow>(bound(kDirentsBehind, parent, cookie, most),
+                            [](const Statement& row) { return dirent_row(row, true); });
+}
+
+Result<std::optional<EntryRow>> Rows::entry(uint64_t parent, std::string_view name) {
+  return first<EntryRow>(bound(kEntry, parent, name),
+                         [](const Statement& row) { return entry_row(row, false); });
+}
+
+Result<std::vector<EntryRow>> Rows::entries_behind(uint64_t parent, uint64_t cookie,
+                                                   uint64_t most) {
+  return collect<EntryRow>(bound(kEntriesBehind, parent, cookie, most),
+                           [](const Statement& row) { return entry_row(row, true); });
 }
 
 Result<Rows::Names> Rows::names_of(uint64_t serial, const std::set<uint64_t>& inos) {

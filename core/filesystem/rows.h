@@ -30,6 +30,13 @@ struct DirentRow {
   mode_t type = 0;  // S_IFMT bits
 };
 
+// An entry and what getattr() tells of the inode that it leads to.
+struct EntryRow {
+  DirentRow entry;
+  InodeRow inode;
+  uint64_t mapped_bytes = 0;  // of all its extents
+};
+
 class Rows {
  public:
   static Result<Rows> prepare(Database& db);
@@ -48,6 +55,9 @@ class Rows {
   // --- directory entries
   Result<std::optional<DirentRow>> dirent(uint64_t parent, std::string_view name);
   Result<std::vector<DirentRow>> dirents_behind(uint64_t parent, uint64_t cookie, uint64_t most);
+  // The same with the inodes, in one statement.
+  Result<std::optional<EntryRow>> entry(uint64_t parent, std::string_view name);
+  Result<std::vector<EntryRow>> entries_behind(uint64_t parent, uint64_t cookie, uint64_t most);
   // An entry of each directory of the namespace, and of each of `inos`: where it lies, its name.
   using Names = std::map<uint64_t, std::pair<uint64_t, std::string>>;
   Result<Names> names_of(uint64_t serial, const std::set<uint64_t>& inos);
@@ -90,6 +100,8 @@ class Rows {
     kReserveVolumeIndices,
     kDirent,
     kDirentsBehind,
+    kEntry,
+    kEntriesBehind,
     kNames,
     kInsertDirent,
     kMoveDirent,

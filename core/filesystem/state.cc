@@ -69,6 +69,12 @@ Result<void> FsState::load_locked(uint64_t ino) {
   return {};
 }
 
+Attr FsState::attr_of(const InodeRow& row, uint64_t mapped_bytes) {
+  MutexLock lock(mutex);
+  const auto it = inodes.find(row.ino);
+  return it == inodes.end() ? to_attr(row, mapped_bytes) : to_attr(it->second);
+}
+
 // Those not used since the hand came by the last time.
 std::vector<uint64_t> FsState::inodes_to_let_go() {
   std::vector<uint64_t> found;

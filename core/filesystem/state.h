@@ -89,6 +89,9 @@ class FsState {
     });
   }
 
+  // What is known of an inode that was read from the table just now: memory's row, if it is cached.
+  Attr attr_of(const InodeRow& row, uint64_t mapped_bytes) PMEMD_EXCLUDES(mutex);
+
   // Lets go of some inodes, if too many are cached. Before any lock is taken, by whoever may load
   // one. One whose times can't be written stays.
   void make_room() PMEMD_EXCLUDES(change_mutex, mutex);

@@ -3,8 +3,10 @@
 #include <gtest/gtest.h>
 #include <linux/fs.h>
 
+#include <map>
 #include <set>
 #include <string>
+#include <tuple>
 
 #include "core/filesystem/filesystem.h"
 #include "tests/unit/filesystem/mounted_fs.h"
@@ -20,6 +22,12 @@ const std::string kTooLong(256, 'n');
 void expect_stamped(const Attr& attr, int64_t seconds) {
   EXPECT_EQ(attr.mtime.tv_sec, seconds);
   EXPECT_EQ(attr.ctime.tv_sec, seconds);
+}
+
+auto fields(const Attr& attr) {
+  return std::tuple(attr.ino, attr.mode, attr.nlink, attr.uid, attr.gid, attr.rdev, attr.size,
+                    attr.blocks, attr.atime.tv_sec, attr.mtime.tv_sec, attr.ctime.tv_sec,
+                    attr.btime.tv_sec);
 }
 
 TEST(Create, MakesAnInodeAsAskedFor) {
@@ -310,6 +318,60 @@ TEST(Readdir, AnEntryRenamedMeanwhileIsSeenOnce) {
     return true;
   }));
   EXPECT_THAT(seen, ElementsAre(".", "..", "a", "b"));
+}
+
+// As lookup() tells, whether memory has the inode or only the table; in several calls.
+TEST(Readdirplus, TellsWhatLookupTells) {
+  MountedFs fs;
+  const uint64_t dir = fs.make_dir("d");
+  fs.make_dir("sub", dir);
+  value(fs->symlink(dir, "l", "target", {}));
+  value(fs->mknod(dir, "fifo", S_IFIFO | 0600, 0, {.uid = 3, .gid = 4}));
+  for (int i = 0; i < 200; ++i) {
+    const uint64_t ino = fs.make(std::to_string(i), dir, S_IFREG | 0640);
+    if (i % 3 == 0) value(fs.write(ino, 8192, "x"));
+  }
+  for (const bool is_cached : {true, false}) {
+    if (!is_cached) fs.remount();
+    std::map<std::string, uint64_t> told;
+    uint64_t cookie = 0;
+    for (bool is_done = false; !is_done;) {
+      int left = 77;
+      is_done = true;
+      value(fs->readdirplus(dir, cookie, [&](const DirEntry& entry, const Attr& attr) {
+        is_done = left-- > 0;
+        if (!is_done) return false;
+        cookie = entry.next_cookie;
+        EXPECT_TRUE(told.emplace(entry.name, attr.ino).second) << entry.name;
+        if (attr.ino == 0) return true;
+        const Attr found = value(fs->lookup(dir, entry.name));
+        EXPECT_EQ(fields(attr), fields(found)) << entry.name;
+        EXPECT_EQ(entry.ino, attr.ino);
+        EXPECT_EQ(entry.type, attr.mode & S_IFMT);
+        return true;
+      }));
+    }
+    EXPECT_EQ(told.size(), 205u);
+    EXPECT_EQ(told.at("."), 0u);
+    EXPECT_EQ(told.at(".."), 0u);
+  }
+  const uint64_t file = fs.make("f");
+  const auto take = [](const DirEntry&, const Attr&) { return true; };
+  EXPECT_EQ(fs->readdirplus(file, 0, take).err(), ENOTDIR);
+  EXPECT_EQ(fs->readdirplus(file + 100, 0, take).err(), ESTALE);
+}
+
+// A time that memory alone has.
+TEST(Readdirplus, TellsTheTimesThatAreNotWrittenYet) {
+  MountedFs fs;
+  const uint64_t ino = fs.make("a");
+  value(fs.write(ino, 0, "aaaa"));
+  fs.set_time(2'000'000);
+  value(fs.write(ino, 0, "bbbb"));
+  value(fs->readdirplus(fs.root(), 0, [&](const DirEntry&, const Attr& attr) {
+    EXPECT_TRUE(attr.ino != ino || attr.mtime.tv_sec == 2'000'000);
+    return true;
+  }));
 }
 
 TEST(Readdir, StampsAtimeRelatively) {
