@@ -60,11 +60,18 @@ def alternate(rounds, subjects, before=None):
 # --- text -----------------------------------------------------------------------------------------
 
 TIMES = (("s", 1e9), ("ms", 1e6), ("µs", 1e3), ("ns", 1))
+RATES = (("M/s", 1e6), ("k/s", 1e3), ("/s", 1))
 SIZES = (("TiB", 2**40), ("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10), ("B", 1))
 
 
 def digits(value):
-    return f"{value:.0f}" if abs(value) >= 99.5 else f"{value:.3g}"
+    if 99.5 <= abs(value) < 1e6:
+        return f"{value:.0f}"
+    return f"{value:.3g}" if abs(value) < 1e6 else f"{value:.0e}"
+
+
+def show_ratio(value):
+    return digits(value) if value == 0 or value >= 0.01 else f"1/{digits(1 / value)}"
 
 
 def scaled(value, steps):
@@ -75,13 +82,13 @@ def scaled(value, steps):
 
 
 def show(value, unit):
-    """`unit`: "ns" and "bytes" find their own scale."""
+    """`unit`: "ns", "bytes" and "/s" find their own scale."""
     if unit == "ns":
         return scaled(value, TIMES)
     if unit == "bytes":
         return scaled(value, SIZES)
     if unit == "/s":
-        return f"{value:,.0f} /s"
+        return scaled(value, RATES)
     return f"{digits(value)} {unit}".strip()
 
 
@@ -110,7 +117,7 @@ class Target:
 
     def text(self, unit):
         sign = "≤" if self.at_most else "≥"
-        return f"{sign} {show(self.bound, unit) if self.of == OURS else digits(self.bound)}"
+        return f"{sign} {show(self.bound, unit) if self.of == OURS else show_ratio(self.bound)}"
 
 
 def at_most(bound, of=OURS):
@@ -148,14 +155,14 @@ class Row:
         return target.met(self.median() if target.of == OURS else self.ratio(target.of))
 
     def lines(self):
-        first = [clip(self.name, 38), show(self.median(), self.unit),
+        first = [clip(self.name, 35), show(self.median(), self.unit),
                  f"{spread(self.samples[OURS]) * 100:.0f}%"]
         own = self.target_of(OURS)
         parts = []
         for name in self.references():
             target = self.target_of(name)
             parts.append([clip(name, 16), show(self.median(name), self.unit),
-                          show(self.ratio(name), ""), *self.verdict(target)])
+                          show_ratio(self.ratio(name)), *self.verdict(target)])
         if own is not None or not parts:
             parts.insert(0, ["", "", "", *self.verdict(own)])
         # The line of a target first: what counts is at once beside the name.
@@ -197,11 +204,13 @@ class Growth:
     def exponent(self):
         return exponent(self.medians())
 
+    def met(self):
+        return self.target is None or self.target.met(self.exponent())
+
     def lines(self):
         verdict = ""
         if self.target is not None:
-            met = "yes" if self.target.met(self.exponent()) else "NO"
-            verdict = f"  {self.target.text('')} {met}"
+            verdict = f"  {self.target.text('')} {'yes' if self.met() else 'NO'}"
         yield f"{clip(self.name, 70):<70} exponent {self.exponent():5.2f}{verdict}"
         text = "   ".join(f"{show_count(size)}: {show(value, self.unit)}"
                           for size, value in self.medians())
@@ -212,14 +221,14 @@ class Growth:
             "name": self.name, "unit": self.unit, "note": self.note, "exponent": self.exponent(),
             "target": None if self.target is None else {
                 "bound": self.target.bound, "at_most": self.target.at_most,
-                "met": self.target.met(self.exponent())},
+                "met": self.met()},
             "points": [{"size": size, "median": statistics.median(all_of), "samples": all_of}
                        for size, all_of in self.points.items()],
         }
 
 
-COLUMNS = (("", 38, "<"), (OURS, 10, ">"), ("±", 4, ">"), ("reference", 16, "<"),
-           ("", 10, ">"), ("RATIO", 6, ">"), ("target", 8, ">"), ("", 3, "<"))
+COLUMNS = (("", 35, "<"), (OURS, 10, ">"), ("±", 4, ">"), ("reference", 16, "<"),
+           ("", 10, ">"), ("RATIO", 7, ">"), ("target", 8, ">"), ("", 3, "<"))
 
 
 def line(cells):
@@ -263,7 +272,7 @@ class Report:
             for row in results:
                 if isinstance(row, Row):
                     yield from (row.name for target in row.targets if not row.met(target))
-                elif row.target is not None and not row.target.met(row.exponent()):
+                elif not row.met():
                     yield row.name
 
     def table(self):

@@ -4,6 +4,7 @@
 //
 // It also does what a naive removal would, and tells what the kernel takes for it. Commands on
 // standard input, answers in nanoseconds on standard output; PATH is relative to the mount:
+// LENGTH 0 does nothing but open it.
 //   pages PATH OFFSET LENGTH   an inval of each page
 //   range PATH OFFSET LENGTH   one inval of all
 //   flush PATH OFFSET LENGTH   sync_file_range, which writes all that is dirty, and then that inval
@@ -245,31 +246,48 @@ int inval(fuse_session* session, fuse_ino_t ino, off_t offset, off_t length, off
   return 0;
 }
 
+// The files that commands have named. They stay open, as an open of its own would drop the pages:
+// that is what FUSE does unless the server asks for the opposite, which ours doesn't know of.
+class Opened {
+ public:
+  explicit Opened(std::string mount) : mount_(std::move(mount)) {}
+  int fd(const std::string& path) {
+    UniqueFd& fd = fds_[path];
+    if (!fd) fd.reset(open((mount_ + "/" + path).c_str(), O_RDONLY | O_CLOEXEC));
+    return fd.get();
+  }
+
+ private:
+  const std::string mount_;
+  std::unordered_map<std::string, UniqueFd> fds_;
+};
+
 // How long one command took; below 0: an errno.
-int64_t run_command(fuse_session* session, const std::string& mount, const std::string& line) {
+int64_t run_command(fuse_session* session, Opened& files, const std::string& line) {
   std::istringstream words(line);
   std::string what;
   std::string path;
   off_t offset = 0;
   off_t length = 0;
-  struct stat st = {};
   words >> what >> path >> offset >> length;
-  const UniqueFd fd(open((mount + "/" + path).c_str(), O_RDONLY | O_CLOEXEC));
-  if (words.fail() || length <= 0) return -EINVAL;
-  if (!fd || fstat(fd.get(), &st) != 0) return -errno;
+  if (words.fail()) return -EINVAL;
+  const int fd = files.fd(path);
+  struct stat st = {};
+  if (fd < 0 || fstat(fd, &st) != 0) return -errno;
   const auto begin = std::chrono::steady_clock::now();
   constexpr unsigned kAllOfIt =
       SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER;
-  if (what == "flush" && sync_file_range(fd.get(), offset, length, kAllOfIt) != 0) return -errno;
+  if (what == "flush" && sync_file_range(fd, offset, length, kAllOfIt) != 0) return -errno;
   const int result = inval(session, st.st_ino, offset, length, what == "pages" ? kPage : length);
   if (result != 0) return result;
   return std::chrono::nanoseconds(std::chrono::steady_clock::now() - begin).count();
 }
 
 void serve_commands(fuse_session* session, const std::string& mount) {
+  Opened files(mount);
   std::cout << "ready" << std::endl;
   for (std::string line; std::getline(std::cin, line);) {
-    std::cout << run_command(session, mount, line) << std::endl;
+    std::cout << run_command(session, files, line) << std::endl;
   }
   fuse_session_unmount(session);  // which ends the loop
 }

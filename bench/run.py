@@ -9,6 +9,7 @@ could not be measured.
 import argparse
 import importlib
 import os
+import resource
 import signal
 import sys
 import time
@@ -20,6 +21,12 @@ from stage import Stage, machine, private_mounts
 SECTIONS = {
     "core": "references, the registry, leases",
     "memory": "loads, stores, first touch, msync",
+    "files": "read, write, fsync",
+    "metadata": "create, stat, rename, unlink, readdir",
+    "removal": "forced removal",
+    "failure": "poison and clear",
+    "growth": "the same at several sizes",
+    "size": "memory of the daemon, page cache",
 }
 
 
@@ -62,6 +69,8 @@ def main():
     report = Report(scale.rounds)
     report.machine = machine()
     signal.signal(signal.SIGTERM, stop)
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a connection for each subscriber
     is_root = os.geteuid() == 0
     if is_root and not private_mounts():
         report.note("no mount namespace of its own; mounts are made in yours, and taken away again")

@@ -64,6 +64,13 @@ def meminfo():
                 for name, rest in (entry.split(":") for entry in file)}
 
 
+def anonymous_bytes(pid):
+    """Memory of the process's own: no file's, so no image's."""
+    with open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as file:
+        return next(int(entry.split()[1]) * 1024 for entry in file
+                    if entry.startswith("Anonymous:"))
+
+
 class Conversation:
     """A program that answers each line on its standard input with one line."""
 

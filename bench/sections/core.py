@@ -7,10 +7,11 @@ from measure import OURS, Row, at_least, at_most
 from stage import BIN, MeasurementFailed
 
 
-def core_bench(scale):
-    """core_bench's figures."""
+def core_bench(scale, only="."):
+    """core_bench's figures. `only`: a regular expression of benchmarks; memory comes always."""
     done = subprocess.run(
         [BIN / "core_bench", f"--benchmark_repetitions={scale.rounds}",
+         f"--benchmark_filter={only}",
          f"--benchmark_min_time={0.002 if scale.quick else 0.03}"],
         capture_output=True, text=True, check=False)
     if done.returncode != 0:
