@@ -111,8 +111,7 @@ Result<void> FileSystem::write(uint64_t ino, uint64_t offset, std::span<const st
     target = inode.extents.find(range);
     in_place = range.end <= inode.row.size && total_length(target) == range.length();
     if (in_place) {
-      inode.row.touch(fs.now());
-      inode.times_dirty = true;
+      if (inode.row.touch(fs.now())) inode.times_dirty = true;
     }
     return {};
   }));

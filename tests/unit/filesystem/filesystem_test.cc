@@ -5,6 +5,7 @@
 #include <linux/magic.h>
 #include <sys/vfs.h>
 
+#include <filesystem>
 #include <fstream>
 #include <string>
 #include <vector>
@@ -208,6 +209,34 @@ TEST(FileSystem, FsyncWritesTimesAndFdatasyncNeedNot) {
   fs.crash();
   EXPECT_EQ(fs.attr(ino).mtime.tv_sec, 2'000'000);
   EXPECT_EQ(fs.read(ino, 0, 3), "xyz");
+}
+
+// What nothing has been added to wasn't committed to.
+uint64_t wal_bytes(const std::string& image_path) {
+  return std::filesystem::file_size(
+      std::filesystem::path(image_path).replace_filename("pool.db-wal"));
+}
+
+// A program that stores and syncs in a loop does so many times a tick of the coarse clock.
+TEST(FileSystem, FsyncCommitsNothingWhenNoTimeHasChanged) {
+  MountedFs fs;
+  const uint64_t ino = fs.make("a");
+  ASSERT_FALSE(fs.write(ino, 0, "abc").err());
+  fs.set_time(2'000'000);
+  ASSERT_FALSE(fs.write(ino, 0, "def").err());
+  value(fs->fsync(ino, false));
+  const uint64_t before = wal_bytes(fs.image_path());
+  for (int i = 0; i < 3; ++i) {
+    ASSERT_FALSE(fs.write(ino, 0, "xyz").err());
+    value(fs->fsync(ino, false));
+  }
+  EXPECT_EQ(wal_bytes(fs.image_path()), before);
+  fs.advance_ns(4'000'000);
+  ASSERT_FALSE(fs.write(ino, 0, "xyz").err());
+  value(fs->fsync(ino, false));
+  EXPECT_GT(wal_bytes(fs.image_path()), before);
+  fs.crash();
+  EXPECT_EQ(fs.attr(ino).mtime.tv_nsec, 4'000'000);
 }
 
 // Bytes of the mapped image that the host hasn't written to its disk.
