@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <spdlog/spdlog.h>
 #include <sys/mount.h>
+#include <sys/statfs.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
@@ -129,6 +130,10 @@ void FuseServer::start(unsigned threads) {
     running_ = threads;
   }
   for (unsigned i = 0; i < threads; ++i) threads_.emplace_back([this] { serve(); });
+  // What is asked of the mount waits for the kernel to have our answer to INIT, which overwrites
+  // the mount's readahead: whoever tunes it comes after that.
+  struct statfs ignored = {};
+  (void)statfs(options_.mount_point.c_str(), &ignored);
 }
 
 void FuseServer::serve() {

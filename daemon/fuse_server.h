@@ -35,6 +35,7 @@ class FuseServer {
   FuseServer(const FuseServer&) = delete;
   FuseServer& operator=(const FuseServer&) = delete;
 
+  // Returns when the kernel and we have agreed on the session (INIT).
   void start(unsigned threads);
   // Unmounts; lazily when it is in use. Errors are those of umount2(2).
   Result<void> unmount();
