@@ -1,9 +1,7 @@
 #include "cli/inject.h"
 
 #include <fmt/format.h>
-#include <glob.h>
 
-#include <filesystem>
 #include <functional>
 #include <memory>
 #include <utility>
@@ -11,6 +9,7 @@
 
 #include "cli/fields.h"
 #include "cli/json_output.h"
+#include "cli/mount_paths.h"
 #include "cli/number.h"
 #include "cli/render.h"
 #include "cli/table.h"
@@ -30,46 +29,6 @@ struct Target {
   bool uninject = false;
   bool status = false;
 };
-
-VarlinkError failed(int err, std::string message, std::string hint) {
-  return {"org.pmemd.Failed",
-          {{"errno", err},
-           {"errno_name", err == ENOENT ? "ENOENT" : "EINVAL"},
-           {"message", std::move(message)},
-           {"hint", std::move(hint)}}};
-}
-
-// The paths that a pattern means, from the mount's root.
-std::expected<std::vector<std::string>, VarlinkError> in_mount(const std::string& pattern,
-                                                               const std::string& mount) {
-  std::vector<std::string> named;
-  std::error_code error;
-  if (std::filesystem::exists(pattern, error)) {
-    named.push_back(pattern);  // a name may have the characters of a pattern
-  } else {
-    glob_t found{};
-    if (::glob(pattern.c_str(), 0, nullptr, &found) == 0) {
-      named.assign(found.gl_pathv, found.gl_pathv + found.gl_pathc);
-    }
-    ::globfree(&found);
-  }
-  std::vector<std::string> paths;
-  for (const std::string& path : named) {
-    const auto real = std::filesystem::canonical(path, error);
-    if (!error) paths.push_back(real.string());
-  }
-  if (paths.empty()) {
-    return std::unexpected(failed(ENOENT, pattern + ": there is no such file", ""));
-  }
-  for (std::string& path : paths) {
-    if (!path.starts_with(mount + "/")) {
-      return std::unexpected(failed(EINVAL, path + ": not in the mount",
-                                    fmt::format("files of this daemon are below {}", mount)));
-    }
-    path = path.substr(mount.size());
-  }
-  return paths;
-}
 
 // Calls `method` once for each object that was named; the replies.
 std::expected<std::vector<Json>, VarlinkError> call_for_each(Session& session,
@@ -92,7 +51,7 @@ std::expected<std::vector<Json>, VarlinkError> call_for_each(Session& session,
   parameters["saturate"] = true;  // a range of a file is meant as it is
   if (method != "InjectError") parameters.erase("saturate");
   for (const std::string& pattern : target.files) {
-    const auto paths = in_mount(pattern, text_of(*status, "mount"));
+    const auto paths = paths_in_mount(pattern, text_of(*status, "mount"));
     if (!paths) return std::unexpected(paths.error());
     for (const std::string& path : *paths) {
       parameters["file"] = path;

@@ -7,14 +7,10 @@
 #include "core/base/units.h"
 
 namespace pmemd::cli {
-namespace {
-
-Result<std::string> full_name(const std::string& kind, const std::string& name) {
+std::string full_name(const std::string& kind, const std::string& name) {
   const bool is_id = !name.empty() && name.find_first_not_of("0123456789.") == std::string::npos;
   return is_id ? kind + name : name;
 }
-
-}  // namespace
 
 CLI::App* Verbs::add(const std::string& name, const std::string& purpose,
                      const std::string& examples, Action run) const {
@@ -55,14 +51,15 @@ CLI::Option* add_flag(CLI::App* verb, const std::string& flags, const Parameters
 
 CLI::Option* add_name(CLI::App* verb, const std::string& flags, const Parameters& parameters,
                       const std::string& kind, const std::string& help) {
-  return add_parsed(verb, flags, parameters, kind, help,
-                    [=](const std::string& name) { return full_name(kind, name); })
+  return add_parsed(
+             verb, flags, parameters, kind, help,
+             [=](const std::string& name) -> Result<std::string> { return full_name(kind, name); })
       ->type_name("NAME");
 }
 
 CLI::Option* add_object(CLI::App* verb, const Parameters& parameters) {
   return add_parsed(verb, "object", parameters, "object", "A region, or a namespace's data",
-                    [](const std::string& name) {
+                    [](const std::string& name) -> Result<std::string> {
                       const bool is_namespace = name.find('.') != std::string::npos;
                       return full_name(is_namespace ? "namespace" : "region", name);
                     })
@@ -76,7 +73,7 @@ CLI::Option* add_names(CLI::App* verb, const std::string& flags, const Parameter
           flags,
           [=](const CLI::results_t& names) {
             Json full = Json::array();
-            for (const std::string& name : names) full.push_back(*full_name(kind, name));
+            for (const std::string& name : names) full.push_back(full_name(kind, name));
             (*parameters)[key] = std::move(full);
             return true;
           },

@@ -66,6 +66,9 @@ CLI::Option* add_flag(CLI::App* verb, const std::string& flags, const Parameters
 CLI::Option* add_name(CLI::App* verb, const std::string& flags, const Parameters& parameters,
                       const std::string& kind, const std::string& help);
 
+// "0.1" of kind "namespace" is "namespace0.1"; another name is itself.
+std::string full_name(const std::string& kind, const std::string& name);
+
 // The positional "object", whose key that is: a region or namespace; "0" and "0.1" as above.
 CLI::Option* add_object(CLI::App* verb, const Parameters& parameters);
 // Several of them, as an array in `key`.

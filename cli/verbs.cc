@@ -17,6 +17,7 @@
 #include "cli/list.h"
 #include "cli/monitor.h"
 #include "cli/number.h"
+#include "cli/prefault.h"
 #include "cli/refs.h"
 #include "cli/render.h"
 #include "cli/scrub.h"
@@ -228,6 +229,7 @@ void add_verbs(CLI::App& app, Session& session, Action& action) {
   add_explain_verb(verbs);
   add_inject_verbs(verbs);
   add_scrub_verbs(verbs);
+  add_prefault_verb(verbs);
   add_configure_verb(verbs);
   add_debug_verbs(verbs);
 }

@@ -29,6 +29,7 @@
 #include "daemon/kernel_notifier.h"
 #include "daemon/mount_point.h"
 #include "daemon/poll_waker.h"
+#include "daemon/prefaulter.h"
 #include "daemon/scrub.h"
 #include "daemon/tuning.h"
 #include "daemon/verbs.h"
@@ -95,6 +96,7 @@ class Daemon {
  private:
   Result<void> make_devices();
   void make_failure_path(KernelPort& kernel);
+  void make_prefaulter();
   void enable_all();
   Result<void> start_control();
 
@@ -111,6 +113,7 @@ class Daemon {
   std::unique_ptr<AbortGuard> guard_;
   std::unique_ptr<FuseServer> server_;
   std::unique_ptr<KernelNotifier> notifier_;
+  std::unique_ptr<Prefaulter> prefaulter_;
   std::unique_ptr<FailurePorts> failure_;
   std::unique_ptr<FailureWorker> failure_worker_;
   std::unique_ptr<PollWaker> waker_;
@@ -154,7 +157,7 @@ Result<void> Daemon::start() {
   waker_ = std::make_unique<PollWaker>();
   fuse_->waker = waker_.get();
   fuse_->failures = failure_worker_.get();
-  fuse_->is_own_thread = [this](pid_t tid) { return notifier_->is_own_thread(tid); };
+  make_prefaulter();
   // Unmounted by hand: nothing is left to serve.
   server_->on_lost_mount([] { kill(getpid(), SIGTERM); });
   server_->start(std::max(kMinRequestThreads, std::thread::hardware_concurrency()));
@@ -172,6 +175,7 @@ Result<void> Daemon::start() {
                                                .failure = *failure_,
                                                .armed = *armed_,
                                                .scrubber = *scrubber_,
+                                               .prefaulter = *prefaulter_,
                                                .mount_point = mount_point_,
                                                .is_tuned = tuned.has_value(),
                                                .debug_faults = options_.debug_faults,
@@ -215,6 +219,23 @@ void Daemon::make_failure_path(KernelPort& kernel) {
                       },
                       .devices_of = [this](uint32_t region) { return devices_->of_region(region); },
                       .on_progress = [this] { control_->changed(); }});  // none before it serves
+}
+
+void Daemon::make_prefaulter() {
+  prefaulter_ = std::make_unique<Prefaulter>(Prefaulter::Ports{
+      .open = [this](uint64_t ino,
+                     const std::string& path) { return notifier_->open_inode(ino, path); },
+      .window_bytes = [this] { return readahead_bytes(server_->device_number()); }});
+  if (options_.hot_ranges) fuse_->prefaulter = prefaulter_.get();
+  fuse_->is_own_thread = [this](pid_t tid) {
+    return notifier_->is_own_thread(tid) || prefaulter_->is_own_thread(tid);
+  };
+  // Where there are errors, or some wait for so many accesses, a touch is one touch.
+  fuse_->may_read_ahead = [this](const Device& device) {
+    const DataRange all = {0, device.record().data_bytes()};
+    return device.errors(Device::ErrorKind::kKnown, all).empty() &&
+           device.errors(Device::ErrorKind::kInjected, all).empty() && armed_->list(device).empty();
+  };
 }
 
 // Legs before their volumes. One namespace that doesn't hold together keeps nobody from the others.
@@ -277,6 +298,7 @@ bool Daemon::stop() {
                     report.lost_writebacks);
     }
   }
+  prefaulter_.reset();  // its descriptors are in the mount
   if (server_) {
     note(server_->unmount());
     server_->stop();

@@ -16,6 +16,7 @@
 #include <utility>
 
 #include "core/device/device.h"
+#include "core/pagemap/hot_ranges.h"
 #include "core/removal/removal.h"
 #include "daemon/devdax_file.h"
 #include "daemon/device_table.h"
@@ -30,18 +31,24 @@ namespace pmemd {
 inline constexpr double kCacheSeconds = 24 * 3600;
 
 class FailureWorker;
+class Prefaulter;
 
 struct FuseContext {
   DeviceTable& devices;
   ProcessWatch& processes;
   WorkQueue& work;
-  // These three are set before the first request is served.
+  // These are set before the first request is served.
   KernelPort* kernel = nullptr;  // for the work queue
   PollWaker* waker = nullptr;
   const FailureWorker* failures = nullptr;
+  // What is touched page by page is read ahead; null: not here.
+  Prefaulter* prefaulter = nullptr;
+  HotRanges hot_ranges = {};
   DevdaxFiles devdax = {};
   timespec started = {};  // the root directory's times
   std::function<bool(pid_t)> is_own_thread = [](pid_t) { return false; };
+  // Asked before anything is read ahead that nobody has asked for.
+  std::function<bool(const Device&)> may_read_ahead = [](const Device&) { return true; };
   std::atomic<uint64_t> requests = 0;
 };
 

@@ -11,6 +11,7 @@
 
 #include "daemon/device_data.h"
 #include "daemon/fuse_context.h"
+#include "daemon/prefaulter.h"
 
 namespace pmemd {
 namespace {
@@ -63,6 +64,20 @@ void op_create(fuse_req_t req, fuse_ino_t parent, const char* name, mode_t mode,
   }
 }
 
+// Small READs, one after the other, are touches of a mapping: their neighbourhood is read ahead.
+void note_touch(FuseContext& context, Device& device, pid_t pid, uint64_t ino, FileRange range) {
+  if (context.prefaulter == nullptr || !is_persistent(device.record().mode)) return;
+  timespec now{};
+  clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+  const auto now_ms = static_cast<uint64_t>(now.tv_sec * 1000 + now.tv_nsec / 1'000'000);
+  const auto hot = context.hot_ranges.note(ino, range, now_ms);
+  if (!hot || device.state() != Device::State::kLive || context.is_own_thread(pid) ||
+      !context.may_read_ahead(device)) {
+    return;
+  }
+  context.prefaulter->read_ahead_later({.ino = ino, .range = *hot});
+}
+
 void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
              fuse_file_info* fi) noexcept {
   const DevicePtr device = context_of(req).devices.by_ino(ino);
@@ -85,8 +100,11 @@ void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
   if (length > 0 && !is_direct(fi) && !device->leases().lend(ino, pages_of(range.begin, length))) {
     return reply_error(req, device->gone_errno());
   }
+  FuseContext& context = context_of(req);
+  const pid_t pid = fuse_req_ctx(req)->pid;
   // Bytes that the host can't give make the reply's writev fail, and the kernel answers EIO.
-  fuse_reply_iov(req, bytes->data(), static_cast<int>(bytes->size()));
+  const int replied = fuse_reply_iov(req, bytes->data(), static_cast<int>(bytes->size()));
+  if (replied == 0 && !is_direct(fi)) note_touch(context, *device, pid, ino, range);
 }
 
 Result<size_t> write_to(const Device::Request& request, uint64_t ino, uint64_t offset,

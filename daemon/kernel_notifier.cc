@@ -114,7 +114,7 @@ std::vector<Holder> KernelNotifier::holders(const std::vector<Device*>& devices)
 }
 
 Result<void> KernelNotifier::flush_in_thread(uint64_t ino, FileRange range) {
-  const UniqueFd fd(open_inode(ino));
+  const UniqueFd fd = open_inode(ino);
   if (!fd) return fail_errno(fmt::format("open of inode {}", ino));
   const off_t length = range == kWholeFile ? 0 : static_cast<off_t>(range.length());
   if (sync_file_range(
@@ -125,10 +125,9 @@ Result<void> KernelNotifier::flush_in_thread(uint64_t ino, FileRange range) {
   return {};
 }
 
-// By handle where we may (root), else by the path that a mapper knows it by.
-int KernelNotifier::open_inode(uint64_t ino) {
+UniqueFd KernelNotifier::open_inode(uint64_t ino, const std::string& path) {
   const UniqueFd mount(open(mount_point_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (!mount) return -1;
+  if (!mount) return {};
   // fs/fuse/inode.c fuse_encode_fh() @v6.12: FILEID_INO64_GEN, three words: node id, generation.
   constexpr int kFileidIno64Gen = 0x81;
   const std::array<uint32_t, 3> words = {static_cast<uint32_t>(ino >> 32),
@@ -138,24 +137,27 @@ int KernelNotifier::open_inode(uint64_t ino) {
   handle->handle_bytes = sizeof(words);
   handle->handle_type = kFileidIno64Gen;
   std::memcpy(bytes.data() + sizeof(file_handle), words.data(), sizeof(words));
-  const int fd = open_by_handle_at(mount.get(), handle, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-  if (fd >= 0 || errno != EPERM) return fd;
+  UniqueFd fd(open_by_handle_at(mount.get(), handle, O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  if (fd || errno != EPERM) return fd;
 
-  std::string path;
-  {
+  std::string known = path;
+  if (known.empty()) {
     MutexLock lock(mutex_);
     const auto it = paths_.find(ino);
-    if (it != paths_.end()) path = mount_point_ + it->second;
+    if (it != paths_.end()) known = it->second;
   }
-  UniqueFd by_path(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
+  if (known.empty()) {
+    errno = EPERM;
+    return {};
+  }
+  fd.reset(open((mount_point_ + known).c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
   struct statx st = {};
-  if (by_path &&
-      (statx(by_path.get(), "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_INO, &st) != 0 ||
-       st.stx_ino != ino)) {
+  if (fd && (statx(fd.get(), "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_INO, &st) != 0 ||
+             st.stx_ino != ino)) {
     errno = ESTALE;  // renamed since
-    return -1;
+    return {};
   }
-  return by_path.release();
+  return fd;
 }
 
 }  // namespace pmemd

@@ -5,7 +5,8 @@
 // serves requests, and no lock is held across one. Callers wait with a deadline.
 //
 // Thread contract: flush(), inval(), hide(), show(), holders() from any thread but those that
-// serve requests and the notifier itself. is_own_thread() from any thread.
+// serve requests and the notifier itself. is_own_thread() from any thread; open_inode() from those
+// whose opens the daemon lets in.
 #pragma once
 
 #include <sys/types.h>
@@ -18,6 +19,7 @@
 #include <thread>
 
 #include "core/base/mutex.h"
+#include "core/base/unique_fd.h"
 #include "core/removal/removal.h"
 
 struct fuse_session;
@@ -36,6 +38,11 @@ class KernelNotifier : public KernelPort {
   void show(const Device& device) override;
   std::vector<Holder> holders(const std::vector<Device*>& devices) override;
 
+  // A descriptor of the inode in the mount, to read: by handle where we may (root), else by `path`
+  // (from the mount's root) or the one that a mapper was seen to know it by. Empty, and errno:
+  // ESTALE, ENOENT: it isn't there any more; EPERM: no path is known. From threads that are let in.
+  UniqueFd open_inode(uint64_t ino, const std::string& path = {}) PMEMD_EXCLUDES(mutex_);
+
   // The daemon's own opens for a flush come from this thread; they are always let in, and nobody
   // counts them.
   bool is_own_thread(pid_t tid) const { return tid == tid_.load(std::memory_order_relaxed); }
@@ -45,7 +52,6 @@ class KernelNotifier : public KernelPort {
   Result<void> call(std::function<Result<void>()> work) PMEMD_EXCLUDES(mutex_);
   void run() PMEMD_EXCLUDES(mutex_);
   Result<void> flush_in_thread(uint64_t ino, FileRange range);
-  int open_inode(uint64_t ino);
 
   fuse_session* const session_;
   const std::string mount_point_;

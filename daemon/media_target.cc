@@ -45,29 +45,15 @@ Result<uint64_t> walk(const Device::Request& request, const std::string& file,
 
 Result<MediaTarget> target_of_file(DeviceTable& devices, const Call& call,
                                    const std::string& file) {
-  std::istringstream names(file);
-  std::string first;
-  while (first.empty() && std::getline(names, first, '/')) {
-  }
-  const DevicePtr device = devices.by_shown_name(first);
-  if (!device) {
-    return fail(ENOENT, fmt::format("{}: the mount shows no {}", file, first),
-                "a path begins at the mount: /pmem0/dir/file");
-  }
-  if (!device->is_fsdax()) {
-    PMEMD_ASSIGN(const auto range, wanted(call, file, device->record().data_bytes()));
-    return MediaTarget{device, {DataRange{range.first, range.second}}};
-  }
+  PMEMD_ASSIGN(const FileTarget target, file_target(devices, call, file));
+  const auto& [device, ino, range] = target;
+  if (!device->is_fsdax()) return MediaTarget{device, {DataRange{range.begin, range.end}}};
   const auto request = device->begin_request({.what = "FIND"});
   if (!request) return fail(ENXIO, device->record().name() + ": not enabled");
-  PMEMD_ASSIGN(const uint64_t ino, walk(*request, file, names));
-  PMEMD_ASSIGN(const Attr attr, request->fs().getattr(ino));
-  if (!S_ISREG(attr.mode)) return fail(EINVAL, file + ": no regular file");
-  PMEMD_ASSIGN(const auto range, wanted(call, file, attr.size));
   PMEMD_ASSIGN(const auto extents, request->fs().extents(ino));
   RangeSet<DataSpace> data;
   for (const auto& [in_file, in_data] : extents) {
-    const FileRange part = in_file.intersect({range.first, range.second});
+    const FileRange part = in_file.intersect(range);
     data.insert(DataRange::sized(in_data.begin + (part.begin - in_file.begin), part.length()));
   }
   if (data.empty()) {
@@ -103,6 +89,31 @@ Result<std::vector<DataRange>> pick(const std::vector<DataRange>& ranges, uint64
 }
 
 }  // namespace
+
+Result<FileTarget> file_target(DeviceTable& devices, const Call& call, const std::string& file) {
+  std::istringstream names(file);
+  std::string first;
+  while (first.empty() && std::getline(names, first, '/')) {
+  }
+  const DevicePtr device = devices.by_shown_name(first);
+  if (!device) {
+    return fail(ENOENT, fmt::format("{}: the mount shows no {}", file, first),
+                "a path begins at the mount: /pmem0/dir/file");
+  }
+  FileTarget target = {.device = device, .ino = device->root_ino()};
+  uint64_t size = device->record().data_bytes();
+  if (device->is_fsdax()) {
+    const auto request = device->begin_request({.what = "FIND"});
+    if (!request) return fail(ENXIO, device->record().name() + ": not enabled");
+    PMEMD_ASSIGN(target.ino, walk(*request, file, names));
+    PMEMD_ASSIGN(const Attr attr, request->fs().getattr(target.ino));
+    if (!S_ISREG(attr.mode)) return fail(EINVAL, file + ": no regular file");
+    size = attr.size;
+  }
+  PMEMD_ASSIGN(const auto range, wanted(call, file, size));
+  target.range = {range.first, range.second};
+  return target;
+}
 
 std::vector<MediaTarget> memory_of(const Pool& pool, const DeviceTable& devices,
                                    const MediaTarget& target) {

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include "core/base/error.h"
@@ -22,6 +23,17 @@ struct MediaTarget {
 // The namespaces that it comes down to: itself, or what is under the volume, through all layers.
 std::vector<MediaTarget> memory_of(const Pool& pool, const DeviceTable& devices,
                                    const MediaTarget& target);
+
+// A range of a file.
+struct FileTarget {
+  DevicePtr device;
+  uint64_t ino = 0;
+  FileRange range = {};
+};
+// From a path that begins at the mount's root, and the parameters offset and length (default: all
+// of it). ENOENT: no such file. EINVAL: no regular file; a range that isn't within it. ENXIO: its
+// namespace isn't enabled.
+Result<FileTarget> file_target(DeviceTable& devices, const Call& call, const std::string& file);
 
 // From the parameters namespace or file (a path from the mount's root), offset and length (default:
 // all of it); and random and seed: so many single pages of that, in places that the seed tells.

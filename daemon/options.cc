@@ -64,6 +64,9 @@ std::variant<Options, int> parse_options(int argc, char** argv) {
   app.add_flag("--allow-other", options.allow_other, "let other users use the mount");
   app.add_flag("--debug-faults", options.debug_faults,
                "let pmemctl debug make steps fail and stall; for tests");
+  app.add_flag_callback(
+      "--no-hot-ranges", [&options] { options.hot_ranges = false; },
+      "don't read the rest of 2 MiB ahead when pages of it are touched one by one");
   app.add_option("--log-level", options.log_level, "debug, info, warn or error")
       ->check(CLI::IsMember({"debug", "info", "warn", "error"}))
       ->capture_default_str();

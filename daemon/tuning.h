@@ -2,12 +2,15 @@
 //
 // By default a FUSE mount may hold 1 % of the dirty limit, strictly enforced: a client that stores
 // through a mapping is throttled to a fraction of memory's speed. Root may raise that for the
-// mount.
+// mount. These limits are of the mount's own bdi: they go with it, and nothing is left to give back
+// (mm/backing-dev.c bdi_unregister(); only min_ratio is summed up over all, and isn't touched).
 //
 // Thread contract: no state; before or after the mount serves.
 #pragma once
 
 #include <sys/types.h>
+
+#include <cstdint>
 
 #include "core/base/error.h"
 
@@ -16,5 +19,9 @@ namespace pmemd {
 // Raises writeback limits and readahead of the mount with this st_dev. EACCES, EPERM, EROFS: not
 // ours to do; the mount works, slower. ENOENT: no sysfs.
 Result<void> tune_mount(dev_t device_number);
+
+// How much one call of readahead takes in the mount. 128 KiB, the kernel's default, where it can't
+// be read.
+uint64_t readahead_bytes(dev_t device_number);
 
 }  // namespace pmemd

@@ -18,6 +18,7 @@
 #include "daemon/explain.h"
 #include "daemon/inject.h"
 #include "daemon/json.h"
+#include "daemon/prefault.h"
 #include "daemon/refs.h"
 #include "daemon/scrub.h"
 #include "daemon/volume_verbs.h"
@@ -340,6 +341,7 @@ Handlers make_handlers(Machine& machine) {
   add("Mappers", mappers);
   add("Refs", refs);
   add("Explain", explain);
+  add("Prefault", prefault_verb);
   add("BadBlocks", bad_blocks_verb);
   add("Settings", settings_verb);
   add("Configure", configure_verb);

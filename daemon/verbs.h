@@ -18,6 +18,8 @@
 
 namespace pmemd {
 
+class Prefaulter;
+
 // What the handlers work on; outlives them.
 struct Machine {
   Pool& pool;
@@ -28,6 +30,7 @@ struct Machine {
   const FailurePorts& failure;
   ArmedErrors& armed;
   Scrubber& scrubber;
+  Prefaulter& prefaulter;
   std::string mount_point;
   bool is_tuned = false;
   bool debug_faults = false;  // --debug-faults

@@ -48,6 +48,10 @@ constexpr std::array kWaitScrubParameters = {Parameter{"object", kText, kOptiona
 constexpr std::array kMediaParameters = {
     Parameter{"namespace", kText, kOptional}, Parameter{"file", kText, kOptional},
     Parameter{"offset", kInt, kOptional}, Parameter{"length", kInt, kOptional}};
+constexpr std::array kPrefaultParameters = {
+    Parameter{"namespace", kText, kOptional}, Parameter{"file", kText, kOptional},
+    Parameter{"offset", kInt, kOptional}, Parameter{"length", kInt, kOptional},
+    Parameter{"keep_free", kInt, kOptional}};
 constexpr std::array kInjectErrorParameters = {
     Parameter{"namespace", kText, kOptional}, Parameter{"file", kText, kOptional},
     Parameter{"offset", kInt, kOptional},     Parameter{"length", kInt, kOptional},
@@ -102,6 +106,7 @@ constexpr std::array kMethods = {
     Method{kInterface, "EnableRegion", Access::kOwner, false, kRegionParameter},
     Method{kInterface, "DisableNamespace", Access::kOwner, false, kDisableNamespaceParameters},
     Method{kInterface, "DisableRegion", Access::kOwner, false, kDisableRegionParameters},
+    Method{kInterface, "Prefault", Access::kOwner, false, kPrefaultParameters},
     Method{kInterface, "BadBlocks", Access::kAnyone, false, kObjectParameter},
     Method{kInterface, "Settings", Access::kAnyone, false, kNamespaceParameter},
     Method{kInterface, "Configure", Access::kOwner, false, kConfigureParameters},

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <cstring>
+#include <deque>
 #include <map>
 #include <optional>
 #include <sstream>
@@ -49,6 +50,13 @@ class FakeDaemon {
     answer_with(method, {encode(Reply{parameters, false, {}})});
   }
 
+  // The first call gets the first of them, and so on; then what answer() says.
+  void answer_in_turn(const std::string& method, const std::vector<Json>& parameters) {
+    MutexLock lock(mutex_);
+    auto& turns = turns_["org.pmemd." + method];
+    for (const Json& reply : parameters) turns.push_back({{encode(Reply{reply, false, {}})}});
+  }
+
   std::vector<Call> calls() {
     MutexLock lock(mutex_);
     return calls_;
@@ -83,12 +91,17 @@ class FakeDaemon {
   Answer take(const Call& call) {
     MutexLock lock(mutex_);
     calls_.push_back(call);
-    return answers_[call.method];
+    auto& turns = turns_[call.method];
+    if (turns.empty()) return answers_[call.method];
+    Answer answer = std::move(turns.front());
+    turns.pop_front();
+    return answer;
   }
 
   UniqueFd listener_;
   Mutex mutex_;
   std::map<std::string, Answer> answers_ PMEMD_GUARDED_BY(mutex_);
+  std::map<std::string, std::deque<Answer>> turns_ PMEMD_GUARDED_BY(mutex_);  // first
   std::vector<Call> calls_ PMEMD_GUARDED_BY(mutex_);
   std::thread thread_;
 };

@@ -211,6 +211,7 @@ TEST(Interface, ExamplesOfEachReplyFit) {
           "badblocks":[{"sector":12,"count":2}],"omitted":0})")},
       {"Settings", settings},
       {"Configure", settings},
+      {"Prefault", Json::parse(R"({"offset":0,"length":4096,"left":0,"failed_bytes":0})")},
       {"StartScrub", scrubs},
       {"WaitScrub", scrubs},
       {"InjectError", Json::parse(R"({"reports":[{"namespace":"namespace0.0","offset":0,
