@@ -115,7 +115,7 @@ class FileSystem {
     std::vector<DataRange> superblock_elsewhere = {};
     std::function<timespec()> clock = current_time;
     // So many inodes are kept in memory, and those that can't be let go of.
-    size_t cached_inodes_max = 65536;
+    size_t cached_inodes_max = 32768;
     // How long a request that finds no space waits for others to end that hold some up.
     std::chrono::milliseconds space_timeout{20};
   };

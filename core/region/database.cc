@@ -194,6 +194,9 @@ Result<std::unique_ptr<Database>> Database::open(const std::string& path, Mode m
 }
 
 Result<void> Database::configure() {
+  if (mode_ == Mode::kCreate) {  // before there is a first page
+    PMEMD_TRY(execute(fmt::format("PRAGMA page_size = {}", kPageBytes)));
+  }
   if (mode_ != Mode::kReadOnly) {
     PMEMD_ASSIGN(Statement journal, prepare("PRAGMA journal_mode = WAL"));
     PMEMD_ASSIGN(const bool row, journal.step());

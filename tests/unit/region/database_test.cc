@@ -185,6 +185,28 @@ TEST_F(DatabaseTest, AFileThatIsNoDatabaseIsEioWithPathAndSqlitesWords) {
   EXPECT_THAT(db.error().hint, HasSubstr("backup"));
 }
 
+// Whoever opens one takes the pages as they are.
+TEST_F(DatabaseTest, PagesOfAnySizeAreOpened) {
+  const auto page_bytes = [](Database& db) {
+    MutexLock lock(db.mutex());
+    auto query = db.prepare("PRAGMA page_size");
+    EXPECT_TRUE(query->step().value());
+    return query->column_int(0);
+  };
+  const std::string other = path_ + ".other";
+  {
+    const auto db = create();
+    EXPECT_EQ(page_bytes(*db), 2048);
+    ASSERT_TRUE(insert(*db, 1));
+    ASSERT_TRUE(execute(*db, "PRAGMA page_size = 4096; VACUUM INTO '" + other + "'"));
+  }
+  auto db = Database::open(other, Database::Mode::kReadWrite);
+  ASSERT_TRUE(db);
+  EXPECT_EQ(page_bytes(**db), 4096);
+  ASSERT_TRUE(insert(**db, 2));
+  EXPECT_EQ(count(**db), 2);
+}
+
 TEST_F(DatabaseTest, ACorruptPageIsEioOnOpen) {
   {
     const auto db = create();
@@ -192,8 +214,8 @@ TEST_F(DatabaseTest, ACorruptPageIsEioOnOpen) {
   }
   {
     std::fstream file(path_, std::ios::in | std::ios::out | std::ios::binary);
-    file.seekp(2 * 4096);
-    file << std::string(4096, '\xff');
+    file.seekp(4 * 2048);
+    file << std::string(2048, '\xff');
   }
   const auto db = Database::open(path_, Database::Mode::kReadWrite);
   ASSERT_EQ(db.err(), EIO);
