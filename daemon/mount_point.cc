@@ -1,5 +1,6 @@
 #include "daemon/mount_point.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <spawn.h>
 #include <sys/mount.h>
@@ -47,10 +48,12 @@ Result<void> run_fusermount(const std::string& path) {
   return fail(EBUSY, fmt::format("{}: fusermount3 could not unmount it", path));
 }
 
-// Does the connection behind the mount live? A dead one answers ENOTCONN at once.
+// Does the connection behind the mount live? A dead one answers ENOTCONN at once; but not to what
+// the kernel knows by itself, as the attributes of the mount's root.
 bool is_dead(const std::string& path) {
-  struct stat st = {};
-  return stat(path.c_str(), &st) != 0 && errno == ENOTCONN;
+  struct statx st = {};
+  return statx(AT_FDCWD, path.c_str(), AT_STATX_FORCE_SYNC, STATX_BASIC_STATS, &st) != 0 &&
+         errno == ENOTCONN;
 }
 
 bool is_below(const std::string& path, const std::string& directory) {
