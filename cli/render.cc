@@ -142,6 +142,17 @@ void render_volumes(std::ostream& out, const Json& volumes) {
   table.print(out);
 }
 
+namespace {
+
+std::string writeback(const Json& status) {
+  if (!flag_of(status, "tuned")) return "default limits: stores are throttled (run as root)";
+  if (!status.contains("dirty_background_bytes")) return "limits raised: stores at memory speed";
+  return fmt::format("limits raised: stores at memory speed, up to {} dirty on the host",
+                     size(status, "dirty_background_bytes"));
+}
+
+}  // namespace
+
 void render_status(std::ostream& out, const Json& status) {
   const auto line = [&](std::string_view name, std::string_view value) {
     out << fmt::format("{:<12}{}\n", name, value);
@@ -151,9 +162,7 @@ void render_status(std::ostream& out, const Json& status) {
                              flag_of(status, "privileged") ? "" : ", without privileges"));
   line("pool", text_of(status, "pool"));
   line("mount", text_of(status, "mount"));
-  line("writeback", flag_of(status, "tuned")
-                        ? "limits raised: stores at memory speed"
-                        : "default limits: stores are throttled (run as root)");
+  line("writeback", writeback(status));
   line("regions", text_of(status, "regions"));
   line("namespaces",
        fmt::format("{}, {} enabled", text_of(status, "namespaces"), text_of(status, "enabled")));

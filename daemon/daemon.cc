@@ -23,6 +23,7 @@
 #include "core/removal/removal.h"
 #include "daemon/abort_guard.h"
 #include "daemon/control_server.h"
+#include "daemon/dirty_limits.h"
 #include "daemon/failure_worker.h"
 #include "daemon/fuse_server.h"
 #include "daemon/json.h"
@@ -112,6 +113,7 @@ class Daemon {
   std::unique_ptr<FuseContext> fuse_;
   std::unique_ptr<AbortGuard> guard_;
   std::unique_ptr<FuseServer> server_;
+  std::unique_ptr<RaisedDirtyLimits> dirty_limits_;
   std::unique_ptr<KernelNotifier> notifier_;
   std::unique_ptr<Prefaulter> prefaulter_;
   std::unique_ptr<FailurePorts> failure_;
@@ -166,6 +168,13 @@ Result<void> Daemon::start() {
   if (!tuned) {
     spdlog::warn("{}: stores through mappings will be throttled (run as root to raise the limit)",
                  tuned.error().describe());
+  }
+  if (options_.raise_dirty_limits) {
+    if (auto raised = RaisedDirtyLimits::raise()) {
+      dirty_limits_ = *std::move(raised);
+    } else {
+      spdlog::warn("the host's dirty limits stay: {}", raised.error().describe());
+    }
   }
   machine_ = std::make_unique<Machine>(Machine{.pool = *pool_,
                                                .devices = *devices_,
@@ -303,6 +312,7 @@ bool Daemon::stop() {
     note(server_->unmount());
     server_->stop();
   }
+  dirty_limits_.reset();
   // All three use what is destroyed before them, and have nothing to do without requests.
   armed_.reset();
   failure_worker_.reset();

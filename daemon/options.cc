@@ -67,6 +67,10 @@ std::variant<Options, int> parse_options(int argc, char** argv) {
   app.add_flag_callback(
       "--no-hot-ranges", [&options] { options.hot_ranges = false; },
       "don't read the rest of 2 MiB ahead when pages of it are touched one by one");
+  app.add_flag("--raise-dirty-limits", options.raise_dirty_limits,
+               "as root: let the whole host have 40 % of its memory dirty before it writes back, "
+               "while the daemon runs (vm.dirty_background_ratio, vm.dirty_ratio), so that large "
+               "files are stored to at memory speed");
   app.add_option("--log-level", options.log_level, "debug, info, warn or error")
       ->check(CLI::IsMember({"debug", "info", "warn", "error"}))
       ->capture_default_str();

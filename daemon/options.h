@@ -21,6 +21,7 @@ struct Options {
   bool allow_other = false;
   std::string log_level = "info";
   bool debug_faults = false;
+  bool raise_dirty_limits = false;  // the host's, while the daemon runs
   bool hot_ranges = true;  // what is touched page by page is read ahead
   bool check = false;  // look at the pool and end
   bool json = false;   // --check's findings as JSON

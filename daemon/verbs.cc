@@ -15,6 +15,7 @@
 #include "daemon/badblocks.h"
 #include "daemon/configure.h"
 #include "daemon/debug.h"
+#include "daemon/dirty_limits.h"
 #include "daemon/explain.h"
 #include "daemon/inject.h"
 #include "daemon/json.h"
@@ -95,24 +96,26 @@ HandlerResult status(Machine& machine) {
     abandoned += device->abandoned_references();
   }
   const auto control = machine.control_stats();
-  return Json{{"version", PMEMD_VERSION},
-              {"pid", getpid()},
-              {"pool", machine.pool.path()},
-              {"mount", machine.mount_point},
-              {"uptime_s", std::time(nullptr) - machine.fuse.started.tv_sec},
-              {"privileged", geteuid() == 0},
-              {"tuned", machine.is_tuned},
-              {"regions", machine.pool.regions().size()},
-              {"namespaces", machine.pool.namespaces().size()},
-              {"enabled", enabled},
-              {"requests", machine.fuse.requests.load(std::memory_order_relaxed)},
-              {"open_handles", handles},
-              {"lent_ranges", ranges},
-              {"lent_bytes", bytes},
-              {"pins", pins},
-              {"abandoned", abandoned},
-              {"subscribers", control.subscribers},
-              {"events", machine.events.published()}};
+  Json json{{"version", PMEMD_VERSION},
+            {"pid", getpid()},
+            {"pool", machine.pool.path()},
+            {"mount", machine.mount_point},
+            {"uptime_s", std::time(nullptr) - machine.fuse.started.tv_sec},
+            {"privileged", geteuid() == 0},
+            {"tuned", machine.is_tuned},
+            {"regions", machine.pool.regions().size()},
+            {"namespaces", machine.pool.namespaces().size()},
+            {"enabled", enabled},
+            {"requests", machine.fuse.requests.load(std::memory_order_relaxed)},
+            {"open_handles", handles},
+            {"lent_ranges", ranges},
+            {"lent_bytes", bytes},
+            {"pins", pins},
+            {"abandoned", abandoned},
+            {"subscribers", control.subscribers},
+            {"events", machine.events.published()}};
+  if (const uint64_t limit = host_dirty_background_bytes()) json["dirty_background_bytes"] = limit;
+  return json;
 }
 
 HandlerResult create_region(Machine& machine, const Call& call) {

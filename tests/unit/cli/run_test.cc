@@ -255,6 +255,9 @@ TEST_F(CliTest, ShowsStatusMappersAndFindings) {
             "handles     2 open\n"
             "lent        4 KiB in 3 ranges\n"
             "events      4, 1 subscriber\n");
+  daemon_.answer("Status", {{"tuned", true}, {"dirty_background_bytes", 1 << 30}});
+  EXPECT_THAT(run({"status"}).out,
+              HasSubstr("stores at memory speed, up to 1 GiB dirty on the host\n"));
   daemon_.answer("Mappers", {{"holders", Json::array()}});
   EXPECT_EQ(run({"mappers"}).out, "nobody maps or holds open anything\n");
   daemon_.answer("Check", {{"findings", Json::array()}});
