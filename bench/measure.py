@@ -165,7 +165,7 @@ class Row:
                           show_ratio(self.ratio(name)), *self.verdict(target)])
         if own is not None or not parts:
             parts.insert(0, ["", "", "", *self.verdict(own)])
-        # The line of a target first: what counts is at once beside the name.
+        # What has a target stands beside the name.
         parts.sort(key=lambda part: part[3] == "")
         for part in parts:
             yield first + part

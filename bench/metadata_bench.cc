@@ -19,8 +19,8 @@
 #include <functional>
 #include <map>
 #include <memory>
-#include <string>
 #include <span>
+#include <string>
 #include <utility>
 #include <vector>
 

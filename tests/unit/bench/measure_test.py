@@ -131,6 +131,10 @@ class Reports(unittest.TestCase):
         self.assertTrue(any(line.endswith("exponent  1.00  ≤ 0.5 NO") for line in lines))
         self.assertTrue(any(line.endswith("exponent  0.00  ≤ 0.1 yes") for line in lines))
 
+    def test_references_with_a_target_come_first(self):
+        row = Row("r", "ns", {OURS: [4], "alone": [1], "limit": [2]}, (at_most(2, "limit"),))
+        self.assertEqual([cells[3] for cells in row.lines()], ["limit", "alone"])
+
     def test_what_failed_and_what_is_missed_is_told(self):
         report = report_of_everything()
         self.assertIn("FAILED: second: something: why", list(report.table()))
