@@ -146,7 +146,7 @@ class PlainFuse(Conversation):
 class Pool:
     """A daemon with a pool of its own."""
 
-    def __init__(self, directory, size="64M", *options):
+    def __init__(self, directory, size="64M", *, sparse=True):
         directory.mkdir()
         self.directory = directory
         self.mount = directory / "mnt"
@@ -154,7 +154,7 @@ class Pool:
         self.files = self.mount / "pmem0"
         self.socket = directory / "control"
         self._size = size
-        self._options = options
+        self._reservation = ["--sparse"] if sparse else []
         self._connection = None
         self.start()
 
@@ -167,8 +167,8 @@ class Pool:
             ready.bind(str(path))
             self.process = start(
                 BIN / "pmemd", "--pool", self.directory / "pool", "--mount", self.mount,
-                "--create", self._size, "--sparse", "--socket", self.socket, "--foreground",
-                "--log-level", "warn", *self._options,
+                "--create", self._size, *self._reservation, "--socket", self.socket,
+                "--foreground", "--log-level", "warn",
                 env={**os.environ, "NOTIFY_SOCKET": str(path)})
             ready.settimeout(1)
             for _ in range(WAIT_S):
@@ -244,8 +244,8 @@ class Stage(contextlib.ExitStack):
         self._count += 1
         return place / f"{name}{self._count}"
 
-    def pool(self, size="64M", *options, place=None):
-        pool = Pool(self._new_path(place or self.tmpfs, "pool"), size, *options)
+    def pool(self, size="64M", *, sparse=True, place=None):
+        pool = Pool(self._new_path(place or self.tmpfs, "pool"), size, sparse=sparse)
         self.callback(pool.close)
         return pool
 

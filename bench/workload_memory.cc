@@ -8,6 +8,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <numeric>
+#include <optional>
 #include <random>
 #include <thread>
 
@@ -38,35 +39,55 @@ void access_at_random(char* begin, uint64_t length, uint64_t count, uint64_t see
   }
 }
 
-// Options: size; order=seq|random; threads. Loads or stores, each thread in its own part of the
-// file, all of it mapped before. ns: of a page (seq) or an access (random), of all threads
-// together.
+// Options: size; order=seq|random; threads; file=new|same. Loads or stores, each thread in its own
+// part of the file, all of it mapped before. Each run has a file of its own, unless told otherwise:
+// where its pages happen to lie in memory decides a good part of the time, and is chance. ns: of a
+// page (seq) or an access (random), of all threads together.
 class Warm : public Workload {
  public:
   Warm(const std::string& path, const Options& options, bool stores)
       : stores_(stores),
         in_order_(options.text("order", "seq") == "seq"),
         threads_(options.number("threads", 1)),
-        file_(path, options.number("size", 64 << 20), false),
-        mapped_(file_) {
-    touch_all();
+        path_(path),
+        size_(options.number("size", 64 << 20)) {
+    if (options.text("file", "new") == "same") same_.emplace(path_, size_);
   }
+
+  ~Warm() override { unlink(path_.c_str()); }
 
   Sample run() override {
     ++round_;
-    if (stores_ && !in_order_) touch_all();  // what a writeback has taken since
+    if (same_) return measure(same_->mapped);
+    unlink(path_.c_str());
+    const Touched touched(path_, size_);
+    return measure(touched.mapped);
+  }
+
+ private:
+  static constexpr uint64_t kAccesses = 500'000;
+
+  struct Touched {
+    Touched(const std::string& path, uint64_t size) : file(path, size, false), mapped(file) {
+      for (uint64_t at = 0; at < size; at += kPage) mapped.data()[at] = 'y';
+    }
+    const File file;
+    const Mapped mapped;
+  };
+
+  Sample measure(const Mapped& mapped) const {
     // From the first that begins to the last that ends.
     std::barrier start(static_cast<std::ptrdiff_t>(threads_));
     std::vector<Clock::time_point> begins(threads_);
     std::vector<Clock::time_point> ends(threads_);
-    const uint64_t part = mapped_.size() / threads_ / kPage * kPage;
+    const uint64_t part = size_ / threads_ / kPage * kPage;
     std::vector<std::thread> threads;
     threads.reserve(threads_);
     for (uint64_t i = 0; i < threads_; ++i) {
       threads.emplace_back([&, i] {
         start.arrive_and_wait();
         begins[i] = Clock::now();
-        work(mapped_.data() + i * part, part, i);
+        work(mapped.data() + i * part, part, i);
         ends[i] = Clock::now();
       });
     }
@@ -78,12 +99,6 @@ class Warm : public Workload {
     return {{"ns", ns / static_cast<double>(each * threads_)}};
   }
 
- private:
-  static constexpr uint64_t kAccesses = 2'000'000;
-
-  void touch_all() {
-    for (uint64_t at = 0; at < mapped_.size(); at += kPage) mapped_.data()[at] = 'y';
-  }
   void work(char* begin, uint64_t length, uint64_t seed) const {
     if (in_order_) {
       if (stores_)
@@ -102,8 +117,9 @@ class Warm : public Workload {
   const bool stores_;
   const bool in_order_;
   const uint64_t threads_;
-  const File file_;
-  const Mapped mapped_;
+  const std::string path_;
+  const uint64_t size_;
+  std::optional<Touched> same_;
   uint64_t round_ = 0;
 };
 
