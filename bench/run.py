@@ -68,7 +68,8 @@ def main():
     scale = Scale(args.rounds or (1 if args.quick else 7), args.quick)
     report = Report(scale.rounds)
     report.machine = machine()
-    signal.signal(signal.SIGTERM, stop)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a connection for each subscriber
     is_root = os.geteuid() == 0

@@ -43,7 +43,7 @@ def die_with_parent():
 
 def start(*command, **options):
     """A process of ours: not reached by the terminal's ^C, ended when we are gone."""
-    return subprocess.Popen([str(word) for word in command], start_new_session=True,
+    return subprocess.Popen([str(word) for word in command], process_group=0,
                             preexec_fn=die_with_parent, text=True, **options)
 
 
