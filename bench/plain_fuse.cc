@@ -246,20 +246,31 @@ int inval(fuse_session* session, fuse_ino_t ino, off_t offset, off_t length, off
   return 0;
 }
 
-// The files that commands have named. They stay open, as an open of its own would drop the pages:
-// that is what FUSE does unless the server asks for the opposite, which ours doesn't know of.
+// The files that commands have named. They are opened and looked at once: an open drops a file's
+// pages, and so do attributes that are asked for again and have changed, unless the server knows
+// how to prevent it, which ours doesn't.
 class Opened {
  public:
+  struct Entry {
+    UniqueFd fd;
+    fuse_ino_t ino = 0;
+  };
+
   explicit Opened(std::string mount) : mount_(std::move(mount)) {}
-  int fd(const std::string& path) {
-    UniqueFd& fd = fds_[path];
-    if (!fd) fd.reset(open((mount_ + "/" + path).c_str(), O_RDONLY | O_CLOEXEC));
-    return fd.get();
+  // Null, with errno set, if there is no such file.
+  const Entry* find(const std::string& path) {
+    Entry& entry = entries_[path];
+    if (entry.ino != 0) return &entry;
+    struct stat st = {};
+    entry.fd.reset(open((mount_ + "/" + path).c_str(), O_RDONLY | O_CLOEXEC));
+    if (!entry.fd || fstat(entry.fd.get(), &st) != 0) return nullptr;
+    entry.ino = st.st_ino;
+    return &entry;
   }
 
  private:
   const std::string mount_;
-  std::unordered_map<std::string, UniqueFd> fds_;
+  std::unordered_map<std::string, Entry> entries_;
 };
 
 // How long one command took; below 0: an errno.
@@ -271,14 +282,16 @@ int64_t run_command(fuse_session* session, Opened& files, const std::string& lin
   off_t length = 0;
   words >> what >> path >> offset >> length;
   if (words.fail()) return -EINVAL;
-  const int fd = files.fd(path);
-  struct stat st = {};
-  if (fd < 0 || fstat(fd, &st) != 0) return -errno;
+  const Opened::Entry* const file = files.find(path);
+  if (file == nullptr) return -errno;
+  if (length == 0) return 0;
   const auto begin = std::chrono::steady_clock::now();
   constexpr unsigned kAllOfIt =
       SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER;
-  if (what == "flush" && sync_file_range(fd, offset, length, kAllOfIt) != 0) return -errno;
-  const int result = inval(session, st.st_ino, offset, length, what == "pages" ? kPage : length);
+  if (what == "flush" && sync_file_range(file->fd.get(), offset, length, kAllOfIt) != 0) {
+    return -errno;
+  }
+  const int result = inval(session, file->ino, offset, length, what == "pages" ? kPage : length);
   if (result != 0) return result;
   return std::chrono::nanoseconds(std::chrono::steady_clock::now() - begin).count();
 }
