@@ -35,7 +35,8 @@ std::atomic<uint64_t> allocations = 0;
 }
 
 // Takes the place of the C library's for the whole process.
-extern "C" void* __libc_malloc(size_t size);  // NOLINT(bugprone-reserved-identifier): glibc's name
+// NOLINTNEXTLINE(bugprone-reserved-identifier,readability-identifier-naming): glibc's name
+extern "C" void* __libc_malloc(size_t size);
 extern "C" void* malloc(size_t size) {
   allocations.fetch_add(1, std::memory_order_relaxed);
   return __libc_malloc(size);

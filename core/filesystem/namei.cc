@@ -1,7 +1,11 @@
 // Names: lookup, link, unlink, rmdir, readlink, readdir. (rename.cc, create.cc: the rest.)
 #include "core/filesystem/namei.h"
 
+#include <optional>
+#include <string>
+#include <type_traits>
 #include <utility>
+#include <vector>
 
 #include "core/filesystem/change.h"
 #include "core/filesystem/state.h"
@@ -15,11 +19,11 @@ constexpr uint64_t kBehindDotDot = 2;
 // What is left of it when a reply is full is read again.
 constexpr uint64_t kReaddirBatch = 64;
 
-// Calls `take` for the entries behind `cookie`, which `fetch(from, most)` reads, until it returns
-// false. A row is a DirentRow or an EntryRow.
 const DirentRow& dirent_of(const DirentRow& row) { return row; }
 const DirentRow& dirent_of(const EntryRow& row) { return row.entry; }
 
+// Calls `take` for the entries behind `cookie`, which `fetch(from)` reads some at a time, until it
+// returns false. A row is a DirentRow or an EntryRow.
 template <class Fetch, class Take>
 Result<void> for_each_behind(FsState& fs, uint64_t dir, uint64_t cookie, Fetch fetch, Take take) {
   PMEMD_ASSIGN(const InodeRow row, fs.with_inode(dir, [&fs](Inode& inode) -> Result<InodeRow> {
@@ -36,11 +40,7 @@ Result<void> for_each_behind(FsState& fs, uint64_t dir, uint64_t cookie, Fetch f
   };
   if (!take_dot(".", dir, kBehindDot) || !take_dot("..", row.parent, kBehindDotDot)) return {};
   for (;;) {
-    std::vector<Row> batch;
-    {
-      MutexLock lock(fs.db.mutex());
-      PMEMD_ASSIGN(batch, fetch(cookie - kBehindDotDot));
-    }
+    PMEMD_ASSIGN(const std::vector<Row> batch, fetch(cookie - kBehindDotDot));
     for (const Row& found : batch) {
       const DirentRow& entry = dirent_of(found);
       cookie = entry.cookie + kBehindDotDot;
@@ -166,7 +166,8 @@ Result<std::string> FileSystem::readlink(uint64_t ino) {
 Result<void> FileSystem::readdir(uint64_t dir, uint64_t cookie,
                                  const std::function<bool(const DirEntry&)>& take) {
   FsState& fs = *state_;
-  const auto fetch = [&](uint64_t from) PMEMD_REQUIRES(fs.db.mutex()) {
+  const auto fetch = [&](uint64_t from) {
+    MutexLock lock(fs.db.mutex());
     return fs.rows.dirents_behind(dir, from, kReaddirBatch);
   };
   return for_each_behind(fs, dir, cookie, fetch,
@@ -176,7 +177,8 @@ Result<void> FileSystem::readdir(uint64_t dir, uint64_t cookie,
 Result<void> FileSystem::readdirplus(
     uint64_t dir, uint64_t cookie, const std::function<bool(const DirEntry&, const Attr&)>& take) {
   FsState& fs = *state_;
-  const auto fetch = [&](uint64_t from) PMEMD_REQUIRES(fs.db.mutex()) {
+  const auto fetch = [&](uint64_t from) {
+    MutexLock lock(fs.db.mutex());
     return fs.rows.entries_behind(dir, from, kReaddirBatch);
   };
   return for_each_behind(fs, dir, cookie, fetch, [&](const DirEntry& entry, const EntryRow& row) {
