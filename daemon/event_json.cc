@@ -5,11 +5,6 @@
 
 namespace pmemd {
 
-std::string path_in_namespace(const std::string& path) {
-  const size_t slash = path.find('/', 1);
-  return slash == std::string::npos ? "/" : path.substr(slash);
-}
-
 std::string to_text(std::chrono::system_clock::time_point time) {
   const auto us = std::chrono::duration_cast<std::chrono::microseconds>(time.time_since_epoch());
   return fmt::format("{:%Y-%m-%dT%H:%M:%S}.{:06}Z",

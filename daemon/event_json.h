@@ -15,7 +15,5 @@ Json to_json(const Event& event);
 
 // RFC 3339, UTC, microseconds.
 std::string to_text(std::chrono::system_clock::time_point time);
-// Of a path from the mount's root, which shows a namespace below its device's name.
-std::string path_in_namespace(const std::string& path);
 
 }  // namespace pmemd

@@ -21,7 +21,7 @@ bool is_direct(const fuse_file_info* fi) { return (fi->flags & O_DIRECT) != 0; }
 
 // The pages that hold these bytes.
 FileRange pages_of(uint64_t offset, uint64_t length) {
-  return {align_down(offset, kPageSize), align_up(offset + length, kPageSize)};
+  return FileRange::sized(offset, length).widened_to(kPageSize);
 }
 
 Result<uint64_t> add_handle(fuse_req_t req, Device& device, fuse_ino_t ino, int flags) {

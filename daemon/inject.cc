@@ -84,15 +84,15 @@ Json armed_json(const ArmedError& error) {
 HandlerResult arm_error(Machine& machine, const MediaTarget& target, const Call& call) {
   const auto after_ms = call.number("after_ms");
   if (after_ms && (call.number("nth") || call.text("on"))) {
-    return std::unexpected(Refusal(fail(EINVAL, "either a time or an access to wait for").error()));
+    return fail(EINVAL, "after_ms beside nth or on: an error waits for a time or for an access",
+                "leave one of them out");
   }
   if (call.flag("dry_run")) {
-    return std::unexpected(Refusal(fail(EINVAL, "a dry run of what comes later?").error()));
+    return fail(EINVAL, "dry_run: who will be hit later isn't known now",
+                "leave out nth, on and after_ms");
   }
   if (target.device->is_private()) {
-    return std::unexpected(
-        Refusal(fail(ENXIO, target.device->record().name() + ": private memory: no program maps it")
-                    .error()));
+    return fail(ENXIO, target.device->record().name() + ": private memory: no program maps it");
   }
   ArmedError error = {.device_ino = target.device->root_ino(),
                       .ranges = target.ranges,
@@ -117,8 +117,10 @@ HandlerResult inject_error_verb(Machine& machine, const Call& call) {
   if (call.number("nth") || call.number("after_ms") || call.text("on")) {
     const auto memory = memory_of(machine.pool, machine.devices, target);
     if (memory.size() == 1) return arm_error(machine, memory.front(), call);
-    return std::unexpected(Refusal(
-        fail(EINVAL, "what waits for an access or a time lies on one leg of a volume").error()));
+    return fail(EINVAL,
+                fmt::format("{}: the range lies on {} legs, and an error that waits lies on one",
+                            target.device->record().name(), memory.size()),
+                "name a part of it, or the legs themselves");
   }
   const InjectOptions options = {.latent = call.flag("latent"), .saturate = call.flag("saturate")};
   const NamespaceSettings settings = target.device->settings();

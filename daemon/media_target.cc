@@ -6,8 +6,8 @@
 #include <cstring>
 #include <map>
 #include <random>
+#include <ranges>
 #include <set>
-#include <sstream>
 #include <string>
 #include <utility>
 
@@ -17,31 +17,6 @@ namespace pmemd {
 namespace {
 
 constexpr uint64_t kMaxRandom = 100'000;
-
-// [offset, offset + length) as it was asked for, within `size` bytes of `object`.
-Result<std::pair<uint64_t, uint64_t>> wanted(const Call& call, const std::string& object,
-                                             uint64_t size) {
-  const uint64_t begin = call.number("offset").value_or(0);
-  const uint64_t length = call.number("length").value_or(begin < size ? size - begin : 0);
-  if (length == 0 || begin >= size || length > size - begin) {
-    return fail(EINVAL, fmt::format("{}: {:#x} bytes at {:#x} are not within its {:#x}", object,
-                                    length, begin, size));
-  }
-  return std::pair(begin, begin + length);
-}
-
-// The inode that a path below the device's root leads to.
-Result<uint64_t> walk(const Device::Request& request, const std::string& file,
-                      std::istringstream& names) {
-  uint64_t ino = request.fs().root();
-  for (std::string name; std::getline(names, name, '/');) {
-    if (name.empty()) continue;
-    const auto attr = request.fs().lookup(ino, name);
-    if (!attr) return fail(attr.err(), file + ": " + std::strerror(attr.err()));
-    ino = attr->ino;
-  }
-  return ino;
-}
 
 Result<MediaTarget> target_of_file(DeviceTable& devices, const Call& call,
                                    const std::string& file) {
@@ -90,11 +65,32 @@ Result<std::vector<DataRange>> pick(const std::vector<DataRange>& ranges, uint64
 
 }  // namespace
 
-Result<FileTarget> file_target(DeviceTable& devices, const Call& call, const std::string& file) {
-  std::istringstream names(file);
-  std::string first;
-  while (first.empty() && std::getline(names, first, '/')) {
+Result<DataRange> wanted_range(const Call& call, const std::string& object, uint64_t size) {
+  const uint64_t begin = call.number("offset").value_or(0);
+  const uint64_t length = call.number("length").value_or(begin < size ? size - begin : 0);
+  if (length == 0 || begin >= size || length > size - begin) {
+    return fail(EINVAL, fmt::format("{}: {:#x} bytes at {:#x} are not within its {:#x}", object,
+                                    length, begin, size));
   }
+  return DataRange::sized(begin, length);
+}
+
+Result<uint64_t> find_inode(FileSystem& fs, std::string_view path, const std::string& shown) {
+  uint64_t ino = fs.root();
+  for (const auto part : path | std::views::split('/')) {
+    const std::string_view name(part.begin(), part.end());
+    if (name.empty()) continue;
+    const auto attr = fs.lookup(ino, name);
+    if (!attr) return fail(attr.err(), fmt::format("{}: {}", shown, std::strerror(attr.err())));
+    ino = attr->ino;
+  }
+  return ino;
+}
+
+Result<FileTarget> file_target(DeviceTable& devices, const Call& call, const std::string& file) {
+  const size_t begin = std::min(file.find_first_not_of('/'), file.size());
+  const size_t end = std::min(file.find('/', begin), file.size());
+  const std::string first = file.substr(begin, end - begin);
   const DevicePtr device = devices.by_shown_name(first);
   if (!device) {
     return fail(ENOENT, fmt::format("{}: the mount shows no {}", file, first),
@@ -105,13 +101,13 @@ Result<FileTarget> file_target(DeviceTable& devices, const Call& call, const std
   if (device->is_fsdax()) {
     const auto request = device->begin_request({.what = "FIND"});
     if (!request) return fail(ENXIO, device->record().name() + ": not enabled");
-    PMEMD_ASSIGN(target.ino, walk(*request, file, names));
+    PMEMD_ASSIGN(target.ino, find_inode(request->fs(), std::string_view(file).substr(end), file));
     PMEMD_ASSIGN(const Attr attr, request->fs().getattr(target.ino));
     if (!S_ISREG(attr.mode)) return fail(EINVAL, file + ": no regular file");
     size = attr.size;
   }
-  PMEMD_ASSIGN(const auto range, wanted(call, file, size));
-  target.range = {range.first, range.second};
+  PMEMD_ASSIGN(const auto range, wanted_range(call, file, size));
+  target.range = {range.begin, range.end};
   return target;
 }
 
@@ -146,8 +142,8 @@ Result<MediaTarget> media_target(DeviceTable& devices, const Call& call) {
     PMEMD_ASSIGN(target, target_of_file(devices, call, *file));
   } else {
     PMEMD_ASSIGN(target.device, devices.find(*name));
-    PMEMD_ASSIGN(const auto range, wanted(call, *name, target.device->record().data_bytes()));
-    target.ranges = {{range.first, range.second}};
+    PMEMD_ASSIGN(const auto range, wanted_range(call, *name, target.device->record().data_bytes()));
+    target.ranges = {range};
   }
   if (const auto count = call.number("random")) {
     PMEMD_ASSIGN(target.ranges, pick(target.ranges, *count, call.number("seed").value_or(0)));

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "core/base/error.h"
@@ -19,6 +20,13 @@ struct MediaTarget {
   DevicePtr device;
   std::vector<DataRange> ranges;  // sorted, disjoint, not empty
 };
+
+// offset and length (default: all of it) of a call, within the `size` bytes of `object`. EINVAL.
+Result<DataRange> wanted_range(const Call& call, const std::string& object, uint64_t size);
+
+// The inode that a path below the device's root leads to ("/dir/a"; "": the root). ENOENT, ENOTDIR,
+// or what the lookup says; the message names `shown`, as which the caller knows it.
+Result<uint64_t> find_inode(FileSystem& fs, std::string_view path, const std::string& shown);
 
 // The namespaces that it comes down to: itself, or what is under the volume, through all layers.
 std::vector<MediaTarget> memory_of(const Pool& pool, const DeviceTable& devices,

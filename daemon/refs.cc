@@ -3,36 +3,16 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cstring>
 #include <optional>
-#include <sstream>
 #include <string>
 
 #include "daemon/json.h"
+#include "daemon/media_target.h"
 
 namespace pmemd {
 namespace {
 
 constexpr size_t kMaxListed = 4096;
-
-// "/dir/a" in the namespace. ENOENT, ENOTDIR, or what the lookup says.
-Result<uint64_t> find_file(Device& device, const std::string& path) {
-  PMEMD_ASSIGN(const auto request, device.begin_request({.what = "refs"}));
-  uint64_t ino = request.fs().root();
-  std::istringstream names(path);
-  for (std::string name; std::getline(names, name, '/');) {
-    if (name.empty()) continue;
-    const auto attr = request.fs().lookup(ino, name);
-    if (!attr) {
-      return fail(
-          attr.err(),
-          fmt::format("{}: {}: {}", device.record().name(), path, std::strerror(attr.err())),
-          "a path begins in the namespace: /dir/file");
-    }
-    ino = attr->ino;
-  }
-  return ino;
-}
 
 Result<ReferenceFilter> filter_of(Device& device, const Call& call) {
   ReferenceFilter filter{.ino = device.root_ino()};
@@ -41,7 +21,9 @@ Result<ReferenceFilter> filter_of(Device& device, const Call& call) {
       return fail(EINVAL, fmt::format("{}: it has no files", device.record().name()),
                   "leave --file out");
     }
-    PMEMD_ASSIGN(filter.ino, find_file(device, *path));
+    PMEMD_ASSIGN(const auto request, device.begin_request({.what = "refs"}));
+    PMEMD_ASSIGN(filter.ino,
+                 find_inode(request.fs(), *path, device.record().name() + ": " + *path));
   } else if (device.is_fsdax()) {
     return fail(EINVAL, fmt::format("{}: a range is of a file", device.record().name()),
                 "name it with --file");

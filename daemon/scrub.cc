@@ -6,6 +6,7 @@
 
 #include "core/removal/scrub.h"
 #include "daemon/badblocks.h"
+#include "daemon/media_target.h"
 
 namespace pmemd {
 namespace {
@@ -34,28 +35,18 @@ Result<std::vector<MediaObject>> objects_of(const Machine& machine, const Call& 
   return objects;
 }
 
-Result<RegionRange> part_of(const MediaObject& object, const Call& call) {
-  const uint64_t size = object.range.length();
-  const uint64_t begin = call.number("offset").value_or(0);
-  const uint64_t length = call.number("length").value_or(begin < size ? size - begin : 0);
-  if (length == 0 || begin >= size || length > size - begin) {
-    return fail(EINVAL, fmt::format("{}: {:#x} bytes at {:#x} are not within its {:#x}",
-                                    object.name, length, begin, size));
-  }
-  return RegionRange::sized(object.range.begin + begin, length);
-}
-
 }  // namespace
 
 HandlerResult start_scrub_verb(Machine& machine, const Call& call) {
   PMEMD_ASSIGN(const auto objects, objects_of(machine, call));
   const bool has_range = call.number("offset") || call.number("length");
   if (has_range && !call.text("object")) {
-    return std::unexpected(Refusal(fail(EINVAL, "a range: of which region or namespace?").error()));
+    return fail(EINVAL, "an offset or length without an object", "name a region or namespace");
   }
   Json scrubs = Json::array();
   for (const MediaObject& object : objects) {
-    PMEMD_ASSIGN(const RegionRange range, part_of(object, call));
+    PMEMD_ASSIGN(const auto part, wanted_range(call, object.name, object.range.length()));
+    const auto range = RegionRange::sized(object.range.begin + part.begin, part.length());
     PMEMD_ASSIGN(const ScrubStatus status,
                  machine.scrubber.start(object.region, range, call.number("rate").value_or(0)));
     scrubs.push_back(to_json(status));

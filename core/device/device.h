@@ -184,11 +184,8 @@ class Device {
   DataRange data_of(PhysRange range) const;  // the part of it that is ours
   // Which of its bytes are bad; also while it is disabled. Of a namespace.
   MediaErrors& media_errors() const { return pool_.media_errors(record_.of_namespace().region); }
-  RegionRange in_region(DataRange range) const {
-    return RegionRange::sized(
-        record_.of_namespace().range.begin + kNamespaceMetadataSize + range.begin, range.length());
-  }
-  DataRange in_data(RegionRange range) const;  // the part of it that is in its data area
+  RegionRange in_region(DataRange range) const { return record_.of_namespace().in_region(range); }
+  DataRange in_data(RegionRange range) const { return record_.of_namespace().in_data(range); }
   // Parts of `range` in its data area, in order; a volume's are those of its legs.
   enum class ErrorKind { kKnown, kInjected, kLatent };
   std::vector<DataRange> errors(ErrorKind kind, DataRange range) const;

@@ -71,9 +71,8 @@ Media* Device::media_for_volume(Media::Writer writer) {
 }
 
 DataRange Device::data_of(PhysRange range) const {
-  const PhysRange all = physical({0, record_.data_bytes()});
-  range = range.intersect(all);
-  return DataRange::sized(range.begin - all.begin, range.length());
+  range = range.intersect(physical({0, record_.data_bytes()}));
+  return in_data(RegionRange::sized(range.begin - base_address_, range.length()));
 }
 
 DevPagemapOps Device::pagemap_ops() {
@@ -138,12 +137,6 @@ std::vector<DataRange> Device::errors(ErrorKind kind, DataRange range) const {
     found.insert(in_data(bad));
   }
   return found.ranges();
-}
-
-DataRange Device::in_data(RegionRange range) const {
-  const RegionRange all = in_region({0, record_.data_bytes()});
-  range = range.intersect(all);
-  return DataRange::sized(range.begin - all.begin, range.length());
 }
 
 void Device::apply_settings() {

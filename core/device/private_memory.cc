@@ -6,13 +6,6 @@
 #include <cassert>
 
 namespace pmemd {
-namespace {
-
-FileRange pages_of(FileRange range) {
-  return {align_down(range.begin, kPageSize), align_up(range.end, kPageSize)};
-}
-
-}  // namespace
 
 PrivateMemory::PrivateMemory(std::string name, uint64_t size_bytes, ByteStore& ram)
     : name_(std::move(name)), size_bytes_(size_bytes), ram_(ram), buffer_(kChunkBytes) {
@@ -59,9 +52,9 @@ Result<void> PrivateMemory::for_each_chunk(FileRange range, Origin origin, Act a
     DevPagemap* pagemap = nullptr;
     {
       MutexLock lock(mutex_);
-      const auto away = on_device_.first_in(pages_of(chunk));
+      const auto away = on_device_.first_in(chunk.widened_to(kPageSize));
       if (!away) {
-        if (origin == Origin::kProgram) migrating_.erase(pages_of(chunk));
+        if (origin == Origin::kProgram) migrating_.erase(chunk.widened_to(kPageSize));
         PMEMD_TRY(act(chunk));
         at = chunk.end;
         continue;

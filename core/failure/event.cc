@@ -13,6 +13,11 @@ constexpr std::array kAllKinds = {
 
 }  // namespace
 
+std::string_view path_in_namespace(std::string_view path) {
+  const size_t slash = path.find('/', 1);
+  return slash == std::string_view::npos ? "/" : path.substr(slash);
+}
+
 std::string_view to_string(EventKind kind) {
   switch (kind) {
     case EventKind::kPreRemove:

@@ -38,6 +38,10 @@ struct EventFile {
   FileRange range;
 };
 
+// Of a path from the mount's root, which shows a namespace below its device's name: "/a" of
+// "/pmem0/a"; "/" of "/pmem0".
+std::string_view path_in_namespace(std::string_view path);
+
 struct Event {
   uint64_t seq = 0;  // given by the bus: ever larger; without gaps while the daemon lives
   std::chrono::system_clock::time_point time = {};

@@ -19,12 +19,6 @@ std::vector<std::string_view> words_of(std::string_view list) {
   return words;
 }
 
-// The path in its namespace: the mount shows it below its device's name.
-std::string_view in_namespace(std::string_view path) {
-  const size_t slash = path.find('/', 1);
-  return slash == std::string_view::npos ? "/" : path.substr(slash);
-}
-
 }  // namespace
 
 Result<EventFilter> EventFilter::parse(std::string_view namespaces, std::string_view kinds,
@@ -63,7 +57,7 @@ bool EventFilter::matches(const Event& event) const {
   if (!event.file) return false;
   if (file_namespace_.empty()) return glob_matches_path(file_, event.file->path);
   return event.name_of_namespace == file_namespace_ &&
-         glob_matches_path(file_, in_namespace(event.file->path));
+         glob_matches_path(file_, path_in_namespace(event.file->path));
 }
 
 }  // namespace pmemd

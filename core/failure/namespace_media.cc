@@ -17,34 +17,22 @@ FaultPoint fault_record("clear.record", "taking a range out of the record; its b
 
 NamespaceMedia::NamespaceMedia(std::unique_ptr<MappedImage> image, MediaErrors& errors,
                                const NamespaceRecord& record)
-    : image_(std::move(image)),
-      errors_(errors),
-      data_in_region_{record.range.begin + kNamespaceMetadataSize, record.range.end} {}
+    : image_(std::move(image)), errors_(errors), space_(record) {}
 
 NamespaceMedia::~NamespaceMedia() = default;
 
-RegionRange NamespaceMedia::in_region(DataRange range) const {
-  assert(range.begin <= range.end && range.end <= size_bytes());
-  return RegionRange::sized(data_in_region_.begin + range.begin, range.length());
-}
-
-DataRange NamespaceMedia::in_data(RegionRange range) const {
-  range = range.intersect(data_in_region_);
-  return DataRange::sized(range.begin - data_in_region_.begin, range.length());
-}
-
 std::vector<DataRange> NamespaceMedia::bad(DataRange range) const {
   std::vector<DataRange> ranges;
-  const auto found = errors_.bad(in_region(range));
+  const auto found = errors_.bad(space_.in_region(range));
   ranges.reserve(found.size());
-  for (const RegionRange& part : found) ranges.push_back(in_data(part));
+  for (const RegionRange& part : found) ranges.push_back(space_.in_data(part));
   return ranges;
 }
 
 Result<void> NamespaceMedia::check_read(DataRange range, Reader reader) const {
   if (on_access_) on_access_(range, MediaAccess::kRead);
-  if (!errors_.is_bad(in_region(range))) return {};
-  if (on_latent_ && reader == Reader::kProgram && !errors_.latent(in_region(range)).empty())
+  if (!errors_.is_bad(space_.in_region(range))) return {};
+  if (on_latent_ && reader == Reader::kProgram && !errors_.latent(space_.in_region(range)).empty())
     on_latent_(range);
   return fail(EIO);
 }
@@ -64,7 +52,7 @@ Result<void> NamespaceMedia::check_clears(DataRange range) const {
   const uint64_t unit = clear_unit_;
   for (const DataRange& part : bad(range)) {
     // Units are those of the region; a data area begins at a multiple of all of them.
-    const DataRange units = {align_down(part.begin, unit), align_up(part.end, unit)};
+    const DataRange units = part.widened_to(unit);
     if (!clearable_ || !range.contains(units)) return fail(EIO);
   }
   return {};
@@ -74,12 +62,12 @@ Result<void> NamespaceMedia::set_good(DataRange range) {
   PMEMD_TRY(fault_persist.hit());
   PMEMD_TRY(image_->persist(in_image(range.begin), range.length()));
   PMEMD_TRY(fault_record.hit());
-  const auto known = errors_.known(in_region(range));
-  PMEMD_ASSIGN(const auto cleared, errors_.clear(in_region(range)));
+  const auto known = errors_.known(space_.in_region(range));
+  PMEMD_ASSIGN(const auto cleared, errors_.clear(space_.in_region(range)));
   if (!on_cleared_ || known.empty()) return {};
   std::vector<DataRange> ranges;
   ranges.reserve(cleared.size());
-  for (const RegionRange& part : cleared) ranges.push_back(in_data(part));
+  for (const RegionRange& part : cleared) ranges.push_back(space_.in_data(part));
   on_cleared_(ranges);
   return {};
 }
@@ -109,7 +97,7 @@ Result<void> NamespaceMedia::write(uint64_t offset, std::span<const std::byte> d
 Result<void> NamespaceMedia::write_now(uint64_t offset, std::span<const std::byte> data,
                                        Writer writer) {
   const auto range = DataRange::sized(offset, data.size());
-  if (!errors_.is_bad(in_region(range))) return image_->write(in_image(offset), data);
+  if (!errors_.is_bad(space_.in_region(range))) return image_->write(in_image(offset), data);
   if (writer == Writer::kWriteback) return write_around_bad(offset, data);
   PMEMD_TRY(check_clears(range));
   PMEMD_TRY(fault_write.hit());
@@ -118,7 +106,7 @@ Result<void> NamespaceMedia::write_now(uint64_t offset, std::span<const std::byt
 }
 
 Result<void> NamespaceMedia::zero(DataRange range) {
-  if (!errors_.is_bad(in_region(range))) {
+  if (!errors_.is_bad(space_.in_region(range))) {
     return image_->zero(in_image(range.begin), range.length());
   }
   PMEMD_TRY(check_clears(range));
@@ -129,9 +117,9 @@ Result<void> NamespaceMedia::zero(DataRange range) {
 
 Result<uint64_t> NamespaceMedia::clear(DataRange range) {
   uint64_t cleared = 0;
-  for (const RegionRange& known : errors_.known(in_region(range))) {
+  for (const RegionRange& known : errors_.known(space_.in_region(range))) {
     if (!clearable_) return fail(EIO);
-    const DataRange part = in_data(known);
+    const DataRange part = space_.in_data(known);
     PMEMD_TRY(fault_write.hit());
     PMEMD_TRY(image_->zero_written(in_image(part.begin), part.length()));
     PMEMD_TRY(set_good(part));
@@ -146,12 +134,12 @@ Result<void> NamespaceMedia::persist(DataRange range) {
 
 Result<void> NamespaceMedia::allocate(DataRange range) {
   // What is free has zeros; what is bad and free may have anything.
-  if (errors_.is_bad(in_region(range))) PMEMD_TRY(discard(range));
+  if (errors_.is_bad(space_.in_region(range))) PMEMD_TRY(discard(range));
   return image_->allocate(in_image(range.begin), range.length());
 }
 
 Result<void> NamespaceMedia::discard(DataRange range) {
-  const bool was_bad = errors_.is_bad(in_region(range));
+  const bool was_bad = errors_.is_bad(space_.in_region(range));
   if (was_bad) {
     PMEMD_TRY(check_clears(range));
     PMEMD_TRY(fault_write.hit());

@@ -27,7 +27,7 @@ class NamespaceMedia final : public Media {
 
   MappedImage& image() { return *image_; }
 
-  uint64_t size_bytes() const override { return data_in_region_.length(); }
+  uint64_t size_bytes() const override { return space_.data_bytes(); }
   Result<void> read(uint64_t offset, std::span<std::byte> to) override;
   Result<void> view(DataRange range, Reader reader, std::vector<iovec>& parts) override;
   Result<void> write(uint64_t offset, std::span<const std::byte> data, Writer writer) override;
@@ -38,9 +38,6 @@ class NamespaceMedia final : public Media {
   Result<void> drop(DataRange range) override;
   Result<uint64_t> clear(DataRange range) override;
   std::vector<DataRange> bad(DataRange range) const override;
-
-  RegionRange in_region(DataRange range) const;
-  DataRange in_data(RegionRange range) const;
 
   // 256, 512 or 4096: what has to be written at once to be good again.
   void set_clear_unit(uint64_t bytes) { clear_unit_ = bytes; }
@@ -74,7 +71,7 @@ class NamespaceMedia final : public Media {
 
   const std::unique_ptr<MappedImage> image_;
   MediaErrors& errors_;
-  const RegionRange data_in_region_;
+  const NamespaceRecord space_;
   std::atomic<uint64_t> clear_unit_ = kSectorSize;
   std::atomic<bool> clearable_ = true;
   std::function<void(DataRange)> on_latent_;

@@ -235,8 +235,7 @@ Result<bool> Check::is_zero(DataRange range) {
     }
     // Bad bytes can't be looked at, and get zeros before anybody has them.
     RangeSet<RegionSpace> good;
-    good.insert(
-        RegionRange::sized(space.range.begin + kNamespaceMetadataSize + part.begin, part.length()));
+    good.insert(space.in_region(part));
     for (const RegionRange& all : good.ranges()) {
       for (const RegionRange& bad : pool_.media_errors(space.region).bad(all)) good.erase(bad);
     }

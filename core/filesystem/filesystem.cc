@@ -67,7 +67,7 @@ Result<void> drop_free(Media& media, const Allocator& free_space, bool clean) {
     if (!clean) return drop(range);
     RangeSet<DataSpace> bad;
     for (const DataRange& part : media.bad(range)) {
-      bad.insert({align_down(part.begin, kPageSize), align_up(part.end, kPageSize)});
+      bad.insert(part.widened_to(kPageSize));
     }
     bad.for_each(drop);
   });
@@ -221,7 +221,7 @@ std::vector<DataRange> begin_fsync(Inode& inode) {
   inode.syncing.for_each([&](FileRange range) {
     for (const Extent& extent : inode.extents.find(range)) {
       const DataRange data = extent.data();
-      ranges.push_back({align_down(data.begin, kPageSize), align_up(data.end, kPageSize)});
+      ranges.push_back(data.widened_to(kPageSize));
     }
   });
   return merged(std::move(ranges));

@@ -12,11 +12,6 @@ namespace {
 // From so many ranges on it isn't worth knowing which: the whole file is.
 constexpr uint64_t kUnsyncedRangesMax = 4096;
 
-// The blocks that hold `range`.
-FileRange blocks_of(FileRange range) {
-  return {align_down(range.begin, kPageSize), align_up(range.end, kPageSize)};
-}
-
 // Space that was taken for a file; goes back unless it is kept.
 class NewSpace {
  public:
@@ -69,7 +64,8 @@ Result<void> try_map_range(FsState& fs, uint64_t ino, FileRange range, uint64_t 
   size = std::max(size, old_size);
   if (size > old_size) PMEMD_TRY(prepare_size(fs, ino, size));
   NewSpace space(fs);
-  PMEMD_TRY(space.take(ino, blocks_of(range), std::max(size, range.end) >= kSubsectionSize));
+  PMEMD_TRY(
+      space.take(ino, range.widened_to(kPageSize), std::max(size, range.end) >= kSubsectionSize));
 
   Transaction transaction(fs.db);
   PMEMD_TRY(transaction.begin());
@@ -96,7 +92,7 @@ Result<FileRange> file_range(uint64_t offset, uint64_t length) {
 }
 
 void mark_unsynced(Inode& inode, FileRange range) {
-  inode.unsynced.insert(blocks_of(range));
+  inode.unsynced.insert(range.widened_to(kPageSize));
   if (inode.unsynced.count() > kUnsyncedRangesMax) inode.unsynced.insert(kWholeFile);
 }
 

@@ -147,7 +147,7 @@ std::vector<DataRange> FsState::discard(DataRange range) {
   RangeSet<DataSpace> rest;
   rest.insert(range);
   for (const DataRange& bad : media.bad(range)) {
-    rest.erase({align_down(bad.begin, kPageSize), align_up(bad.end, kPageSize)});
+    rest.erase(bad.widened_to(kPageSize));
   }
   std::vector<DataRange> zeroed = rest.ranges();
   std::erase_if(zeroed, [this](DataRange part) { return !media.discard(part); });

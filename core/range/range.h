@@ -11,6 +11,8 @@
 #include <compare>
 #include <cstdint>
 
+#include "core/base/units.h"
+
 namespace pmemd {
 
 struct FileSpace {};     // offset in a file
@@ -38,6 +40,10 @@ struct Range {
   constexpr Range intersect(Range other) const {
     const uint64_t low = std::max(begin, other.begin);
     return {low, std::max(low, std::min(end, other.end))};
+  }
+  // The units of `align` bytes (a power of two) that it touches: pages, sectors.
+  constexpr Range widened_to(uint64_t align) const {
+    return {align_down(begin, align), align_up(end, align)};
   }
   constexpr auto operator<=>(const Range&) const = default;
 };

@@ -150,8 +150,7 @@ Result<void> Pool::zero_legs(const VolumeRecord& record) {
     }
   }
   for (const auto& [space, range] : parts) {
-    const auto data = RegionRange{space.range.begin + kNamespaceMetadataSize, space.range.end};
-    PMEMD_ASSIGN(const auto image, map(space.region, data));
+    PMEMD_ASSIGN(const auto image, map(space.region, space.in_region({0, space.data_bytes()})));
     PMEMD_TRY(image->discard(range.begin, range.length()));
     PMEMD_TRY(image->persist(range.begin, range.length()));
   }

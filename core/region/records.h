@@ -4,6 +4,7 @@
 #pragma once
 
 #include <array>
+#include <cassert>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -59,6 +60,19 @@ struct NamespaceRecord {
   // What the mount shows: "pmem0" (id 0) or "pmem0.1"; "dax0.1"; "hmm0.1"; "p2p0.1".
   std::string device_name() const;
   uint64_t data_bytes() const { return range.length() - kNamespaceMetadataSize; }
+  // Where a part of the data area lies in the region; and the part of a region's range that lies in
+  // the data area (empty: none does).
+  RegionRange in_region(DataRange data) const {
+    assert(data.begin <= data.end && data.end <= data_bytes());
+    return RegionRange::sized(data_begin() + data.begin, data.length());
+  }
+  DataRange in_data(RegionRange part) const {
+    part = part.intersect({data_begin(), range.end});
+    return DataRange::sized(part.begin - data_begin(), part.length());
+  }
+
+ private:
+  uint64_t data_begin() const { return range.begin + kNamespaceMetadataSize; }
 };
 
 // Several fsdax namespaces or volumes as one device, with a file system of its own.

@@ -26,11 +26,6 @@ FaultPoint fault_takeover("inject.takeover", "asking who takes over");
 FaultPoint fault_revoke("inject.revoke", "taking the bad pages away from their mappers");
 FaultPoint fault_tell("inject.tell", "telling the mappers; the pages are gone by now");
 
-template <class Space>
-Range<Space> pages_of(Range<Space> range) {
-  return {align_down(range.begin, kPageSize), align_up(range.end, kPageSize)};
-}
-
 // One failure under way.
 class RangeFailure {
  public:
@@ -75,7 +70,7 @@ Result<void> RangeFailure::find(const std::vector<DataRange>& bad) {
   bad_ = bad;
   for (const DataRange& range : bad) {
     report_.bad_bytes += range.length();
-    auto found = memory_failure(ports_.registry, device_.physical(pages_of(range)),
+    auto found = memory_failure(ports_.registry, device_.physical(range.widened_to(kPageSize)),
                                 kMfActionRequired, parts_);
     // It was disabled meanwhile: nobody stands on it any more.
     if (!found && found.err() != ENXIO) return found;
@@ -216,7 +211,7 @@ RangeSet<FileSpace> RangeFailure::still_bad(const Target& target, uint64_t ino) 
           DataRange::sized(part.data.begin + (handled.begin - part.file.begin), handled.length());
       for (const DataRange& left : request->media().bad(data)) {
         const uint64_t begin = part.file.begin + (left.begin - part.data.begin);
-        bad.insert(pages_of(FileRange::sized(begin, left.length())));
+        bad.insert(FileRange::sized(begin, left.length()).widened_to(kPageSize));
       }
     }
   }
@@ -234,7 +229,7 @@ Result<void> RangeFailure::revoke() {
   for (int attempt = 0; attempt < kRevokeAttempts; ++attempt) {
     for (auto& [ino, target] : targets_) {
       for (const FileRange& range : target.revoke.ranges()) {
-        auto result = ports_.kernel.inval(ino, pages_of(range));
+        auto result = ports_.kernel.inval(ino, range.widened_to(kPageSize));
         if (!result && result.err() != ENOENT) return result;
       }
     }

@@ -21,14 +21,6 @@ uint64_t sum_of(const std::vector<RegionRange>& ranges) {
   return bytes;
 }
 
-// The part of the device's data area that lies in `range`.
-DataRange data_in(const Device& device, RegionRange range) {
-  const RegionRange all = device.in_region({0, device.record().data_bytes()});
-  range = range.intersect(all);
-  if (range.empty()) return {};
-  return DataRange::sized(range.begin - all.begin, range.length());
-}
-
 }  // namespace
 
 Scrubber::Scrubber(FailurePorts failure, Ports ports)
@@ -133,7 +125,7 @@ void Scrubber::do_step(const Step& step, ScrubStatus& found) {
   MediaErrors& errors = ports_.errors_of(step.region);
   if (errors.latent(step.range).empty()) return;
   for (const auto& device : ports_.devices_of(step.region)) {
-    const DataRange data = data_in(*device, step.range);
+    const DataRange data = device->in_data(step.range);
     const uint64_t before = sum_of(errors.known(device->in_region(data)));
     if (errors.latent(device->in_region(data)).empty()) continue;
     const auto report = discover_errors(*device, data, failure_);
@@ -153,7 +145,7 @@ void Scrubber::do_step(const Step& step, ScrubStatus& found) {
 void Scrubber::tell_done(const ScrubStatus& status) {
   bool is_told = false;
   for (const auto& device : ports_.devices_of(status.region)) {
-    const DataRange data = data_in(*device, status.range);
+    const DataRange data = device->in_data(status.range);
     if (data.empty()) continue;
     failure_.events.publish(EventKind::kScrub, device->record().name(), data);
     is_told = true;

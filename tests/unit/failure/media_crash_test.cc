@@ -148,8 +148,8 @@ TEST_F(MediaCrash, KilledBeforeAnyCallAnInjectionIsThereWholeOrNot) {
         killed(kill_at, [&](StoredMedia& stored) { return stored.inject(more, true); });
     if (!run.traced.possible) GTEST_SKIP() << "processes can't be traced here";
     StoredMedia stored(run.left->path());
-    const auto injected = stored.errors().injected(stored.media().in_region(more));
-    EXPECT_EQ(injected, stored.errors().known(stored.media().in_region(more)));
+    const auto injected = stored.errors().injected(stored.in_region(more));
+    EXPECT_EQ(injected, stored.errors().known(stored.in_region(more)));
     EXPECT_LE(injected.size(), 1u);
     EXPECT_THAT(stored.media().bad(kAround), ElementsAre(kBlock)) << "what was bad stays bad";
     if (run.traced.killed) continue;

@@ -47,21 +47,21 @@ class StoredMedia {
   explicit StoredMedia(const std::string& path)
       : db_(must(Database::open(path + "/pool.db", Database::Mode::kReadWrite))),
         errors_(must(MediaErrors::load(*db_, 0))) {
-    NamespaceRecord record;
-    record.range = {kNamespaceBegin, kDataBegin + kDataSize};
+    record_.range = {kNamespaceBegin, kDataBegin + kDataSize};
     const ImageFile file =
         must(ImageFile::open(path + "/image", kDataBegin + kDataSize, Reservation::kSparse));
-    media_ = std::make_unique<NamespaceMedia>(must(file.map(record.range)), *errors_, record);
+    media_ = std::make_unique<NamespaceMedia>(must(file.map(record_.range)), *errors_, record_);
   }
 
   NamespaceMedia& media() { return *media_; }
   MediaErrors& errors() { return *errors_; }
+  RegionRange in_region(DataRange range) const { return record_.in_region(range); }
   Database& db() { return *db_; }
 
   // In coordinates of the data area.
   Result<void> inject(DataRange range, bool is_known) {
-    const RegionRange in_region = media_->in_region(range);
-    return errors_->inject({in_region}, is_known ? in_region : RegionRange{});
+    const RegionRange injected = in_region(range);
+    return errors_->inject({injected}, is_known ? injected : RegionRange{});
   }
   Result<std::string> read(DataRange range) {
     std::string bytes(range.length(), '\0');
@@ -83,6 +83,7 @@ class StoredMedia {
  private:
   std::unique_ptr<Database> db_;
   std::unique_ptr<MediaErrors> errors_;
+  NamespaceRecord record_;
   std::unique_ptr<NamespaceMedia> media_;
 };
 

@@ -43,17 +43,6 @@ class NamespaceMediaTest : public testing::Test {
   std::unique_ptr<StoredMedia> stored_;
 };
 
-TEST_F(NamespaceMediaTest, RangesAreTranslatedToTheRegionAndBack) {
-  EXPECT_EQ(media().size_bytes(), StoredMedia::kDataSize);
-  constexpr uint64_t kBegin = StoredMedia::kDataBegin;
-  EXPECT_EQ(media().in_region({512, 1024}), (RegionRange{kBegin + 512, kBegin + 1024}));
-  EXPECT_EQ(media().in_data({kBegin + 512, kBegin + 1024}), (DataRange{512, 1024}));
-  EXPECT_EQ(media().in_data({0, kBegin + 1}), (DataRange{0, 1})) << "clipped";
-  EXPECT_EQ(media().in_data({kBegin + StoredMedia::kDataSize - 1, UINT64_MAX}),
-            (DataRange{StoredMedia::kDataSize - 1, StoredMedia::kDataSize}));
-  EXPECT_TRUE(media().in_data({0, kBegin}).empty());
-}
-
 TEST_F(NamespaceMediaTest, AReadThatTouchesABadByteIsEIOAndNextToItIsNot) {
   for (const bool is_known : {false, true}) {
     must(stored_->inject({1024, 1536}, is_known));
@@ -94,7 +83,7 @@ TEST_F(NamespaceMediaTest, OnlyAProgramsReadMakesALatentErrorKnown) {
   EXPECT_EQ(media().view({0, 4096}, Reader::kProgram, parts).err(), EIO);
   EXPECT_EQ(read_error({1024, 1025}), EIO);
   EXPECT_THAT(told, ElementsAre(DataRange{0, 4096}, DataRange{1024, 1025}));
-  must(stored_->errors().discover(media().in_region({1024, 1536})));
+  must(stored_->errors().discover(stored_->in_region({1024, 1536})));
   EXPECT_EQ(read_error({1024, 1025}), EIO);
   EXPECT_EQ(told.size(), 2u) << "it is known by now";
 }
@@ -164,7 +153,7 @@ TEST_F(NamespaceMediaTest, DropTakesTheBytesAndLeavesTheErrors) {
   must(media().drop({0, 4096}));
   EXPECT_THAT(media().bad({0, 4096}), ElementsAre(DataRange{512, 1024}, DataRange{2048, 2049}));
   EXPECT_EQ(bytes({0, 512}), std::string(512, '\0'));
-  must(stored_->errors().uninject(media().in_region({2048, 2049})));
+  must(stored_->errors().uninject(stored_->in_region({2048, 2049})));
   EXPECT_EQ(bytes({2048, 2049}), std::string(1, '\0')) << "no old byte is back";
 }
 
@@ -290,7 +279,7 @@ void NamespaceMediaModelTest::store(DataRange range, int err, char byte) {
 void NamespaceMediaModelTest::change_errors(DataRange range) {
   const DataRange cells = {align_down(range.begin, Model::kCell),
                            align_up(range.end, Model::kCell)};
-  const RegionRange in_region = media().in_region(cells);
+  const RegionRange in_region = stored_->in_region(cells);
   switch (random_() % 3) {
     case 0:
       must(stored_->errors().uninject(in_region));

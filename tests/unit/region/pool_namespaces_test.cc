@@ -51,6 +51,17 @@ void expect_zero_data(Pool& pool, const NamespaceRecord& record) {
   EXPECT_TRUE((*image)->is_zero(kNamespaceMetadataSize, record.data_bytes()).value());
 }
 
+TEST(NamespaceRecord, TranslatesItsDataAreaToTheRegionAndBack) {
+  NamespaceRecord space;
+  space.range = {kSize, kSize + kNamespaceMetadataSize + 4 * kMiB};
+  const uint64_t begin = kSize + kNamespaceMetadataSize;
+  EXPECT_EQ(space.in_region({512, 1024}), (RegionRange{begin + 512, begin + 1024}));
+  EXPECT_EQ(space.in_data({begin + 512, begin + 1024}), (DataRange{512, 1024}));
+  EXPECT_EQ(space.in_data({0, begin + 1}), (DataRange{0, 1})) << "clipped";
+  EXPECT_EQ(space.in_data({begin + 4 * kMiB - 1, UINT64_MAX}), (DataRange{4 * kMiB - 1, 4 * kMiB}));
+  EXPECT_TRUE(space.in_data({0, begin}).empty()) << "metadata";
+}
+
 class PoolNamespaces : public ::testing::Test {
  protected:
   // A pool of one empty region.
