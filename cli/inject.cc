@@ -20,12 +20,9 @@ namespace {
 
 using Align = Table::Align;
 
-constexpr uint64_t kBlockBytes = 512;
-
 // What of the command line isn't a parameter of the calls.
 struct Target {
   std::vector<std::string> files = {};  // paths, or patterns of them
-  std::optional<uint64_t> block = {}, count = {};
   bool uninject = false;
   bool status = false;
 };
@@ -35,10 +32,6 @@ std::expected<std::vector<Json>, VarlinkError> call_for_each(Session& session,
                                                              const std::string& method,
                                                              Json parameters,
                                                              const Target& target) {
-  if (target.block) {
-    parameters["offset"] = *target.block * kBlockBytes;
-    parameters["length"] = target.count.value_or(1) * kBlockBytes;
-  }
   std::vector<Json> replies;
   if (target.files.empty()) {
     auto reply = session.call(method, parameters);
@@ -48,8 +41,8 @@ std::expected<std::vector<Json>, VarlinkError> call_for_each(Session& session,
   }
   const auto status = session.call("Status", Json::object());
   if (!status) return std::unexpected(status.error());
-  parameters["saturate"] = true;  // a range of a file is meant as it is
-  if (method != "InjectError") parameters.erase("saturate");
+  // A range of a file is meant as it is.
+  if (method == "InjectError") parameters["saturate"] = true;
   for (const std::string& pattern : target.files) {
     const auto paths = paths_in_mount(pattern, text_of(*status, "mount"));
     if (!paths) return std::unexpected(paths.error());
@@ -173,41 +166,30 @@ int clear(Session& session, const Json& parameters, const Target& target) {
   return kDone;
 }
 
-void add_target(CLI::App* verb, const Parameters& parameters, Target& target) {
+struct TargetOptions {
+  CLI::Option* name;
+  CLI::Option* file;
+  RangeOptions range;
+};
+
+TargetOptions add_target(CLI::App* verb, const Parameters& parameters, Target& target) {
   auto* name = add_name(verb, "namespace", parameters, "namespace", "Of this namespace");
-  verb->add_option("--file", target.files, "Of these files of the mount; * and ? are wildcards")
-      ->type_name("PATH")
-      ->excludes(name);
-  const auto block = [](std::optional<uint64_t>& to) {
-    return [&to](const CLI::results_t& texts) {
-      const auto number = parse_number(texts.back());
-      // So many bytes that they can't be counted are beyond the end of anything.
-      if (!number || *number > INT64_MAX / kBlockBytes) {
-        throw CLI::ValidationError("block", texts.back() + ": no number of blocks");
-      }
-      to = *number;
-      return true;
-    };
-  };
-  verb->add_option("-B,--block", block(target.block), "From this block of 512 bytes of its data on")
-      ->type_name("BLOCK");
-  verb->add_option("-n,--count", block(target.count), "So many blocks (1, if not given)")
-      ->type_name("N");
-  add_offset(verb, "--offset", parameters, "offset", "From this byte of the file (or data) on");
-  add_size(verb, "--length", parameters, "length", "so many (to the end, if not given)");
+  auto* file =
+      verb->add_option("--file", target.files, "Of these files of the mount; * and ? are wildcards")
+          ->type_name("PATH")
+          ->excludes(name);
+  const RangeOptions range = add_range(verb, parameters);
+  range.block->excludes(file);
+  return {.name = name, .file = file, .range = range};
 }
 
-void check_target(const Json& parameters, const Target& target) {
-  const auto refuse = [](const std::string& why) { throw CLI::ValidationError(why); };
-  const bool has_range = parameters.contains("offset") || parameters.contains("length");
-  if (target.files.empty() && !parameters.contains("namespace")) {
-    refuse("name a namespace, or files with --file");
+// Once all is parsed.
+void complete_target(const TargetOptions& options, const Parameters& parameters) {
+  if (options.name->empty() && options.file->empty()) {
+    throw CLI::ValidationError("name a namespace, or files with --file");
   }
-  if (target.count && !target.block) refuse("--count wants --block");
-  if (target.block && has_range) refuse("--block or --offset and --length, not both");
-  if (target.block && !target.files.empty()) {
-    refuse("--block is of a namespace; for a file, --offset and --length");
-  }
+  const RangeOptions& range = options.range;
+  if (!range.block->empty() && range.count->empty()) (*parameters)["length"] = kBlockBytes;
 }
 
 }  // namespace
@@ -227,7 +209,7 @@ void add_inject_verbs(const Verbs& verbs) {
                   if (target->uninject) return uninject(session, *parameters, *target);
                   return inject(session, *parameters, *target);
                 });
-  add_target(verb, parameters, *target);
+  const TargetOptions options = add_target(verb, parameters, *target);
   add_flag(verb, "-N,--no-notify", parameters, "latent",
            "Tell nobody: who touches it finds out, or a scrub");
   auto* uninject = verb->add_flag("-d,--uninject", target->uninject,
@@ -257,14 +239,15 @@ void add_inject_verbs(const Verbs& verbs) {
   status->excludes(nth, on, after);
   uninject->excludes(status, random, dry_run);
   status->excludes(random, dry_run);
+  for (CLI::Option* option : {options.file, options.range.offset, options.range.length,
+                              options.range.block, options.range.count}) {
+    status->excludes(option);
+  }
   verb->parse_complete_callback([=] {
-    check_target(*parameters, *target);
-    if (target->status && (!target->files.empty() || target->block)) {
-      throw CLI::ValidationError("--status is of a whole namespace");
-    }
-    const bool has_range = target->block || parameters->contains("offset") ||
-                           parameters->contains("length") || parameters->contains("random");
-    if (target->files.empty() && !target->status && !has_range) {
+    complete_target(options, parameters);
+    const bool has_range = parameters->contains("offset") || parameters->contains("length") ||
+                           parameters->contains("random");
+    if (options.file->empty() && status->empty() && !has_range) {
       throw CLI::ValidationError("which part of it? --block, or --offset and --length");
     }
   });
@@ -275,8 +258,8 @@ void add_inject_verbs(const Verbs& verbs) {
                    "pmemctl clear-errors namespace0.0\n"
                    "  pmemctl clear-errors --file /mnt/pmem0/a",
                    [=, &session] { return clear(session, *parameters, *target); });
-  add_target(verb, parameters, *target);
-  verb->parse_complete_callback([=] { check_target(*parameters, *target); });
+  const TargetOptions cleared = add_target(verb, parameters, *target);
+  verb->parse_complete_callback([=] { complete_target(cleared, parameters); });
 }
 
 }  // namespace pmemd::cli

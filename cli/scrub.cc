@@ -14,8 +14,6 @@
 namespace pmemd::cli {
 namespace {
 
-constexpr uint64_t kBlockBytes = 512;
-
 // As ndctl prints the bus, with our scrubs beside.
 void print_bus(Session& session, const Json& scrubs) {
   bool is_active = false;
@@ -95,22 +93,7 @@ void add_scrub_verbs(const Verbs& verbs) {
       "pmemctl start-scrub\n  pmemctl start-scrub namespace0.0 --offset 1M --length 4M --rate 1M",
       [=, &session] { return start(session, *parameters); });
   add_object(verb, parameters)->description("A region, or a namespace's data; all, if not given");
-  auto* offset = add_offset(verb, "--offset", parameters, "offset", "From this byte of it on");
-  auto* length = add_size(verb, "--length", parameters, "length", "so many");
-  const auto add_blocks = [&](const std::string& flags, const std::string& key,
-                              const std::string& help) {
-    return add_parsed(verb, flags, parameters, key, help,
-                      [](const std::string& text) -> Result<uint64_t> {
-                        PMEMD_ASSIGN(const uint64_t blocks, parse_number(text));
-                        if (blocks > INT64_MAX / kBlockBytes)
-                          return fail(ERANGE, text + ": too many");
-                        return blocks * kBlockBytes;
-                      })
-        ->type_name("N")
-        ->excludes(offset, length);
-  };
-  auto* block = add_blocks("-B,--block", "offset", "From this block of 512 bytes on");
-  add_blocks("-n,--count", "length", "so many blocks")->needs(block);
+  add_range(verb, parameters);
   add_size(verb, "--rate", parameters, "rate", "So many bytes a second; at once, if not given");
 
   parameters = no_parameters();

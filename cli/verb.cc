@@ -4,6 +4,7 @@
 
 #include "cli/duration.h"
 #include "cli/json_output.h"
+#include "cli/number.h"
 #include "core/base/units.h"
 
 namespace pmemd::cli {
@@ -34,6 +35,26 @@ CLI::Option* add_offset(CLI::App* verb, const std::string& flags, const Paramete
   };
   return add_parsed(verb, flags, parameters, key, help + " (bytes, or 64M, 1G, 1T)", parse)
       ->type_name("OFFSET");
+}
+
+RangeOptions add_range(CLI::App* verb, const Parameters& parameters) {
+  const auto parse_blocks = [](const std::string& text) -> Result<uint64_t> {
+    PMEMD_ASSIGN(const uint64_t blocks, parse_number(text));
+    if (blocks > INT64_MAX / kBlockBytes) return fail(ERANGE, text + ": too many");
+    return blocks * kBlockBytes;
+  };
+  const RangeOptions options = {
+      .offset = add_offset(verb, "--offset", parameters, "offset", "From this byte of it on"),
+      .length = add_size(verb, "--length", parameters, "length", "so many"),
+      .block = add_parsed(verb, "-B,--block", parameters, "offset",
+                          "From this block of 512 bytes on", parse_blocks),
+      .count = add_parsed(verb, "-n,--count", parameters, "length", "so many blocks", parse_blocks),
+  };
+  for (CLI::Option* option : {options.block, options.count}) {
+    option->type_name("N")->excludes(options.offset, options.length);
+  }
+  options.count->needs(options.block);
+  return options;
 }
 
 CLI::Option* add_time(CLI::App* verb, const std::string& flags, const Parameters& parameters,

@@ -61,6 +61,17 @@ CLI::Option* add_time(CLI::App* verb, const std::string& flags, const Parameters
                       const std::string& key, const std::string& help);
 CLI::Option* add_flag(CLI::App* verb, const std::string& flags, const Parameters& parameters,
                       const std::string& key, const std::string& help);
+inline constexpr uint64_t kBlockBytes = 512;  // ndctl's
+
+// "--offset" and "--length" in bytes, or "-B,--block" and "-n,--count" in blocks of 512: all of
+// them set the keys "offset" and "length".
+struct RangeOptions {
+  CLI::Option* offset;
+  CLI::Option* length;
+  CLI::Option* block;
+  CLI::Option* count;
+};
+RangeOptions add_range(CLI::App* verb, const Parameters& parameters);
 // Of a "region" or "namespace" (the kind, and the key): "0" means "region0" and "0.1"
 // "namespace0.1", as with ndctl.
 CLI::Option* add_name(CLI::App* verb, const std::string& flags, const Parameters& parameters,

@@ -1,6 +1,7 @@
 // What pmemctl tells of bad memory, finds by scrubs, configures, and keeps of events.
 #include <fcntl.h>
 #include <gmock/gmock.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -84,6 +85,53 @@ TEST_F(MediaVerbsTest, BadBlocksAreShownRelativeToWhatIsListed) {
   std::string why;
   EXPECT_EQ(failed({"badblocks", "region7"}, &why), 1);
   EXPECT_THAT(why, HasSubstr("region7"));
+}
+
+TEST_F(MediaVerbsTest, RandomPlacesAreThoseOfTheirSeed) {
+  write_file(pool_.path("pmem0/a"), std::string(64 * kPageSize, 'a'));
+  const auto injected = [&](const std::string& seed) {
+    const std::string file = pool_.path("pmem0/a");
+    printed({"inject-error", "--file", file, "--random", "5", "--seed", seed});
+    const std::string blocks = printed({"badblocks", "namespace0.0"});
+    printed({"clear-errors", "--file", file});
+    return blocks;
+  };
+  const std::string of_seven = injected("7");
+  EXPECT_EQ(std::ranges::count(of_seven, '\n'), 5) << "unless two are neighbours: " << of_seven;
+  EXPECT_EQ(injected("7"), of_seven);
+  EXPECT_NE(injected("8"), of_seven);
+  EXPECT_EQ(failed({"inject-error", "--file", pool_.path("pmem0/a"), "--random", "65"}), 1);
+}
+
+TEST_F(MediaVerbsTest, WildcardsMeanEachFileThatFits) {
+  for (const char* name : {"db1", "db2", "other"}) {
+    write_file(pool_.path("pmem0/") + name, std::string(kPageSize, 'a'));
+  }
+  const Json reports = as_array(
+      pool_.ctl_json({"inject-error", "--file", pool_.path("pmem0/db*"), "--length", "4K"}));
+  std::vector<std::string> files;
+  for (const Json& report : reports) files.push_back(report.at("files").at(0).at("file"));
+  EXPECT_EQ(files, (std::vector<std::string>{"/db1", "/db2"}));
+  std::string why;
+  EXPECT_EQ(failed({"inject-error", "--file", pool_.path("pmem0/x*"), "--length", "4K"}, &why), 1);
+  EXPECT_THAT(why, HasSubstr("x*: there is no such file"));
+}
+
+TEST_F(MediaVerbsTest, ADryRunTellsWhoWouldBeHitWithWhichSignal) {
+  const std::string path = pool_.path("pmem0/a");
+  write_file(path, std::string(4 * kPageSize, 'a'));
+  const UniqueFd fd(open(path.c_str(), O_RDWR));
+  void* const memory = mmap(nullptr, 4 * kPageSize, PROT_READ, MAP_SHARED, fd.get(), 0);
+  ASSERT_NE(memory, MAP_FAILED);
+  const Json report = pool_.ctl_json(
+      {"inject-error", "--file", path, "--offset", "4K", "--length", "4K", "--dry-run"});
+  const Json& holder = report.at("holders").at(0);
+  EXPECT_EQ(holder.at("pid"), getpid());
+  EXPECT_EQ(holder.at("signal"), "SIGBUS");
+  EXPECT_EQ(holder.at("code_with_client"), "BUS_MCEERR_AR");
+  EXPECT_EQ(printed({"badblocks", "namespace0.0"}), "");
+  EXPECT_EQ(read_file(path), std::string(4 * kPageSize, 'a')) << "nothing was done";
+  munmap(memory, 4 * kPageSize);
 }
 
 TEST_F(MediaVerbsTest, AScrubFindsWhatNobodyKnowsAndTellsIt) {

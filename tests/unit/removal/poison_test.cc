@@ -198,6 +198,30 @@ TEST_F(PoisonTest, ALostSuperblockShutsTheFileSystemDown) {
   EXPECT_TRUE(fsdax_.enable());
 }
 
+TEST_F(PoisonTest, ALostSuperblockOfOneThatCarriesOnDegradedIsOnlyTold) {
+  must(pool_.pool().set_settings(fsdax_.record().serial, {{"on-metadata", "degraded"}}));
+  const DataRange superblock = superblock_range(fsdax_.record().data_bytes());
+  const auto report = must(inject_error(fsdax_, superblock, {.saturate = true}, ports_));
+  EXPECT_FALSE(report.shut_down);
+  EXPECT_TRUE(report.files.at(0).is_metadata);
+  EXPECT_EQ(kernel_.events().back().kind, EventKind::kPoison);
+  EXPECT_TRUE(fsdax_.begin_request());
+}
+
+TEST_F(PoisonTest, UnlessSaturatedTheFirstClearUnitOfEachBlockIsBad) {
+  must(pool_.pool().set_settings(fsdax_.record().serial, {{"clear-unit", "256"}}));
+  fsdax_.apply_settings();
+  const DataRange blocks = data_of({0, 1024});
+  const auto injected = [&] { return fsdax_.errors(Device::ErrorKind::kInjected, blocks); };
+  must(inject_error(fsdax_, blocks, {}, ports_));
+  EXPECT_EQ(injected(), (std::vector{DataRange::sized(blocks.begin, 256),
+                                     DataRange::sized(blocks.begin + 512, 256)}));
+  EXPECT_EQ(fsdax_.errors(Device::ErrorKind::kKnown, blocks), std::vector{blocks})
+      << "the record is in sectors";
+  must(inject_error(fsdax_, blocks, {.saturate = true}, ports_));
+  EXPECT_EQ(injected(), std::vector{blocks});
+}
+
 TEST_F(PoisonTest, WhatIsNotWithinTheDeviceIsRefused) {
   const uint64_t size = fsdax_.record().data_bytes();
   EXPECT_EQ(inject_error(fsdax_, {size - 512, size + 1}, {}, ports_).err(), EINVAL);

@@ -63,6 +63,17 @@ TEST_F(RemovalMappersTest, TellsEachMappingBeforeAndAfterWithTheNumbersOfTheEven
   }
 }
 
+TEST_F(RemovalMappersTest, MappersOfAFileSystemThatIsNotToldOrCannotTellHearNothing) {
+  for (const char* setting : {"holder", "rmap"}) {
+    must(pool_.pool().set_settings(fsdax_.record().serial, {{setting, "no"}}));
+    announce(EventKind::kEnabled, fsdax_, events_);
+    EXPECT_TRUE(read_all(file_).empty()) << setting;
+    must(pool_.pool().set_settings(fsdax_.record().serial, {{setting, "yes"}}));
+  }
+  announce(EventKind::kEnabled, fsdax_, events_);
+  EXPECT_EQ(read_all(file_).size(), 1u);
+}
+
 TEST_F(RemovalMappersTest, OneThatIsTakenBackTellsThatItStays) {
   ASSERT_TRUE(FaultPoint::arm("disable.revoke", {}));
   EXPECT_FALSE(remove({&fsdax_}, forced()).result);
