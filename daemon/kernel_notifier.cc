@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstring>
@@ -99,6 +100,9 @@ void KernelNotifier::hide(const Device& device) {
 void KernelNotifier::show(const Device& device) { hide(device); }
 
 std::vector<Holder> KernelNotifier::holders(const std::vector<Device*>& devices) {
+  // Who maps a file keeps it open: RELEASE comes after the last munmap.
+  const auto is_open = [](const Device* device) { return device->handle_count() != 0; };
+  if (std::ranges::none_of(devices, is_open)) return {};
   auto found = find_holders(device_number_, mount_point_, [&](uint64_t ino) {
     for (const Device* device : devices) {
       if (inode_serial(ino) == device->record().serial) return true;

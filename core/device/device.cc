@@ -208,6 +208,7 @@ Result<void> Device::enable() {
     resurrect();
     return {};
   }
+  if (unmapping_.valid()) unmapping_.get();
   auto enabled = [&]() -> Result<void> {
     PMEMD_TRY(map_media());
     return mount_and_publish();
@@ -243,8 +244,14 @@ Result<void> Device::map_media() {
 
 void Device::unmap_media() {
   image_ = nullptr;
-  media_.reset();
-  if (is_volume()) legs_->let_go();
+  if (is_volume()) {
+    media_.reset();
+    legs_->let_go();
+  } else if (media_) {
+    // Page tables of a GiB take tens of milliseconds to go, and nobody needs to wait for that. The
+    // next enable() does; without a thread for it, it is done there.
+    unmapping_ = std::async([media = std::move(media_)]() mutable { media.reset(); });
+  }
 }
 
 Result<void> Device::mount_and_publish() {

@@ -31,6 +31,7 @@
 #include <chrono>
 #include <cstdint>
 #include <functional>
+#include <future>
 #include <memory>
 #include <vector>
 
@@ -293,6 +294,7 @@ class Device {
   // Constant from enable() to release().
   std::unique_ptr<Media> media_;
   MappedImage* image_ = nullptr;    // the media's; of a volume none
+  std::future<void> unmapping_;     // the media of before, on its way
   std::unique_ptr<FileSystem> fs_;  // of an fsdax that is no leg
 
   std::unique_ptr<VolumeLegs> legs_;  // of a volume; constant after construction

@@ -22,13 +22,11 @@
 namespace pmemd {
 namespace {
 
-// include/uapi/linux: /proc/PID/pagemap, one 64-bit entry a page.
-constexpr uint64_t kPagemapPresent = uint64_t{1} << 63;
-constexpr uint64_t kPagemapFilePage = uint64_t{1} << 61;
-
-std::vector<std::string> entries_of(const std::string& directory) {
+// The entries of a directory that are numbers: pids, descriptors.
+std::vector<std::string> numbers_in(int parent, const char* name) {
   std::vector<std::string> names;
-  const std::unique_ptr<DIR, int (*)(DIR*)> dir(opendir(directory.c_str()), closedir);
+  const int fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  const std::unique_ptr<DIR, int (*)(DIR*)> dir(fd < 0 ? nullptr : fdopendir(fd), closedir);
   if (!dir) return names;
   while (const dirent* entry = readdir(dir.get())) {
     if (entry->d_name[0] >= '0' && entry->d_name[0] <= '9') names.emplace_back(entry->d_name);
@@ -79,34 +77,66 @@ std::string read_comm(const std::string& proc) {
   return comm;
 }
 
-void find_mappings(const std::string& proc, dev_t device, const std::string& mount_point,
-                   const std::function<bool(uint64_t)>& wanted, Holder& holder) {
-  std::ifstream maps(proc + "/maps");
-  for (std::string line; std::getline(maps, line);) {
-    auto mapping = parse_maps_line(line, device);
-    if (!mapping || !wanted(mapping->ino)) continue;
-    mapping->path = cut_mount_point(mapping->path, mount_point);
-    holder.mappings.push_back(*std::move(mapping));
-  }
-}
+// What is looked for, and what the looks share.
+class Search {
+ public:
+  Search(dev_t device, const std::string& mount_point, const std::function<bool(uint64_t)>& wanted)
+      : device_(device),
+        mount_point_(mount_point),
+        wanted_(wanted),
+        column_(fmt::format(" {:02x}:{:02x} ", major(device), minor(device))) {}
 
-void find_open_files(const std::string& proc, dev_t device, const std::string& mount_point,
-                     const std::function<bool(uint64_t)>& wanted, Holder& holder) {
-  const std::string directory = proc + "/fd";
-  for (const std::string& name : entries_of(directory)) {
-    const std::string link = fmt::format("{}/{}", directory, name);
-    // DONT_SYNC: what the kernel has cached will do; the mount isn't asked.
-    struct statx st = {};
-    if (statx(AT_FDCWD, link.c_str(), AT_STATX_DONT_SYNC, STATX_INO, &st) != 0) continue;
-    if (makedev(st.stx_dev_major, st.stx_dev_minor) != device || !wanted(st.stx_ino)) continue;
-    std::array<char, 4096> path{};
-    const ssize_t length = readlink(link.c_str(), path.data(), path.size());
-    if (length < 0) continue;
-    const std::string_view target(path.data(), static_cast<size_t>(length));
-    holder.open_files.push_back(
-        {st.stx_ino, cut_mount_point(target, mount_point), std::atoi(name.c_str())});
+  void find_mappings(int proc, Holder& holder) {
+    const std::string_view maps = read_all(proc, "maps");
+    // Of the processes on a machine few map anything of ours: parsed are the lines that may.
+    for (size_t at = maps.find(column_); at != std::string_view::npos;
+         at = maps.find(column_, at)) {
+      const size_t begin = maps.rfind('\n', at) + 1;  // npos + 1 is 0
+      at = std::min(maps.find('\n', at), maps.size());
+      auto mapping = parse_maps_line(maps.substr(begin, at - begin), device_);
+      if (!mapping || !wanted_(mapping->ino)) continue;
+      mapping->path = cut_mount_point(mapping->path, mount_point_);
+      holder.mappings.push_back(*std::move(mapping));
+    }
   }
-}
+
+  void find_open_files(int proc, Holder& holder) const {
+    const UniqueFd directory(openat(proc, "fd", O_PATH | O_DIRECTORY | O_CLOEXEC));
+    if (!directory) return;
+    for (const std::string& name : numbers_in(proc, "fd")) {
+      // DONT_SYNC: what the kernel has cached will do; the mount isn't asked.
+      struct statx st = {};
+      if (statx(directory.get(), name.c_str(), AT_STATX_DONT_SYNC, STATX_INO, &st) != 0) continue;
+      if (makedev(st.stx_dev_major, st.stx_dev_minor) != device_ || !wanted_(st.stx_ino)) continue;
+      std::array<char, 4096> path{};
+      const ssize_t length = readlinkat(directory.get(), name.c_str(), path.data(), path.size());
+      if (length < 0) continue;
+      const std::string_view target(path.data(), static_cast<size_t>(length));
+      holder.open_files.push_back(
+          {st.stx_ino, cut_mount_point(target, mount_point_), std::atoi(name.c_str())});
+    }
+  }
+
+ private:
+  // Valid until the next call. Empty: the process has ended, or isn't ours to look at.
+  std::string_view read_all(int proc, const char* name) {
+    const UniqueFd fd(openat(proc, name, O_RDONLY | O_CLOEXEC));
+    size_t used = 0;
+    while (fd) {
+      if (used == text_.size()) text_.resize(std::max<size_t>(2 * used, 64 * kKiB));
+      const ssize_t got = read(fd.get(), text_.data() + used, text_.size() - used);
+      if (got <= 0) break;
+      used += static_cast<size_t>(got);
+    }
+    return {text_.data(), used};
+  }
+
+  const dev_t device_;
+  const std::string& mount_point_;
+  const std::function<bool(uint64_t)>& wanted_;
+  const std::string column_;  // how maps shows the device
+  std::vector<char> text_;
+};
 
 }  // namespace
 
@@ -121,17 +151,20 @@ std::string process_name(pid_t pid) {
 std::vector<Holder> find_holders(dev_t device, const std::string& mount_point,
                                  const std::function<bool(uint64_t ino)>& wanted) {
   std::vector<Holder> holders;
-  for (const std::string& name : entries_of("/proc")) {
+  Search search(device, mount_point, wanted);
+  for (const std::string& name : numbers_in(AT_FDCWD, "/proc")) {
     Holder holder;
     holder.pid = std::atoi(name.c_str());
     if (holder.pid == getpid()) continue;
-    const std::string proc = "/proc/" + name;
-    find_mappings(proc, device, mount_point, wanted, holder);
-    find_open_files(proc, device, mount_point, wanted, holder);
+    const std::string path = "/proc/" + name;
+    const UniqueFd proc(open(path.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+    if (!proc) continue;
+    search.find_mappings(proc.get(), holder);
+    search.find_open_files(proc.get(), holder);
     if (holder.mappings.empty() && holder.open_files.empty()) continue;
-    holder.comm = read_comm(proc);
+    holder.comm = read_comm(path);
     struct stat st = {};
-    if (stat(proc.c_str(), &st) == 0) holder.uid = st.st_uid;
+    if (stat(path.c_str(), &st) == 0) holder.uid = st.st_uid;
     holders.push_back(std::move(holder));
   }
   return holders;
@@ -144,40 +177,6 @@ std::map<uint64_t, std::string> paths_of(const std::vector<Holder>& holders) {
     for (const OpenFile& file : holder.open_files) paths[file.ino] = file.path;
   }
   return paths;
-}
-
-Result<uint64_t> count_present_pages(pid_t pid, const Mapping& mapping,
-                                     const std::vector<FileRange>& parts) {
-  const std::string path = fmt::format("/proc/{}/pagemap", pid);
-  const UniqueFd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (!fd) {
-    if (errno == ENOENT || errno == ESRCH) return 0;
-    return fail_errno(path);
-  }
-  uint64_t present = 0;
-  uint64_t counted_until = 0;  // two parts may lie in one page
-  std::array<uint64_t, 4096> entries{};
-  for (const FileRange& part : parts) {
-    FileRange range = part.intersect(mapping.range);
-    if (range.empty()) continue;
-    range.begin = std::max(align_down(range.begin, kPageSize), counted_until);
-    counted_until = align_up(range.end, kPageSize);
-    for (uint64_t offset = range.begin; offset < range.end;) {
-      const uint64_t address = mapping.addresses.begin + (offset - mapping.range.begin);
-      const uint64_t pages =
-          std::min<uint64_t>((range.end - offset + kPageSize - 1) / kPageSize, entries.size());
-      const ssize_t got = pread(fd.get(), entries.data(), pages * sizeof(uint64_t),
-                                static_cast<off_t>(address / kPageSize * sizeof(uint64_t)));
-      if (got <= 0) return present;  // the process is gone, or its address space ends here
-      const auto entries_read = static_cast<size_t>(got) / sizeof(uint64_t);
-      for (size_t i = 0; i < entries_read; ++i) {
-        constexpr uint64_t kWanted = kPagemapPresent | kPagemapFilePage;
-        if ((entries[i] & kWanted) == kWanted) ++present;
-      }
-      offset += entries_read * kPageSize;
-    }
-  }
-  return present;
 }
 
 }  // namespace pmemd

@@ -63,4 +63,9 @@ std::map<uint64_t, std::string> paths_of(const std::vector<Holder>& holders);
 Result<uint64_t> count_present_pages(pid_t pid, const Mapping& mapping,
                                      const std::vector<FileRange>& parts);
 
+// The same of all mappings of `holders`, in the parts that `parts_of` names, which is asked once
+// for each inode. What isn't ours to look at counts nothing. `keep`: each mapping notes its own.
+using PartsOf = std::function<std::vector<FileRange>(uint64_t ino)>;
+uint64_t count_present_pages(std::vector<Holder>& holders, const PartsOf& parts_of, bool keep);
+
 }  // namespace pmemd

@@ -79,16 +79,8 @@ void LegUsers::note_holders(RemovalReport& report, const std::vector<Holder>& ho
 }
 
 uint64_t LegUsers::count_present_pages(RemovalReport& report, bool keep) const {
-  uint64_t total = 0;
-  for (Holder& holder : report.holders) {
-    for (Mapping& mapping : holder.mappings) {
-      const auto present = pmemd::count_present_pages(holder.pid, mapping, lent(mapping.ino));
-      if (!present) continue;  // not ours to look at
-      if (keep) mapping.pages_present = *present;
-      total += *present;
-    }
-  }
-  return total;
+  return pmemd::count_present_pages(
+      report.holders, [this](uint64_t ino) { return lent(ino); }, keep);
 }
 
 bool LegUsers::is_pinned() const {

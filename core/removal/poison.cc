@@ -148,22 +148,16 @@ void RangeFailure::look() {
 // Pages of the ranges that are to be revoked, and mapped (`keep`: noted). Looks only at what was
 // lent: nothing else can be, and the range may be large.
 uint64_t RangeFailure::count_present(bool keep) {
-  std::map<uint64_t, std::vector<FileRange>> resident;
-  for (const auto& [ino, target] : targets_) {
-    for (const FileRange& lent : target.device->leases().ranges(ino)) {
-      for (const FileRange& part : target.revoke.intersect(lent)) resident[ino].push_back(part);
+  const auto resident = [this](uint64_t ino) {
+    std::vector<FileRange> parts;
+    const auto target = targets_.find(ino);
+    if (target == targets_.end()) return parts;
+    for (const FileRange& lent : target->second.device->leases().ranges(ino)) {
+      for (const FileRange& part : target->second.revoke.intersect(lent)) parts.push_back(part);
     }
-  }
-  uint64_t total = 0;
-  for (Holder& holder : report_.holders) {
-    for (Mapping& mapping : holder.mappings) {
-      const auto present = count_present_pages(holder.pid, mapping, resident[mapping.ino]);
-      if (!present) continue;  // gone, or not ours to look at
-      if (keep) mapping.pages_present = *present;
-      total += *present;
-    }
-  }
-  return total;
+    return parts;
+  };
+  return count_present_pages(report_.holders, resident, keep);
 }
 
 // One event a contiguous range of the device.

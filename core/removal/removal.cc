@@ -126,7 +126,8 @@ class Removal {
   std::vector<RemovalReport> reports_;  // reports_[i] tells of devices_[i]
   // legs_[i]: who stands on devices_[i], if it is a leg and its volume stays; else null.
   std::vector<std::unique_ptr<LegUsers>> legs_;
-  bool told_ = false;  // pre-remove was published
+  bool told_ = false;    // pre-remove was published
+  bool waited_ = false;  // since the holders were looked for
   bool hidden_ = false;
 };
 
@@ -202,6 +203,7 @@ Result<void> Removal::notify() {
       }
     }
   }
+  waited_ = options_.grace.count() != 0;
   const Deadline deadline = deadline_after(options_.grace);
   for (size_t i = 0; i < devices_.size(); ++i) {
     if (options_.grace.count() == 0) break;
@@ -232,6 +234,7 @@ Result<void> Removal::unpin() {
       continue;
     }
     ClaimTable& claims = devices_[i]->claims();
+    if (claims.counts().pins != 0 || devices_[i]->is_p2p()) waited_ = true;
     if (options_.kill) {
       for (const Reference& pin : claims.list()) {
         if (pin.kind != ReferenceKind::kPin) continue;
@@ -250,6 +253,7 @@ Result<void> Removal::unpin() {
 // Pins of the volume that lie on the leg. The volume stays, and so do they: what they pin is gone.
 Result<void> Removal::wait_unpinned(size_t i, Deadline deadline) {
   if (options_.surprise || !legs_[i]->is_pinned()) return {};
+  waited_ = true;
   Device& volume = legs_[i]->volume();
   if (volume.claims().wait_unpinned(deadline) || !legs_[i]->is_pinned() || options_.abandon) {
     return {};
@@ -284,6 +288,7 @@ Result<void> Removal::migrate() {
   const Deadline deadline = drain_deadline();
   for (size_t i = 0; i < devices_.size(); ++i) {
     PMEMD_ASSIGN(reports_[i].pages_migrated, devices_[i]->migrate_to_ram(deadline));
+    if (reports_[i].pages_migrated != 0) waited_ = true;
   }
   return {};
 }
@@ -299,9 +304,12 @@ Result<void> Removal::flush() {
     for (const uint64_t ino : devices_[i]->leases().inodes()) {
       // Only stores through a mapping dirty pages behind our back, and they want a writable open.
       if (!devices_[i]->has_writer(ino)) continue;
+      waited_ = true;
       if (kernel_.flush(ino, kWholeFile)) ++reports_[i].files_flushed;
     }
-    if (legs_[i]) reports_[i].files_flushed += legs_[i]->flush(kernel_);
+    if (!legs_[i]) continue;
+    waited_ = true;
+    reports_[i].files_flushed += legs_[i]->flush(kernel_);
   }
   return {};
 }
@@ -310,7 +318,7 @@ Result<void> Removal::revoke() {
   // Behind the flush, which without privilege opens files by their paths.
   hidden_ = true;
   for (const Device* device : devices_) kernel_.hide(*device);
-  find_holders_and_lent();
+  if (waited_) find_holders_and_lent();  // who has come since
   for (size_t i = 0; i < devices_.size(); ++i) {
     Device& device = *devices_[i];
     RemovalReport& report = reports_[i];
@@ -420,6 +428,7 @@ Result<void> Removal::find_leg_users() {
 }
 
 void Removal::find_holders_and_lent() {
+  waited_ = false;
   std::vector<Device*> held = devices_;
   for (const auto& leg : legs_) {
     if (leg) held.push_back(&leg->volume());

@@ -8,7 +8,7 @@
 // nothing of them is flushed or revoked. flush: what mappings stored goes to the medium (not with
 // surprise). revoke: one ranged inval an inode; then the page tables of the mappers are looked at:
 // no page of it may be left. report: who was hit. drain: requests in flight and references, with a
-// deadline. release: everything durable, the image unmapped, the range free.
+// deadline. release: everything durable, the range free; the image is unmapped behind it.
 //
 // Invariants:
 //  1. Killed first, revoked second: a page whose READ is in flight is locked, and the inval waits

@@ -38,17 +38,8 @@ void note_holders(RemovalReport& report, Device& device, const std::vector<Holde
 }
 
 uint64_t count_present_pages(RemovalReport& report, Device& device, bool keep) {
-  uint64_t total = 0;
-  for (Holder& holder : report.holders) {
-    for (Mapping& mapping : holder.mappings) {
-      const auto present =
-          count_present_pages(holder.pid, mapping, device.leases().ranges(mapping.ino));
-      if (!present) continue;  // not ours to look at
-      if (keep) mapping.pages_present = *present;
-      total += *present;
-    }
-  }
-  return total;
+  return count_present_pages(
+      report.holders, [&](uint64_t ino) { return device.leases().ranges(ino); }, keep);
 }
 
 std::unexpected<Error> busy(const RemovalReport& report, const Device& device) {

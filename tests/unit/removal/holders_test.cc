@@ -2,8 +2,13 @@
 #include "core/removal/holders.h"
 
 #include <gtest/gtest.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <sys/syscall.h>
 
 #include <algorithm>
+#include <array>
+#include <cstddef>
 #include <memory>
 #include <string>
 #include <vector>
@@ -254,6 +259,32 @@ TEST_F(HoldersTest, CountsMoreThanOneBatch) {
   EXPECT_EQ(count_present_pages(child.pid(), mapping, {kWholeFile}).value(), kPages);
   EXPECT_EQ(count_present_pages(child.pid(), mapping, {{1, kPages * kPageSize - 1}}).value(),
             kPages);
+}
+
+// A kernel before 6.7: each ioctl is ENOTTY.
+bool refuse_ioctls() {
+  std::array<sock_filter, 4> code = {{
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_ioctl, 0, 1),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOTTY),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+  }};
+  const sock_fprog program = {code.size(), code.data()};
+  return ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
+         ::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0;
+}
+
+TEST_F(HoldersTest, OlderKernelsAreAskedPageByPage) {
+  constexpr uint64_t kPages = 5'000;
+  const TmpfsFile file(directory_.path(), "a", kPages);
+  Child mapper([&] { return file.map(pages(0, kPages), pages(3, kPages)); });
+  const auto mapping = mapping_of(file, pages(0, kPages), mapper.told());
+  Child looker([&] {
+    return refuse_ioctls() ? count_present_pages(mapper.pid(), mapping, {kWholeFile}).value()
+                           : UINT64_MAX;
+  });
+  EXPECT_EQ(looker.told(), kPages - 3);
+  EXPECT_EQ(count_present_pages(mapper.pid(), mapping, {kWholeFile}).value(), kPages - 3);
 }
 
 TEST_F(HoldersTest, ProcessThatIsGoneHoldsNothing) {
