@@ -22,6 +22,7 @@
 #include "daemon/device_table.h"
 #include "daemon/poll_waker.h"
 #include "daemon/process_watch.h"
+#include "daemon/request_counts.h"
 #include "daemon/work_queue.h"
 
 namespace pmemd {
@@ -49,7 +50,7 @@ struct FuseContext {
   std::function<bool(pid_t)> is_own_thread = [](pid_t) { return false; };
   // Asked before anything is read ahead that nobody has asked for.
   std::function<bool(const Device&)> may_read_ahead = [](const Device&) { return true; };
-  std::atomic<uint64_t> requests = 0;
+  RequestCounts requests = {};
 };
 
 inline FuseContext& context_of(fuse_req_t req) {

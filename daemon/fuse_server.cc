@@ -1,6 +1,7 @@
 #include "daemon/fuse_server.h"
 
 #include <fmt/format.h>
+#include <linux/fuse.h>
 #include <poll.h>
 #include <pthread.h>
 #include <spdlog/spdlog.h>
@@ -152,7 +153,7 @@ void FuseServer::serve() {
       break;
     }
     const auto length = static_cast<size_t>(size);
-    context_.requests.fetch_add(1, std::memory_order_relaxed);
+    context_.requests.count(static_cast<const fuse_in_header*>(buffer.get())->opcode);
     if (answer_tmpfile(context_, fd, buffer.get(), length)) continue;
     fuse_buf request = {};
     request.mem = buffer.get();

@@ -96,6 +96,10 @@ HandlerResult status(Machine& machine) {
     abandoned += device->abandoned_references();
   }
   const auto control = machine.control_stats();
+  Json by_kind = Json::array();
+  for (const auto& [kind, count] : machine.fuse.requests.by_kind()) {
+    by_kind.push_back({{"kind", kind}, {"count", count}});
+  }
   Json json{{"version", PMEMD_VERSION},
             {"pid", getpid()},
             {"pool", machine.pool.path()},
@@ -106,7 +110,8 @@ HandlerResult status(Machine& machine) {
             {"regions", machine.pool.regions().size()},
             {"namespaces", machine.pool.namespaces().size()},
             {"enabled", enabled},
-            {"requests", machine.fuse.requests.load(std::memory_order_relaxed)},
+            {"requests", machine.fuse.requests.total()},
+            {"requests_by_kind", std::move(by_kind)},
             {"open_handles", handles},
             {"lent_ranges", ranges},
             {"lent_bytes", bytes},

@@ -185,7 +185,8 @@ TEST(Interface, ExamplesOfEachReplyFit) {
   const std::map<std::string, Json> replies = {
       {"List", {{"regions", {region}}, {"namespaces", {fsdax, devdax}}}},
       {"Status", Json::parse(R"({"version":"0.1.0","pid":1,"pool":"/p","mount":"/m","uptime_s":1,
-          "privileged":true,"tuned":true,"dirty_background_bytes":4096,"regions":1,"namespaces":2,"enabled":1,"requests":9,
+          "privileged":true,"tuned":true,"dirty_background_bytes":4096,"regions":1,"namespaces":2,
+          "enabled":1,"requests":9,"requests_by_kind":[{"kind":"READ","count":9}],
           "open_handles":2,"lent_ranges":3,"lent_bytes":4096,"pins":1,"abandoned":0,"subscribers":0,"events":4})")},
       {"CreateRegion", {{"region", region}}},
       {"CreateNamespace", {{"namespace", devdax}}},
