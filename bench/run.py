@@ -16,7 +16,7 @@ import time
 
 from measure import Report
 from sections import Scale
-from stage import Stage, machine, private_mounts
+from stage import Stage, keep_awake, machine, private_mounts
 
 SECTIONS = {
     "core": "references, the registry, leases",
@@ -37,6 +37,8 @@ def arguments():
     parser.add_argument("sections", nargs="*", metavar="SECTION", help="default: all")
     parser.add_argument("--quick", action="store_true", help="small sizes: only to see that it works")
     parser.add_argument("--rounds", type=int, help="default: 7")
+    parser.add_argument("--let-idle", action="store_true",
+                        help="let CPUs halt that have nothing to do, as a machine at rest does")
     parser.add_argument("--json", metavar="FILE", help="all samples")
     parser.add_argument("--part", action="append", metavar="NAME",
                         help="only this part of the sections; may be repeated")
@@ -67,7 +69,8 @@ def main():
     args = arguments()
     scale = Scale(args.rounds or (1 if args.quick else 7), args.quick)
     report = Report(scale.rounds)
-    report.machine = machine()
+    awake = None if args.let_idle else keep_awake()
+    report.machine = {**machine(), "cpus_halt": awake is None}
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stop)
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
@@ -75,6 +78,9 @@ def main():
     is_root = os.geteuid() == 0
     if is_root and not private_mounts():
         report.note("no mount namespace of its own; mounts are made in yours, and taken away again")
+    if awake is None:
+        report.note("CPUs halt when they have nothing to do: to wake one may take longer than what is "
+                    "measured (root, and without --let-idle: they poll)")
     for section in args.sections or SECTIONS:
         module = importlib.import_module(f"sections.{section}")
         report.begin(section)

@@ -13,6 +13,7 @@ import platform
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import tempfile
 import time
@@ -146,7 +147,7 @@ class PlainFuse(Conversation):
 class Pool:
     """A daemon with a pool of its own."""
 
-    def __init__(self, directory, size="64M", *, sparse=True):
+    def __init__(self, directory, size="64M", *, sparse=True, options=()):
         directory.mkdir()
         self.directory = directory
         self.mount = directory / "mnt"
@@ -154,7 +155,7 @@ class Pool:
         self.files = self.mount / "pmem0"
         self.socket = directory / "control"
         self._size = size
-        self._reservation = ["--sparse"] if sparse else []
+        self._options = [*(["--sparse"] if sparse else []), *options]
         self._connection = None
         self.start()
 
@@ -167,7 +168,7 @@ class Pool:
             ready.bind(str(path))
             self.process = start(
                 BIN / "pmemd", "--pool", self.directory / "pool", "--mount", self.mount,
-                "--create", self._size, *self._reservation, "--socket", self.socket,
+                "--create", self._size, *self._options, "--socket", self.socket,
                 "--foreground", "--log-level", "warn",
                 env={**os.environ, "NOTIFY_SOCKET": str(path)})
             ready.settimeout(1)
@@ -244,8 +245,9 @@ class Stage(contextlib.ExitStack):
         self._count += 1
         return place / f"{name}{self._count}"
 
-    def pool(self, size="64M", *, sparse=True, place=None):
-        pool = Pool(self._new_path(place or self.tmpfs, "pool"), size, sparse=sparse)
+    def pool(self, size="64M", *, sparse=True, place=None, options=()):
+        pool = Pool(self._new_path(place or self.tmpfs, "pool"), size, sparse=sparse,
+                    options=options)
         self.callback(pool.close)
         return pool
 
@@ -266,6 +268,17 @@ class Stage(contextlib.ExitStack):
         path.mkdir()
         self.callback(shutil.rmtree, path, ignore_errors=True)
         return path
+
+
+def keep_awake():
+    """Has CPUs without work poll instead of halting, for everything measured alike, until the result
+    is closed (the kernel's PM QoS). None: only root may, or this machine can't."""
+    try:
+        device = open("/dev/cpu_dma_latency", "wb", buffering=0)
+        device.write(struct.pack("=i", 0))
+        return device
+    except OSError:
+        return None
 
 
 def machine():
