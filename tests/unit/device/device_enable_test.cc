@@ -248,6 +248,9 @@ TEST_F(DeviceEnableTest, ReleaseThatCannotWriteTimesTellsAndLeavesItUnclean) {
       must(must(fsdax_.begin_request()).fs().mknod(fsdax_.root_ino(), "a", S_IFREG | 0644, 0, {}));
   const std::array data = {std::byte{1}};
   must(must(fsdax_.begin_request()).fs().write(attr.ino, 0, data));
+  SetAttr long_ago;
+  long_ago.mtime = timespec{1, 0};
+  must(must(fsdax_.begin_request()).fs().setattr(attr.ino, long_ago));
   must(must(fsdax_.begin_request()).fs().write(attr.ino, 0, data));  // an overwrite: times only
   ASSERT_TRUE(fsdax_.kill(false));
   fsdax_.stop_writeback();

@@ -33,7 +33,7 @@ class BadBlocks : public testing::Test {
     return {data_.begin + range.begin, data_.begin + range.end};
   }
   void poison(DataRange range, bool is_known = true) {
-    const RegionRange in_region = fs_.media().in_region(range);
+    const RegionRange in_region = fs_.in_region(range);
     value(fs_.errors().inject({in_region}, is_known ? in_region : RegionRange{}));
   }
   void poison(FileRange range) { poison(in_data(range)); }
@@ -201,7 +201,7 @@ TEST(BadBlocksInAPool, ACheckDoesNotLookAtBadFreeSpace) {
   const std::string old(kPageSize, 'x');
   value(fs.image().write(MountedFs::kDataOffset + kMiB, std::as_bytes(std::span(old))));
   EXPECT_EQ(value(check_filesystem(*pool, record)).size(), 1u);
-  const RegionRange in_region = fs.media().in_region({kMiB, kMiB + kPageSize});
+  const RegionRange in_region = fs.in_region({kMiB, kMiB + kPageSize});
   value(fs.errors().inject({in_region}, in_region));
   EXPECT_THAT(value(check_filesystem(*pool, record)), IsEmpty());
 }

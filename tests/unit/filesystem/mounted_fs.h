@@ -83,6 +83,7 @@ class MountedFs {
   MappedImage& image() { return media_->image(); }
   NamespaceMedia& media() { return *media_; }
   MediaErrors& errors() { return *errors_; }
+  RegionRange in_region(DataRange range) const { return record_.in_region(range); }
   LookupCounts& lookups() { return lookups_; }
   std::string image_path() const { return directory_.path() + "/image"; }  // without a pool
   uint64_t root() const { return make_inode_number(record_.serial, kRootIndex); }

@@ -40,7 +40,7 @@ class SuperblockTest : public testing::Test {
     value(fs_.image().write(MountedFs::kDataOffset + offset, std::as_bytes(std::span(bytes))));
   }
   void poison(DataRange range) {
-    const RegionRange in_region = fs_.media().in_region(range);
+    const RegionRange in_region = fs_.in_region(range);
     value(fs_.errors().inject({in_region}, in_region));
   }
 

@@ -66,11 +66,11 @@ TEST_F(RemovalMappersTest, TellsEachMappingBeforeAndAfterWithTheNumbersOfTheEven
 TEST_F(RemovalMappersTest, MappersOfAFileSystemThatIsNotToldOrCannotTellHearNothing) {
   for (const char* setting : {"holder", "rmap"}) {
     must(pool_.pool().set_settings(fsdax_.record().serial, {{setting, "no"}}));
-    announce(EventKind::kEnabled, fsdax_, events_);
+    announce(EventKind::kPreRemove, fsdax_, events_);
     EXPECT_TRUE(read_all(file_).empty()) << setting;
     must(pool_.pool().set_settings(fsdax_.record().serial, {{setting, "yes"}}));
   }
-  announce(EventKind::kEnabled, fsdax_, events_);
+  announce(EventKind::kPreRemove, fsdax_, events_);
   EXPECT_EQ(read_all(file_).size(), 1u);
 }
 
