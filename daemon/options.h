@@ -22,9 +22,9 @@ struct Options {
   std::string log_level = "info";
   bool debug_faults = false;
   bool raise_dirty_limits = false;  // the host's, while the daemon runs
-  bool hot_ranges = true;  // what is touched page by page is read ahead
-  bool check = false;  // look at the pool and end
-  bool json = false;   // --check's findings as JSON
+  bool hot_ranges = true;           // what is touched page by page is read ahead
+  bool check = false;               // look at the pool and end
+  bool json = false;                // --check's findings as JSON
 };
 
 // The options, or the exit code to end with (0 after --help, 2 after a message on stderr).
