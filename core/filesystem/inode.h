@@ -43,7 +43,8 @@ struct InodeRow {
   bool is_directory() const { return S_ISDIR(mode); }
   bool is_regular() const { return S_ISREG(mode); }
   void set_permissions(mode_t bits) { mode = (mode & S_IFMT) | (bits & ~S_IFMT & 07777); }
-  // False: it has these times already. The clock is coarse, so that most of many writes change none.
+  // False: it has these times already. The clock is coarse, so that most of many writes change
+  // none.
   bool touch(int64_t now) {
     const bool is_new = mtime != now || ctime != now;
     mtime = ctime = now;
