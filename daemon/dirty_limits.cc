@@ -57,7 +57,8 @@ Result<std::unique_ptr<RaisedDirtyLimits>> RaisedDirtyLimits::raise(const std::s
 
 RaisedDirtyLimits::~RaisedDirtyLimits() {
   for (const Change& change : changes_ | std::views::reverse) {
-    if (read_number(change.path) == change.after) (void)write_number(change.path, change.before);
+    const auto now = read_number(change.path);
+    if (now && *now == change.after) (void)write_number(change.path, change.before);
   }
 }
 

@@ -51,7 +51,7 @@ void leave_out_bad(const Device::Request& request, FileRange in_file, DataRange 
                    RangeSet<FileSpace>& set) {
   for (const DataRange& bad : request.media().bad(in_data)) {
     const uint64_t begin = in_file.begin + (bad.begin - in_data.begin);
-    set.erase({align_down(begin, kPageSize), align_up(begin + bad.length(), kPageSize)});
+    set.erase(FileRange::sized(begin, bad.length()).widened_to(kPageSize));
   }
 }
 

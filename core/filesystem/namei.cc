@@ -19,8 +19,8 @@ constexpr uint64_t kBehindDotDot = 2;
 // What is left of it when a reply is full is read again.
 constexpr uint64_t kReaddirBatch = 64;
 
-const DirentRow& dirent_of(const DirentRow& row) { return row; }
-const DirentRow& dirent_of(const EntryRow& row) { return row.entry; }
+const DirentRow* dirent_of(const DirentRow& row) { return &row; }
+const DirentRow* dirent_of(const EntryRow& row) { return &row.entry; }
 
 // Calls `take` for the entries behind `cookie`, which `fetch(from)` reads some at a time, until it
 // returns false. A row is a DirentRow or an EntryRow.
@@ -42,7 +42,7 @@ Result<void> for_each_behind(FsState& fs, uint64_t dir, uint64_t cookie, Fetch f
   for (;;) {
     PMEMD_ASSIGN(const std::vector<Row> batch, fetch(cookie - kBehindDotDot));
     for (const Row& found : batch) {
-      const DirentRow& entry = dirent_of(found);
+      const DirentRow& entry = *dirent_of(found);
       cookie = entry.cookie + kBehindDotDot;
       if (!take(DirEntry{entry.name, entry.ino, entry.type, cookie}, found)) return {};
     }
