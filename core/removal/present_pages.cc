@@ -35,15 +35,15 @@ struct PagemapScan {
 };
 constexpr unsigned long kPagemapScan = _IOWR('f', 16, PagemapScan);
 
-// None: this kernel can't be asked so.
-std::optional<uint64_t> scan(int pagemap, AddressRange addresses) {
+// `kind`: what a page has to be. None: this kernel can't be asked so.
+std::optional<uint64_t> scan(int pagemap, AddressRange addresses, uint64_t kind) {
   std::array<PageRegion, 256> regions{};
   PagemapScan request{};
   request.size = sizeof(request);
   request.end = addresses.end;
   request.vec = reinterpret_cast<uint64_t>(regions.data());
   request.vec_len = regions.size();
-  request.category_mask = request.return_mask = kPageIsFile | kPageIsPresent;
+  request.category_mask = request.return_mask = kind;
   uint64_t pages = 0;
   for (uint64_t at = addresses.begin; at < addresses.end; at = request.walk_end) {
     request.start = at;
@@ -89,6 +89,9 @@ Result<uint64_t> count_present_pages(pid_t pid, const Mapping& mapping,
     if (errno == ENOENT || errno == ESRCH) return 0;
     return fail_errno(path);
   }
+  // All pages of a shared mapping are the file's: not to ask for it spares a look at each page
+  // itself.
+  const uint64_t kind = kPageIsPresent | (mapping.is_private ? kPageIsFile : 0);
   uint64_t present = 0;
   uint64_t counted_until = 0;  // two parts may lie in one page
   for (const FileRange& part : parts) {
@@ -100,7 +103,7 @@ Result<uint64_t> count_present_pages(pid_t pid, const Mapping& mapping,
     counted_until = range.end;
     const auto addresses = AddressRange::sized(
         mapping.addresses.begin + (range.begin - mapping.range.begin), range.length());
-    const auto scanned = scan(fd.get(), addresses);
+    const auto scanned = scan(fd.get(), addresses, kind);
     present += scanned ? *scanned : read_entries(fd.get(), addresses);
   }
   return present;

@@ -247,7 +247,8 @@ TEST_F(HoldersTest, PrivateCopiesAreNotThePagesOfTheFile) {
     const volatile char* const bytes = reinterpret_cast<const volatile char*>(at);
     return bytes[kPageSize] == 0 ? at : UINT64_MAX;  // one page read
   });
-  const auto mapping = mapping_of(file, pages(0, 4), child.told());
+  auto mapping = mapping_of(file, pages(0, 4), child.told());
+  mapping.is_private = true;
   EXPECT_EQ(count_present_pages(child.pid(), mapping, {kWholeFile}).value(), 1u);
 }
 
