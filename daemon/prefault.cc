@@ -159,7 +159,7 @@ HandlerResult prefault_verb(Machine& machine, const Call& call) {
     return std::unexpected(Refusal(Error{{read.err(), std::generic_category()},
                                          fmt::format("{}: read ahead only to {:#x}: {}", object,
                                                      piece.begin, read.error().describe()),
-                                         read.error().hint}));
+                                         /*hint=*/""}));
   }
   return Json{{"offset", piece.begin},
               {"length", piece.next - piece.begin},
