@@ -108,6 +108,27 @@ TEST_F(RemovalTest, SurpriseFlushesNothingAndRefusesWriteback) {
   EXPECT_EQ(report.lost_writebacks, 2u);
 }
 
+TEST_F(RemovalTest, HoldersAreLookedForOnceAndAgainOnlyBehindAWait) {
+  lend(fsdax_, 5, {0, 4096});
+  const auto reader = must(fsdax_.add_handle({.ino = ino(fsdax_, 5)}));
+  kernel_.people = {holder({mapping(ino(fsdax_, 5), "/pmem0/a")})};
+  ASSERT_TRUE(remove({&fsdax_}, forced()).result);
+  EXPECT_EQ(kernel_.walks(), 1) << "nothing was waited for";
+
+  ASSERT_TRUE(fsdax_.enable());
+  fsdax_.remove_handle(reader);
+  lend(fsdax_, 5, {0, 4096});
+  must(fsdax_.add_handle({.ino = ino(fsdax_, 5), .writable = true}));
+  kernel_.on_flush = [&](uint64_t) {  // a child that was forked meanwhile
+    kernel_.people.push_back(holder({mapping(ino(fsdax_, 5), "/pmem0/a")}));
+    return true;
+  };
+  const auto outcome = remove({&fsdax_}, forced());
+  ASSERT_TRUE(outcome.result);
+  EXPECT_EQ(kernel_.walks(), 3);
+  EXPECT_EQ(outcome.reports.at(0).holders.size(), 2u) << "who came during the flush is told of";
+}
+
 TEST_F(RemovalTest, FileThatCannotBeFlushedInBulkIsLeftToTheInval) {
   lend(fsdax_, 5, {0, 4096});
   must(fsdax_.add_handle({.ino = ino(fsdax_, 5), .writable = true}));
