@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cstring>
+#include <fstream>
 #include <functional>
 #include <string>
 #include <vector>
@@ -240,6 +241,26 @@ TEST_F(DeviceEnableTest, ReleaseThatCannotMarkItCleanTellsAndStillReleases) {
   pool_.sql("DROP TRIGGER broken");
   EXPECT_FALSE(is_clean(devdax_));
   EXPECT_TRUE(devdax_.enable());
+}
+
+// The page tables of a large one take their time to go; nobody waits for it but the next enable.
+TEST_F(DeviceEnableTest, TheImageIsUnmappedBehindTheReleaseAndNeverMappedTwice) {
+  const auto mappings = [this] {
+    std::ifstream maps("/proc/self/maps");
+    int count = 0;
+    for (std::string line; std::getline(maps, line);) {
+      if (line.find(pool_.path()) != std::string::npos && line.ends_with(".img")) ++count;
+    }
+    return count;
+  };
+  ASSERT_EQ(mappings(), 0);
+  for (int i = 0; i < 3; ++i) {
+    ASSERT_TRUE(devdax_.enable());
+    EXPECT_EQ(mappings(), 1);
+    ASSERT_TRUE(devdax_.kill(false));
+    devdax_.stop_writeback();
+    ASSERT_TRUE(devdax_.release(Deadline::max()));
+  }
 }
 
 TEST_F(DeviceEnableTest, ReleaseThatCannotWriteTimesTellsAndLeavesItUnclean) {
