@@ -25,6 +25,10 @@ using ::testing::HasSubstr;
 constexpr uint64_t kSize = 16 * kMiB;
 constexpr uint64_t kPart = 2 * kMiB;
 
+// So many pages, but for some that the kernel has taken back since: it may at any time, where the
+// host is short of memory or DAMON looks for what is cold.
+MATCHER_P(IsResident, pages, "") { return arg <= pages && arg + 16 >= pages; }
+
 class MappedFile {
  public:
   explicit MappedFile(const std::string& path, uint64_t size = kSize)
@@ -46,10 +50,13 @@ class MappedFile {
         std::ranges::count_if(pages, [](unsigned char page) { return (page & 1) != 0; }));
   }
   uint64_t resident() const { return resident(0, size_); }
-  // Has nothing of it in the page cache any more.
-  void evict() const {
+  // Has nothing of it in the page cache any more, unless somebody brings it in meanwhile.
+  void drop() const {
     EXPECT_EQ(fsync(fd_.get()), 0);
     EXPECT_EQ(posix_fadvise(fd_.get(), 0, 0, POSIX_FADV_DONTNEED), 0);
+  }
+  void evict() const {
+    drop();
     EXPECT_EQ(resident(), 0u);
   }
   // One READ a page.
@@ -95,10 +102,10 @@ TEST_F(PrefaultTest, BringsInAFileOrARangeOfIt) {
             Json({{"file", "/pmem0/a"}, {"bytes", 4096}, {"failed_bytes", 0}}));
   EXPECT_EQ(file.resident(), 1u);
   pool_.ctl_json({"prefault", path_, "--offset", "5M", "--length", "3M"});
-  EXPECT_EQ(file.resident(5 * kMiB, 3 * kMiB), 768u);
-  EXPECT_EQ(file.resident(), 769u);
+  EXPECT_THAT(file.resident(5 * kMiB, 3 * kMiB), IsResident(768u));
+  EXPECT_THAT(file.resident(), IsResident(769u));
   pool_.ctl_json({"prefault", path_});
-  EXPECT_EQ(file.resident(), kSize / kPageSize);
+  EXPECT_THAT(file.resident(), IsResident(kSize / kPageSize));
   EXPECT_EQ(std::memcmp(file.at(0), pattern(1, kSize).data(), kSize), 0);
 }
 
@@ -110,8 +117,8 @@ TEST_F(PrefaultTest, BringsInNamespacesAndLeavesNobodyHoldingThem) {
     const Json printed = pool_.ctl_json({"prefault", "0.0", "namespace0.1"});
     EXPECT_EQ(printed.at(1),
               Json({{"namespace", "namespace0.1"}, {"bytes", 62 * kMiB}, {"failed_bytes", 0}}));
-    EXPECT_EQ(file.resident(), kSize / kPageSize);
-    EXPECT_EQ(dax.resident(), 62 * kMiB / kPageSize);
+    EXPECT_THAT(file.resident(), IsResident(kSize / kPageSize));
+    EXPECT_THAT(dax.resident(), IsResident(62 * kMiB / kPageSize));
   }
   // What the daemon itself opened isn't in the way.
   EXPECT_EQ(pool_.ctl({"disable-namespace", "namespace0.0"}).code, 0);
@@ -146,10 +153,10 @@ TEST_F(PrefaultTest, TellsOfWhatIsBadAndTouchesNoLatentError) {
   pool_.ctl_json(
       {"inject-error", "--file", path_, "--offset", "4M", "--length", "4K", "--no-notify"});
   EXPECT_EQ(pool_.ctl_json({"prefault", path_})["failed_bytes"], kPageSize);
-  EXPECT_EQ(file.resident(), kSize / kPageSize - 1);
+  EXPECT_THAT(file.resident(), IsResident(kSize / kPageSize - 1));
   file.evict();
   EXPECT_EQ(pool_.ctl_json({"prefault", "0.0"})["failed_bytes"], kPageSize);
-  EXPECT_EQ(file.resident(), kSize / kPageSize - 1);
+  EXPECT_THAT(file.resident(), IsResident(kSize / kPageSize - 1));
   EXPECT_TRUE(pool_.ctl({"badblocks", "namespace0.0"}).out.empty());
 }
 
@@ -198,9 +205,7 @@ TEST_F(PrefaultTest, AForcedRemovalDoesntWaitForIt) {
     }
   });
   for (unsigned round = 0; round < 5; ++round) {
-    {
-      MappedFile(path_).evict();
-    }
+    MappedFile(path_).drop();  // and the other thread brings it in
     for (const char* name : {"namespace0.0", "namespace0.1"}) {
       EXPECT_EQ(pool_.ctl_json({"disable-namespace", name, "--force"})["pages_left"], 0);
     }
@@ -221,8 +226,8 @@ TEST_F(PrefaultTest, TheRestOfWhatIsTouchedPageByPageIsReadAhead) {
   file.touch(8 * kMiB, 5);
   wait_for_queue();
   EXPECT_EQ(file.resident(4 * kMiB, kPart), 3u);
-  EXPECT_EQ(file.resident(8 * kMiB, kPart), kPart / kPageSize);
-  EXPECT_EQ(file.resident(), 3 + kPart / kPageSize);
+  EXPECT_THAT(file.resident(8 * kMiB, kPart), IsResident(kPart / kPageSize));
+  EXPECT_THAT(file.resident(), IsResident(3 + kPart / kPageSize));
 }
 
 TEST_F(PrefaultTest, HotRangesCanBeTurnedOff) {
