@@ -1,6 +1,7 @@
 """The same at several sizes. The exponent says how the time grows: 0 not at all, 1 as the size."""
 
 import contextlib
+import resource
 import select
 import sqlite3
 import time
@@ -139,6 +140,14 @@ def bad_ranges(stage, report, scale):
                           EXPONENT if what == "clear all" else at_most(0.1)))
 
 
+def allow_descriptors():
+    """As many as this user may have, up to 65,536. Their number."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 1 << 16 if hard == resource.RLIM_INFINITY else max(soft, min(hard, 1 << 16))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    return wanted
+
+
 class Subscribers:
     """So many that read events. Each begins with an empty reply."""
 
@@ -174,8 +183,11 @@ def fan_out(stage, report, scale):
     page = {"namespace": "namespace0.0", "offset": 0, "length": PAGE}
     pool.call("List")
     until_all, of_call = {}, {}
-    # 10^4 would be more than the 4,096 connections that the daemon takes.
-    for count in scale.upto((1, 10, 100, 1000, 4000), 100):
+    may_open = allow_descriptors() - 100
+    for count in scale.upto((1, 10, 100, 1000, 10**4), 100):
+        if count > may_open:
+            report.note(f"event to {count:,} subscribers: only {may_open:,} descriptors are allowed")
+            continue
         subscribers = Subscribers(pool, count)
         until_all[count], of_call[count] = [], []
         for turn in range(scale.most(5)):
