@@ -142,8 +142,11 @@ void FuseServer::serve() {
   const int fd = fuse_session_fd(session_);
   const std::unique_ptr<void, AlignedDelete> buffer(std::aligned_alloc(4096, kRequestBufferSize));
   if (!buffer) throw std::bad_alloc();
+  t_blocking_hook = &readers_;
   while (!stopping_.load(std::memory_order_acquire)) {
+    readers_.begin_read();
     const ssize_t size = read(fd, buffer.get(), kRequestBufferSize);
+    readers_.end_read();
     if (size < 0) {
       // ENOENT: the request was interrupted before it could be read.
       if (errno == EINTR || errno == EAGAIN || errno == ENOENT) continue;
@@ -160,6 +163,7 @@ void FuseServer::serve() {
     request.size = length;
     fuse_session_process_buf(session_, &request);
   }
+  readers_.end();  // the others are to find out, too
   bool last = false;
   {
     MutexLock lock(mutex_);
@@ -180,6 +184,7 @@ Result<void> FuseServer::unmount() {
 // is sent until all have ended.
 void FuseServer::stop() {
   stopping_ = true;
+  readers_.end();
   {
     MutexLock lock(mutex_);
     while (running_ > 0) {

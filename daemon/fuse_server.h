@@ -16,6 +16,7 @@
 #include "core/base/error.h"
 #include "core/base/mutex.h"
 #include "daemon/fuse_context.h"
+#include "daemon/request_readers.h"
 
 namespace pmemd {
 
@@ -59,6 +60,7 @@ class FuseServer {
   dev_t device_number_ = 0;
   std::function<void()> lost_mount_;
   std::atomic<bool> stopping_ = false;
+  RequestReaders readers_;
 
   Mutex mutex_;
   CondVar thread_ended_cv_;

@@ -8,6 +8,8 @@
 #include <condition_variable>
 #include <mutex>
 
+#include "core/base/blocking.h"
+
 #if defined(__clang__)
 #define PMEMD_ATTRIBUTE(x) __attribute__((x))
 #else
@@ -37,7 +39,11 @@ class PMEMD_CAPABILITY("mutex") Mutex {
   Mutex(const Mutex&) = delete;
   Mutex& operator=(const Mutex&) = delete;
 
-  void lock() PMEMD_ACQUIRE() { mutex_.lock(); }
+  void lock() PMEMD_ACQUIRE() {
+    if (mutex_.try_lock()) return;
+    about_to_block();
+    mutex_.lock();
+  }
   void unlock() PMEMD_RELEASE() { mutex_.unlock(); }
 
  private:
@@ -60,12 +66,14 @@ class PMEMD_SCOPED_CAPABILITY MutexLock {
 class CondVar {
  public:
   void wait(Mutex& mutex) PMEMD_REQUIRES(mutex) {
+    about_to_block();
     std::unique_lock lock(mutex.mutex_, std::adopt_lock);
     cv_.wait(lock);
     lock.release();
   }
   // False when the deadline has passed.
   [[nodiscard]] bool wait_until(Mutex& mutex, Deadline deadline) PMEMD_REQUIRES(mutex) {
+    about_to_block();
     std::unique_lock lock(mutex.mutex_, std::adopt_lock);
     const bool in_time = cv_.wait_until(lock, deadline) == std::cv_status::no_timeout;
     lock.release();

@@ -13,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include "core/base/blocking.h"
 #include "core/base/units.h"
 #include "core/image/sigbus_guard.h"
 
@@ -136,6 +137,7 @@ MappedImage::~MappedImage() { pmem2_map_delete(&map_); }
 
 std::byte* MappedImage::at(uint64_t offset, uint64_t length) const {
   assert(offset <= size_bytes_ && length <= size_bytes_ - offset);
+  about_to_block();  // the host may have to fetch or to allocate what is there
   return base_ + offset;
 }
 

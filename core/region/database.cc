@@ -2,17 +2,24 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <linux/magic.h>
 #include <sqlite3.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <cassert>
 #include <filesystem>
 #include <utility>
 
+#include "core/base/blocking.h"
+
 namespace pmemd {
 namespace {
 
 constexpr int kBusyTimeoutMs = 5000;
+// One of SQLite's own VFS: the file is this process's alone, so its connections share the WAL's
+// index and its locks in memory. Else each transaction would take and drop four locks of a file.
+constexpr const char* kExclusiveVfs = "unix-excl";
 constexpr const char* kCorruptHint = "restore it from a backup; the images are untouched";
 
 int to_errno(sqlite3* db, int code) {
@@ -49,6 +56,11 @@ std::unexpected<Error> sqlite_fail(sqlite3* db, const std::string& path, int cod
 std::unexpected<Error> sqlite_fail(sqlite3* db, int code) {
   const char* path = sqlite3_db_filename(db, "main");
   return sqlite_fail(db, path == nullptr ? "" : path, code);
+}
+
+bool is_on_disk(const std::string& path) {
+  struct statfs st = {};
+  return statfs(path.c_str(), &st) != 0 || (st.f_type != TMPFS_MAGIC && st.f_type != RAMFS_MAGIC);
 }
 
 }  // namespace
@@ -178,12 +190,14 @@ Result<std::unique_ptr<Database>> Database::open(const std::string& path, Mode m
   const int flags = SQLITE_OPEN_FULLMUTEX | SQLITE_OPEN_EXRESCODE |
                     (mode == Mode::kReadOnly ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE);
   sqlite3* connection = nullptr;
-  const int code = sqlite3_open_v2(path.c_str(), &connection, flags, nullptr);
+  const int code = sqlite3_open_v2(path.c_str(), &connection, flags,
+                                   mode == Mode::kReadOnly ? nullptr : kExclusiveVfs);
   std::unique_ptr<Database> db(new Database(connection, path, mode));
   if (code != SQLITE_OK) return sqlite_fail(connection, path, code);
   sqlite3_busy_timeout(connection, kBusyTimeoutMs);
 
   MutexLock lock(db->mutex_);
+  db->is_on_disk_ = is_on_disk(path);
   PMEMD_TRY(db->configure());
   PMEMD_TRY(db->quick_check());
   if (mode != Mode::kReadOnly) PMEMD_TRY(db->open_wal());
@@ -234,7 +248,7 @@ Result<void> Database::open_wal() {
   if (!dir || ::fsync(dir.get()) != 0) return fail_errno(parent);
 
   const int flags = SQLITE_OPEN_FULLMUTEX | SQLITE_OPEN_EXRESCODE | SQLITE_OPEN_READWRITE;
-  int code = sqlite3_open_v2(path_.c_str(), &checkpointer_, flags, nullptr);
+  int code = sqlite3_open_v2(path_.c_str(), &checkpointer_, flags, kExclusiveVfs);
   if (code == SQLITE_OK) {  // before its first read it doesn't know of the WAL, and copies nothing
     code = sqlite3_exec(checkpointer_, "PRAGMA schema_version", nullptr, nullptr, nullptr);
   }
@@ -259,6 +273,7 @@ int Database::on_commit(void* self, sqlite3* db, const char* /*name*/, int wal_p
 // tries again. An I/O error is final, as in sync(): a second fsync would tell nothing.
 void Database::checkpoint(sqlite3* connection) {
   if (sync_error_ != 0) return;
+  about_to_block();
   const int code =
       sqlite3_wal_checkpoint_v2(connection, "main", SQLITE_CHECKPOINT_PASSIVE, nullptr, nullptr);
   if ((code & 0xff) == SQLITE_IOERR) sync_error_ = EIO;
@@ -290,6 +305,7 @@ Result<void> Database::sync() {
   const uint64_t commits = commits_.load(std::memory_order_acquire);
   if (synced_.load(std::memory_order_acquire) >= commits) return {};
 
+  about_to_block();
   if (::fdatasync(wal_.get()) != 0) {
     auto failure = fail_errno(path_ + "-wal");
     sync_error_ = failure.error().err();
@@ -329,6 +345,7 @@ Result<void> Transaction::commit() {
   if (sqlite3_get_autocommit(db_.db_) != 0) {
     return fail(EIO, db_.path_ + ": the transaction was rolled back by an earlier error");
   }
+  if (db_.is_on_disk_) about_to_block();
   PMEMD_TRY(db_.commit_.run());  // failed: the destructor rolls back
   open_ = false;
   return {};

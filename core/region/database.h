@@ -120,6 +120,7 @@ class Database {
   sqlite3* db_;
   std::string path_;
   Mode mode_;
+  bool is_on_disk_ = true;           // the host may make a commit wait; not on a tmpfs
   UniqueFd wal_;                     // to fsync
   sqlite3* checkpointer_ = nullptr;  // copies the WAL while db_ goes on; used by sync() alone
   Statement begin_, commit_, rollback_;

@@ -1,0 +1,27 @@
+// What a thread says before it may have to wait: for a lock that another holds, for the host's
+// storage. Whoever has work that this thread would keep from being done sets a hook, which is then
+// asked to pass it on (daemon/request_readers.h). Modelled on what Go's scheduler does when a
+// thread enters a system call (runtime/proc.go handoffp()).
+//
+// It is told in the places where all waits go through: Mutex and CondVar, MappedImage, the host's
+// files of a Database. Code above them need not know.
+//
+// Thread contract: everything here concerns the calling thread alone.
+#pragma once
+
+namespace pmemd {
+
+class BlockingHook {
+ public:
+  virtual ~BlockingHook() = default;
+  // May be called with any lock held, and often: takes none, waits for nothing.
+  virtual void about_to_block() noexcept = 0;
+};
+
+inline constinit thread_local BlockingHook* t_blocking_hook = nullptr;
+
+inline void about_to_block() noexcept {
+  if (t_blocking_hook != nullptr) t_blocking_hook->about_to_block();
+}
+
+}  // namespace pmemd
