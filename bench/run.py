@@ -65,6 +65,9 @@ def stop(*_):
     raise KeyboardInterrupt
 
 
+SLOW_PAGE_NS = 2000
+
+
 def main():
     args = arguments()
     scale = Scale(args.rounds or (1 if args.quick else 7), args.quick)
@@ -81,6 +84,12 @@ def main():
     if awake is None:
         report.note("CPUs halt when they have nothing to do: to wake one may take longer than what is "
                     "measured (root, and without --let-idle: they poll)")
+    if report.machine["fresh_page_ns"] > SLOW_PAGE_NS:
+        report.note(f"a fresh page of memory costs {report.machine['fresh_page_ns']} ns on this machine "
+                    "now: memory is slow, and with it all that copies (on a virtual one: its host is busy)")
+    if report.machine["reclaims_cold_pages"]:
+        report.note("DAMON is on: cold pages of files, ours among them, are taken back meanwhile, those "
+                    "of a tmpfs aren't")
     for section in args.sections or SECTIONS:
         module = importlib.import_module(f"sections.{section}")
         report.begin(section)

@@ -4,6 +4,7 @@
 #include <string_view>
 #include <vector>
 
+#include "core/base/blocking.h"
 #include "core/region/schema.h"
 #include "daemon/fuse_context.h"
 
@@ -230,6 +231,7 @@ void op_fsyncdir(fuse_req_t req, fuse_ino_t ino, int datasync, fuse_file_info* /
 
 void op_forget_multi(fuse_req_t req, size_t count, fuse_forget_data* forgets) noexcept {
   FuseContext& context = context_of(req);
+  if (count > 1) about_to_block();  // there may be tens of thousands
   bool destroyed = false;
   for (size_t i = 0; i < count; ++i) {
     const DevicePtr device = context.devices.by_ino(forgets[i].ino);

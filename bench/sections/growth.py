@@ -140,14 +140,6 @@ def bad_ranges(stage, report, scale):
                           EXPONENT if what == "clear all" else at_most(0.1)))
 
 
-def allow_descriptors():
-    """As many as this user may have, up to 65,536. Their number."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = 1 << 16 if hard == resource.RLIM_INFINITY else max(soft, min(hard, 1 << 16))
-    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-    return wanted
-
-
 class Subscribers:
     """So many that read events. Each begins with an empty reply."""
 
@@ -183,7 +175,7 @@ def fan_out(stage, report, scale):
     page = {"namespace": "namespace0.0", "offset": 0, "length": PAGE}
     pool.call("List")
     until_all, of_call = {}, {}
-    may_open = allow_descriptors() - 100
+    may_open = resource.getrlimit(resource.RLIMIT_NOFILE)[0] - 100
     for count in scale.upto((1, 10, 100, 1000, 10**4), 100):
         if count > may_open:
             report.note(f"event to {count:,} subscribers: only {may_open:,} descriptors are allowed")
