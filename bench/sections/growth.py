@@ -19,6 +19,7 @@ def names(stage, report, scale):
     """Once for each size. Single operations are done on 20,000 of the files, at random, and stand for
     all; create and readdir take all of them."""
     totals = {what: {} for what in ("create", "stat_cold", "readdir", "rename", "unlink")}
+    on_tmpfs = {}
     counts = scale.upto((10**3, 10**4, 10**5, 10**6), 10**4)
     for count in counts:
         pool = stage.pool("4G")
@@ -29,6 +30,11 @@ def names(stage, report, scale):
             if what in totals:
                 totals[what][count] = [ns * count]
         workload.close()
+        workload = stage.workload("metadata", stage.directory_on(stage.tmpfs) / "names", files=count)
+        theirs = workload.run()
+        if "stat_cold" in theirs:
+            on_tmpfs[count] = [theirs["stat_cold"] * count]
+        workload.close()
         last = (pool, count, before)
         if count != counts[-1]:
             pool.close()
@@ -36,6 +42,8 @@ def names(stage, report, scale):
         if points:
             report.add(Growth(f"{what.replace('_', ' ')}: n files (one round; by a sample)", "ns",
                               points, EXPONENT))
+    if on_tmpfs:  # what of it is the CPU's caches
+        report.add(Growth("  stat cold of a tmpfs", "ns", on_tmpfs))
     enable(report, *last)
 
 
