@@ -1,4 +1,5 @@
-// The FUSE session: mounts, reads requests in threads of its own, has libfuse dispatch them.
+// The FUSE session: mounts, reads requests in threads of its own (one, while they are short:
+// daemon/request_readers.h), has libfuse dispatch them.
 //
 // The request loop is ours (docs/adr/0004): it uses libfuse's public calls, sees each request first
 // (O_TMPFILE, which libfuse 3.14 doesn't know, is answered here) and ends without cancelling

@@ -20,7 +20,7 @@ namespace pmemd {
 
 class RequestReaders final : public BlockingHook {
  public:
-  // After so many requests in a row of which none handed on, one reader is enough.
+  // After so many requests for which nobody had to be woken, one reader is enough.
   static constexpr uint32_t kShortInARow = 32;
 
   RequestReaders() { sem_init(&turns_, 0, 0); }
