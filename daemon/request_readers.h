@@ -40,6 +40,7 @@ class RequestReaders final : public BlockingHook {
 
   void about_to_block() noexcept override { hand_on(); }
 
+  // For tests.
   uint32_t reading() const { return reading_of(state_.load(std::memory_order_relaxed)); }
   uint32_t parked() const { return parked_of(state_.load(std::memory_order_relaxed)); }
 

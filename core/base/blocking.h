@@ -4,7 +4,8 @@
 // thread enters a system call (runtime/proc.go handoffp()).
 //
 // It is told in the places where all waits go through: Mutex and CondVar, MappedImage, the host's
-// files of a Database. Code above them need not know.
+// files of a Database. Code above them need not know, unless
+// it does very much at once.
 //
 // Thread contract: everything here concerns the calling thread alone.
 #pragma once

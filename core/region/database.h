@@ -2,7 +2,8 @@
 //
 // Every change of metadata is one transaction and is in the WAL before the reply to whoever asked
 // for it (survives the daemon's death). sync() makes all of them durable (survives power loss).
-// Opened with journal_mode=WAL, synchronous=NORMAL, foreign_keys off, a busy timeout.
+// Opened with journal_mode=WAL, synchronous=NORMAL, foreign_keys off, a busy timeout; to write, for
+// this process alone (SQLite's VFS "unix-excl").
 //
 // Invariants:
 //  1. A committed transaction is in the WAL or, durably, in the database file. SQLite's checkpoint

@@ -38,4 +38,20 @@ ControlClient::Answer ControlClient::call(const std::string& method, const Json&
   return {json.value("parameters", Json::object()), json.value("error", "")};
 }
 
+void stall_at(ControlClient& control, const std::string& step) {
+  const auto answer = control.call("FailAt", {{"step", step}, {"delay_ms", 600'000}});
+  if (!answer.done()) throw std::runtime_error(step + ": " + answer.message());
+}
+
+void wait_until_stalled(ControlClient& control, const std::string& step) {
+  const auto deadline = std::chrono::steady_clock::now() + kPatience;
+  while (std::chrono::steady_clock::now() < deadline) {
+    const Json faults = control.call("ListFaults").parameters.at("faults");
+    for (const Json& fault : faults) {
+      if (fault.at("step") == step && fault.at("left") == 0) return;
+    }
+  }
+  throw std::runtime_error(step + ": not reached in time");
+}
+
 }  // namespace pmemd

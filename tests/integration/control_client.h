@@ -28,4 +28,10 @@ class ControlClient {
   UniqueFd fd_;
 };
 
+// Has whoever reaches `step` first stall there, until the faults are cleared (of a daemon with
+// `debug_faults`).
+void stall_at(ControlClient& control, const std::string& step);
+// Returns when somebody stalls there.
+void wait_until_stalled(ControlClient& control, const std::string& step);
+
 }  // namespace pmemd

@@ -209,17 +209,9 @@ class PowerCutTest : public PoisonTest {
   // Has `step` stall, begins, kills the daemon when the step is reached, and starts it again.
   void kill_at(const std::string& step, const std::function<Conversation()>& begin) {
     ControlClient control(pool_.socket());
-    ASSERT_TRUE(control.call("FailAt", {{"step", step}, {"delay_ms", 600'000}}).done());
+    stall_at(control, step);
     Conversation doing = begin();
-    const auto deadline = std::chrono::steady_clock::now() + kPatience;
-    const auto is_reached = [&] {
-      const Json faults = control.call("ListFaults").parameters.at("faults");
-      for (const Json& fault : faults) {
-        if (fault.at("step") == step) return fault.at("left") == 0;
-      }
-      return false;
-    };
-    while (!is_reached()) ASSERT_LT(std::chrono::steady_clock::now(), deadline) << step;
+    wait_until_stalled(control, step);
     pool_.kill9();
     pool_.start(daemon_options());
   }
