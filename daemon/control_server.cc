@@ -7,8 +7,11 @@
 #include <systemd/sd-event.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <cassert>
 #include <cstring>
+#include <span>
 #include <utility>
 
 #include "core/control/interface.h"
@@ -21,6 +24,7 @@ using State = ControlConnection::State;
 
 constexpr int kAcceptsAtOnce = 32;  // then other sources get their turn
 constexpr int kCallsAtOnce = 32;    // as well: those answered on the loop, of one client
+constexpr int kClientsAtOnce = 64;  // as well
 constexpr uint64_t kAcceptRetryUs = 100'000;
 
 bool has_handler(const Method& method) { return method.interface == kInterface && !method.streams; }
@@ -43,11 +47,6 @@ void ControlServer::SourceDeleter::operator()(sd_event_source* source) const {
   sd_event_source_disable_unref(source);
 }
 
-ControlServer::Client::Client(ControlServer* owner, uint64_t number, UniqueFd fd, Peer peer)
-    : server(owner),
-      id(number),
-      connection(std::move(fd), std::move(peer), owner->options_.limits.queued_events) {}
-
 Result<std::unique_ptr<ControlServer>> ControlServer::start(sd_event* event, ControlOptions options,
                                                             Handlers handlers) {
   for ([[maybe_unused]] const auto& [name, handler] : handlers) assert(is_known(name));
@@ -56,20 +55,23 @@ Result<std::unique_ptr<ControlServer>> ControlServer::start(sd_event* event, Con
                ControlWorkers::start(options.limits.workers, options.limits.queued_calls));
   UniqueFd wakeup(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   if (!wakeup) return fail_errno("control socket: eventfd");
-  std::unique_ptr<ControlServer> server(new ControlServer(event, std::move(options),
-                                                          std::move(handlers), std::move(socket),
-                                                          std::move(workers), std::move(wakeup)));
+  UniqueFd clients_epoll(::epoll_create1(EPOLL_CLOEXEC));
+  if (!clients_epoll) return fail_errno("control socket: epoll");
+  std::unique_ptr<ControlServer> server(
+      new ControlServer(event, std::move(options), std::move(handlers), std::move(socket),
+                        std::move(workers), std::move(wakeup), std::move(clients_epoll)));
   PMEMD_TRY(server->add_sources());
   return server;
 }
 
 ControlServer::ControlServer(sd_event* event, ControlOptions options, Handlers handlers,
                              ControlSocket socket, std::unique_ptr<ControlWorkers> workers,
-                             UniqueFd wakeup)
+                             UniqueFd wakeup, UniqueFd clients_epoll)
     : event_(event),
       options_(std::move(options)),
       handlers_(std::move(handlers)),
       wakeup_(std::move(wakeup)),
+      clients_epoll_(std::move(clients_epoll)),
       socket_(std::move(socket)),
       workers_(std::move(workers)) {}
 
@@ -98,6 +100,14 @@ Result<void> ControlServer::add_sources() {
       },
       this);
   PMEMD_TRY(keep(wakeup_source_, made, r));
+  r = sd_event_add_io(
+      event_, &made, clients_epoll_.get(), EPOLLIN,
+      [](sd_event_source*, int, uint32_t, void* server) {
+        static_cast<ControlServer*>(server)->serve_some();
+        return 0;
+      },
+      this);
+  PMEMD_TRY(keep(clients_source_, made, r));
   // Made now: when it is wanted, there is no descriptor left to make one.
   r = sd_event_add_time_relative(
       event_, &made, CLOCK_MONOTONIC, 0, 0,
@@ -118,6 +128,7 @@ Result<void> ControlServer::stop(Deadline deadline) {
   retry_source_.reset();
   auto stopped = workers_->stop(deadline);
   wakeup_source_.reset();
+  clients_source_.reset();
   on_wakeup();  // the last events, and then the last replies
   while (!clients_.empty()) remove_client(clients_.begin()->first);
   return stopped;
@@ -178,18 +189,14 @@ void ControlServer::add_client(UniqueFd fd) {
     return;
   }
   const uint64_t id = next_id_++;
-  auto client = std::make_unique<Client>(this, id, std::move(fd), *std::move(peer));
-  sd_event_source* source = nullptr;
-  const int r = sd_event_add_io(
-      event_, &source, client->connection.fd(), EPOLLIN,
-      [](sd_event_source*, int, uint32_t events, void* data) {
-        auto* ready = static_cast<Client*>(data);
-        ready->server->on_ready(*ready, events);
-        return 0;
-      },
-      client.get());
-  if (r < 0) return;  // no memory: hang up
-  client->source.reset(source);
+  epoll_event awaited{.events = EPOLLIN, .data = {.u64 = id}};
+  if (::epoll_ctl(clients_epoll_.get(), EPOLL_CTL_ADD, fd.get(), &awaited) != 0) {
+    return;  // no memory: hang up
+  }
+  std::unique_ptr<Client> client(
+      new Client{.id = id,
+                 .connection = {std::move(fd), *std::move(peer), options_.limits.queued_events},
+                 .awaited = EPOLLIN});
   ++clients_of_user_[client->connection.peer().uid];
   ++connections_;
   clients_.emplace(id, std::move(client));
@@ -207,6 +214,15 @@ void ControlServer::remove_client(uint64_t id) {
 }
 
 // ---- Serving
+
+void ControlServer::serve_some() {
+  std::array<epoll_event, kClientsAtOnce> ready;
+  const int count = ::epoll_wait(clients_epoll_.get(), ready.data(), kClientsAtOnce, 0);
+  for (const epoll_event& one : std::span(ready).first(static_cast<size_t>(std::max(count, 0)))) {
+    const auto found = clients_.find(one.data.u64);
+    if (found != clients_.end()) on_ready(*found->second, one.events);
+  }
+}
 
 void ControlServer::on_ready(Client& client, uint32_t events) {
   ControlConnection& connection = client.connection;
@@ -256,7 +272,12 @@ void ControlServer::update(Client& client, bool again) {
   } else if (connection.state() == State::kIdle) {
     events = EPOLLIN;
   }
-  if (sd_event_source_set_io_events(client.source.get(), events) < 0) remove_client(client.id);
+  if (events == client.awaited) return;
+  client.awaited = events;
+  epoll_event awaited{.events = events, .data = {.u64 = client.id}};
+  if (::epoll_ctl(clients_epoll_.get(), EPOLL_CTL_MOD, connection.fd(), &awaited) != 0) {
+    remove_client(client.id);
+  }
 }
 
 void ControlServer::handle(Client& client, std::string_view message) {

@@ -141,12 +141,10 @@ class ControlServer {
     std::string told = {};  // the last reply
   };
   struct Client {
-    Client(ControlServer* owner, uint64_t number, UniqueFd fd, Peer peer);
-    ControlServer* const server;
     const uint64_t id;  // never used again: a late reply can't reach another client
     ControlConnection connection;
-    Stream stream;
-    Source source;
+    uint32_t awaited;  // epoll's events, beside those that always come
+    Stream stream = {};
   };
   struct Published {
     std::shared_ptr<const Event> event;
@@ -165,7 +163,7 @@ class ControlServer {
   };
 
   ControlServer(sd_event* event, ControlOptions options, Handlers handlers, ControlSocket socket,
-                std::unique_ptr<ControlWorkers> workers, UniqueFd wakeup);
+                std::unique_ptr<ControlWorkers> workers, UniqueFd wakeup, UniqueFd clients_epoll);
   Result<void> add_sources();
 
   // Accepting.
@@ -175,7 +173,8 @@ class ControlServer {
   void pause_accepting();
   void remove_client(uint64_t id);
 
-  // Serving. Each may remove the client.
+  // Serving. Each but the first may remove the client.
+  void serve_some();
   void on_ready(Client& client, uint32_t events);
   void serve(Client& client);
   void update(Client& client, bool again);
@@ -208,12 +207,16 @@ class ControlServer {
   const ControlOptions options_;
   const Handlers handlers_;
   const UniqueFd wakeup_;  // eventfd: changed_, or something under mutex_, wants the loop
+  // Who of the clients is ready. Not a source each: before each single one that it dispatches,
+  // sd_event asks for all that are ready, so that n hang-ups cost n² looks.
+  const UniqueFd clients_epoll_;
 
   // The loop's thread alone.
   ControlSocket socket_;
   Source accept_source_;
   Source retry_source_;  // a timer that ends a pause of accepting
   Source wakeup_source_;
+  Source clients_source_;
   std::map<uint64_t, std::unique_ptr<Client>> clients_;
   std::map<uid_t, size_t> clients_of_user_;
   uint64_t next_id_ = 1;

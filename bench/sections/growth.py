@@ -202,4 +202,28 @@ def fan_out(stage, report, scale):
     report.add(Growth("event: the call that caused it, n subscribers", "ns", of_call))
 
 
-PARTS = (untouched, mappers, proc_walk, poison, bad_ranges, fan_out, names)
+def hang_ups(stage, report, scale):
+    """Subscribers that all go at once; done when the daemon has let go of them and answers."""
+    pool = stage.pool()
+    pool.call("Status")
+    points = {}
+    may_open = resource.getrlimit(resource.RLIMIT_NOFILE)[0] - 100
+    for count in scale.upto((100, 1000, 10**4), 100):
+        if count > may_open:
+            report.note(f"{count:,} hang-ups: only {may_open:,} descriptors are allowed")
+            continue
+        points[count] = []
+        for _ in range(scale.most(3)):
+            subscribers = Subscribers(pool, count)
+            begin = time.perf_counter_ns()
+            subscribers.close()
+            while pool.call("Status")["subscribers"]:
+                pass
+            points[count].append(time.perf_counter_ns() - begin)
+    report.add(Growth("n connections closed at once", "ns", points))
+    most = max(points)
+    report.add(Row(f"{most:,} connections closed at once", "ns", {OURS: points[most]},
+                   (at_most(0.5e9),)))
+
+
+PARTS = (untouched, mappers, proc_walk, poison, bad_ranges, fan_out, hang_ups, names)

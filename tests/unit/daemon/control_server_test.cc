@@ -293,6 +293,33 @@ TEST_F(ControlServerPeers, AreBoundedInNumber) {
   EXPECT_EQ(add(), "");
 }
 
+// The loop asks once in a turn who is ready, and that costs what there is: so a turn for each would
+// be quadratic.
+TEST_F(ControlServerPeers, ThatHangUpTogetherTakeNoTurnOfTheLoopEach) {
+  constexpr size_t kClients = 1000;
+  rlimit descriptors{};
+  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &descriptors), 0);
+  descriptors.rlim_cur = descriptors.rlim_max;
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &descriptors), 0);
+  if (descriptors.rlim_cur < 3 * kClients) GTEST_SKIP() << "too few descriptors are allowed";
+  start();
+  std::vector<ControlClient> clients;
+  for (size_t i = 0; i < kClients; ++i) clients.push_back(connect());
+  ControlClient other = connect();
+  ASSERT_TRUE(wait_for([](const auto& stats) { return stats.connections == kClients + 1; }));
+
+  uint64_t before = 0, after = 0;
+  in_loop([&] {
+    clients.clear();
+    ASSERT_TRUE(other.send({"org.pmemd.List"}));
+    ASSERT_GE(sd_event_get_iteration(event_, &before), 0);
+  });
+  EXPECT_EQ(other.receive()->error, "");
+  ASSERT_TRUE(wait_for([](const auto& stats) { return stats.connections == 1; }));
+  in_loop([&] { ASSERT_GE(sd_event_get_iteration(event_, &after), 0); });
+  EXPECT_LT(after - before, kClients / 5);
+}
+
 TEST_F(ControlServerPeers, WaitWithoutSpinningWhenDescriptorsRunOut) {
   start();
   ControlClient accepted = connect();
