@@ -51,6 +51,29 @@ Result<void> check_length(int fd, const std::string& path, uint64_t size) {
               "restore it from a backup");
 }
 
+struct Mapping {
+  void* address;
+  pmem2_granularity granularity;
+};
+
+// Where the kernel likes. Not pmem2_map_new(): it reserves an address and maps over it with
+// MAP_FIXED, first with MAP_SYNC. On a file system without DAX that fails when the kernel has
+// already dropped the reservation; what another thread maps there meanwhile is mapped over next.
+Result<Mapping> map_somewhere(int fd, const std::string& path, RegionRange range) {
+  constexpr int kProtection = PROT_READ | PROT_WRITE;
+  const auto offset = static_cast<off_t>(range.begin);
+  void* address =
+      ::mmap(nullptr, range.length(), kProtection, MAP_SHARED_VALIDATE | MAP_SYNC, fd, offset);
+  // With MAP_SYNC a store is durable when its line is flushed. (A platform whose caches are durable
+  // wants not even that; the flush is no harm there.)
+  if (address != MAP_FAILED) return Mapping{address, PMEM2_GRANULARITY_CACHE_LINE};
+  address = ::mmap(nullptr, range.length(), kProtection, MAP_SHARED, fd, offset);
+  if (address != MAP_FAILED) return Mapping{address, PMEM2_GRANULARITY_PAGE};
+  return fail_errno(fmt::format("{}: {} can't be mapped", path, format_size(range.length())),
+                    "raise the limit of the process's address space (ulimit -v), or make the "
+                    "namespace smaller");
+}
+
 // Sizes and allocates a new image.
 Result<void> fill(int fd, const std::string& path, uint64_t size, Reservation reservation) {
   if (::ftruncate(fd, static_cast<off_t>(size)) != 0) {
@@ -100,22 +123,20 @@ Result<std::unique_ptr<MappedImage>> ImageFile::map(RegionRange range) const {
   if (!fd) return fail_errno(path_);
   PMEMD_TRY(check_length(fd.get(), path_, size_bytes_));
 
-  pmem2_config* config = nullptr;
+  PMEMD_ASSIGN(const Mapping mapping, map_somewhere(fd.get(), path_, range));
   pmem2_source* source = nullptr;
   pmem2_map* map = nullptr;
-  int code = pmem2_config_new(&config);
+  int code = pmem2_source_from_fd(&source, fd.get());
   if (code == 0) {
-    code = pmem2_config_set_required_store_granularity(config, PMEM2_GRANULARITY_PAGE);
+    code =
+        pmem2_map_from_existing(&map, source, mapping.address, range.length(), mapping.granularity);
   }
-  if (code == 0) code = pmem2_config_set_offset(config, range.begin);
-  if (code == 0) code = pmem2_config_set_length(config, range.length());
-  if (code == 0) code = pmem2_config_set_sharing(config, PMEM2_SHARED);
-  if (code == 0) code = pmem2_source_from_fd(&source, fd.get());
-  if (code == 0) code = pmem2_map_new(&map, config, source);
   auto failure = code == 0 ? std::unexpected<Error>(Error{}) : pmem2_fail(path_, code);
   pmem2_source_delete(&source);
-  pmem2_config_delete(&config);
-  if (code != 0) return failure;
+  if (code != 0) {
+    ::munmap(mapping.address, range.length());
+    return failure;
+  }
   return std::unique_ptr<MappedImage>(new MappedImage(std::move(fd), map, range, reservation_));
 }
 
@@ -133,12 +154,35 @@ MappedImage::MappedImage(UniqueFd fd, pmem2_map* map, RegionRange range, Reserva
       size_bytes_(range.length()),
       reservation_(reservation) {}
 
-MappedImage::~MappedImage() { pmem2_map_delete(&map_); }
+MappedImage::~MappedImage() {
+  pmem2_map_delete(&map_);  // first: the address is known as free only when it is forgotten here
+  ::munmap(base_, size_bytes_);
+}
 
 std::byte* MappedImage::at(uint64_t offset, uint64_t length) const {
   assert(offset <= size_bytes_ && length <= size_bytes_ - offset);
   about_to_block();  // the host may have to fetch or to allocate what is there
   return base_ + offset;
+}
+
+void MappedImage::set_mark(uint64_t offset, std::vector<std::byte> bytes) {
+  mark_offset_ = offset;
+  mark_ = std::move(bytes);
+  mark_seen_.store(false, std::memory_order_relaxed);
+}
+
+// Two threads may both look: each sees the same.
+Result<void> MappedImage::check_mark() {
+  if (mark_seen_.load(std::memory_order_relaxed)) return {};
+  std::vector<std::byte> now(mark_.size());
+  PMEMD_TRY(read(mark_offset_, now));
+  if (now != mark_) {
+    return fail(
+        EIO, "the info block has changed since it was mapped; nothing is written",
+        "stop the daemon, find out what else writes to the image, restore it from a backup");
+  }
+  mark_seen_.store(true, std::memory_order_relaxed);
+  return {};
 }
 
 Result<void> MappedImage::read(uint64_t offset, std::span<std::byte> to) const {
@@ -153,6 +197,7 @@ Result<void> MappedImage::read(uint64_t offset, std::span<std::byte> to) const {
 Result<void> MappedImage::write(uint64_t offset, std::span<const std::byte> from) {
   std::byte* const to = at(offset, from.size());
   if (from.empty()) return {};
+  PMEMD_TRY(check_mark());
   if (!guarded(to, from.size(), [&] { memcpy_(to, from.data(), from.size(), kNoFlush); })) {
     return fail(EIO);
   }
@@ -162,6 +207,7 @@ Result<void> MappedImage::write(uint64_t offset, std::span<const std::byte> from
 Result<void> MappedImage::zero(uint64_t offset, uint64_t length) {
   std::byte* const to = at(offset, length);
   if (length == 0) return {};
+  PMEMD_TRY(check_mark());
   if (!guarded(to, length, [&] { memset_(to, 0, length, kNoFlush); })) return fail(EIO);
   return {};
 }
@@ -199,6 +245,7 @@ Result<void> MappedImage::discard(uint64_t offset, uint64_t length) {
   assert(is_aligned(offset, kPageSize) && is_aligned(length, kPageSize));
   at(offset, length);
   if (length == 0) return {};
+  PMEMD_TRY(check_mark());
   const int mode =
       reservation_ == Reservation::kSparse ? FALLOC_FL_PUNCH_HOLE : FALLOC_FL_ZERO_RANGE;
   const int result =

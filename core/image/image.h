@@ -10,6 +10,7 @@
 //     truncated behind our back, media error): every access to mapped bytes is guarded and becomes
 //     EIO (core/image/sigbus_guard.h). Pointers leave this module only as iovecs for a system call
 //     (where it is EFAULT).
+//  3. A mapping that knows its mark writes nothing where that isn't: set_mark().
 //
 // Thread contract: ImageFile and MappedImage are constant after construction; all functions from
 // any thread. Who frees or rewrites a range sees to it that nobody else uses it.
@@ -17,12 +18,14 @@
 
 #include <sys/uio.h>
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <span>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "core/base/error.h"
 #include "core/base/unique_fd.h"
@@ -53,8 +56,7 @@ class ImageFile {
   static Result<ImageFile> open(const std::string& path, uint64_t size, Reservation reservation);
 
   // Maps `range` (2 MiB-aligned). The mapping keeps the file open on its own. EIO: the image has
-  // become shorter. ENOMEM: the process has no room for it. Changes the working directory for a
-  // moment (libpmem2 does, looking for a real device): no relative paths in other threads.
+  // become shorter. ENOMEM: the process has no room for it.
   Result<std::unique_ptr<MappedImage>> map(RegionRange range) const;
 
   const std::string& path() const { return path_; }
@@ -78,6 +80,11 @@ class MappedImage {
   MappedImage& operator=(const MappedImage&) = delete;
 
   uint64_t size_bytes() const { return size_bytes_; }
+
+  // What tells that the mapped bytes are the ones that they are taken for (a namespace's info
+  // block). It is looked for again before the first change, whatever changes: if it isn't there,
+  // that and each later change is EIO, and nothing is written. Before others use the mapping.
+  void set_mark(uint64_t offset, std::vector<std::byte> bytes);
 
   // Nothing of these is durable before persist(). EIO: the host can't give or take the bytes. After
   // a failed write() the range's content is unspecified.
@@ -111,6 +118,8 @@ class MappedImage {
   MappedImage(UniqueFd fd, pmem2_map* map, RegionRange range, Reservation reservation);
 
   Result<std::pair<uint64_t, uint64_t>> next_written(uint64_t offset, uint64_t end) const;
+  // EIO: the mark isn't there. Costs a branch once it was seen.
+  Result<void> check_mark();
   // The address of a range's first byte; asserts that all of it is mapped.
   std::byte* at(uint64_t offset, uint64_t length) const;
 
@@ -124,6 +133,9 @@ class MappedImage {
   uint64_t file_offset_;
   uint64_t size_bytes_;
   Reservation reservation_;
+  uint64_t mark_offset_ = 0;
+  std::vector<std::byte> mark_;
+  std::atomic<bool> mark_seen_ = true;  // or there is none
 };
 
 }  // namespace pmemd

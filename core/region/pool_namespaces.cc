@@ -247,6 +247,7 @@ Result<std::unique_ptr<MappedImage>> Pool::map_namespace(const NamespaceRecord& 
     return fail(EIO, record.name() + ": its info block is another namespace's",
                 "pool.db and the image don't belong together: restore both from one backup");
   }
+  image->set_mark(kInfoBlockOffset, {bytes.begin(), bytes.end()});
   return image;
 }
 

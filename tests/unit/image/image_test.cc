@@ -4,12 +4,14 @@
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include <chrono>
 #include <cstring>
+#include <fstream>
 #include <random>
 #include <vector>
 
@@ -302,6 +304,72 @@ TEST_F(ImageTest, RandomOperationsDoAsAPlainArrayDoes) {
     }
     EXPECT_EQ(read(*image, 0, model.size()), model);
   }
+}
+
+// An address that is named may be another thread's by the time it is mapped: so none is.
+TEST_F(ImageTest, MappingNamesNoAddress) {
+  const auto file = ImageFile::create(path_, 4 * kMiB, kSparse);
+  ASSERT_TRUE(file);
+  const bool possible =
+      run_with_failing_call(SYS_mmap, EPERM,
+                            [&] {
+                              const auto image = file->map({0, 4 * kMiB});
+                              ASSERT_TRUE(image) << image.error().describe();
+                              EXPECT_EQ((*image)->write(0, bytes("here")).err(), 0);
+                            },
+                            {.index = 3, .bits = MAP_FIXED});
+  if (!possible) GTEST_SKIP() << "seccomp filters can't be had";
+  std::string stored(4, '?');
+  std::ifstream(path_).read(stored.data(), 4);
+  EXPECT_EQ(stored, "here");
+}
+
+TEST_F(ImageTest, ThereIsNoRoomToMapItIsEnomemWithAWayOn) {
+  const auto file = ImageFile::create(path_, 4 * kMiB, kSparse);
+  ASSERT_TRUE(file);
+  const bool possible =
+      run_with_failing_call(SYS_mmap, ENOMEM,
+                            [&] {
+                              const auto image = file->map({0, 4 * kMiB});
+                              EXPECT_EQ(image.err(), ENOMEM);
+                              EXPECT_THAT(image.error().message, HasSubstr(path_));
+                              EXPECT_THAT(image.error().hint, HasSubstr("ulimit -v"));
+                            },
+                            {.index = 3, .bits = MAP_SHARED});
+  if (!possible) GTEST_SKIP() << "seccomp filters can't be had";
+}
+
+// What is the mapping's changes only while its mark is there, whatever changes it first.
+class MarkTest : public ImageTest, public ::testing::WithParamInterface<const char*> {
+ protected:
+  Result<void> change(MappedImage& image) {
+    const std::string_view how = GetParam();
+    if (how == "write") return image.write(kMiB, bytes("new"));
+    if (how == "zero") return image.zero(kMiB, kPageSize);
+    if (how == "zero_written") return image.zero_written(kMiB, kPageSize);
+    return image.discard(kMiB, kPageSize);
+  }
+};
+INSTANTIATE_TEST_SUITE_P(Changes, MarkTest,
+                         ::testing::Values("write", "zero", "zero_written", "discard"));
+
+TEST_P(MarkTest, IsLookedForBeforeTheFirstChange) {
+  const auto image = create(4 * kMiB, kReserved);
+  ASSERT_TRUE(image->write(kPageSize, bytes("mine")));
+  ASSERT_TRUE(image->write(kMiB, bytes("old")));
+  const auto mark = bytes("mine");
+  image->set_mark(kPageSize, {mark.begin(), mark.end()});
+
+  std::fstream(path_, std::ios::in | std::ios::out).seekp(kPageSize).write("his!", 4);
+  const auto refused = change(*image);
+  EXPECT_EQ(refused.err(), EIO);
+  EXPECT_THAT(refused.error().message, HasSubstr("info block"));
+  EXPECT_EQ(change(*image).err(), EIO) << "not only the first";
+  EXPECT_EQ(read(*image, kMiB, 3), "old");
+
+  std::fstream(path_, std::ios::in | std::ios::out).seekp(kPageSize).write("mine", 4);
+  EXPECT_EQ(change(*image).err(), 0);
+  EXPECT_NE(read(*image, kMiB, 3), "old");
 }
 
 }  // namespace
