@@ -25,12 +25,13 @@ MediaObject media_object(const RegionRecord& region) {
   return {region.name(), region.id, {0, region.size_bytes}};
 }
 
-Result<MediaObject> find_media_object(const Machine& machine, const std::string& name) {
+Result<MediaObject> find_media_object(const Pool& pool, const DeviceTable& devices,
+                                      const std::string& name) {
   if (name.starts_with("region")) {
-    PMEMD_ASSIGN(const RegionRecord region, machine.pool.find_region(name));
+    PMEMD_ASSIGN(const RegionRecord region, pool.find_region(name));
     return media_object(region);
   }
-  PMEMD_ASSIGN(const DevicePtr device, machine.devices.find(name));
+  PMEMD_ASSIGN(const ConstDevicePtr device, devices.find(name));
   if (device->is_volume()) {
     return fail(EINVAL, name + ": a volume has no blocks of its own", "ask for those of its legs");
   }
@@ -55,8 +56,8 @@ BadBlockList list_bad_blocks(const MediaErrors& errors, const MediaObject& objec
   return list;
 }
 
-void add_bad_blocks(Json& json, const Machine& machine, const MediaObject& object, bool list) {
-  const auto bad = list_bad_blocks(machine.pool.media_errors(object.region), object, kMaxListed);
+void add_bad_blocks(Json& json, const Pool& pool, const MediaObject& object, bool list) {
+  const auto bad = list_bad_blocks(pool.media_errors(object.region), object, kMaxListed);
   if (bad.sectors == 0) return;
   json["badblock_count"] = bad.sectors;
   if (!list) return;
@@ -68,8 +69,9 @@ void add_bad_blocks(Json& json, const Machine& machine, const MediaObject& objec
   }
 }
 
-HandlerResult bad_blocks_verb(Machine& machine, const Call& call) {
-  PMEMD_ASSIGN(const MediaObject object, find_media_object(machine, *call.text("object")));
+HandlerResult bad_blocks_verb(const MachineView& machine, const Call& call) {
+  PMEMD_ASSIGN(const MediaObject object,
+               find_media_object(machine.pool, machine.devices, *call.text("object")));
   const auto bad = list_bad_blocks(machine.pool.media_errors(object.region), object, kMaxLines);
   Json blocks = Json::array();
   for (const auto& [sector, count] : bad.blocks) {

@@ -20,7 +20,8 @@ struct MediaObject {
   RegionRange range;
 };
 // "region0", "namespace0.1". ENOENT; EINVAL: a volume.
-Result<MediaObject> find_media_object(const Machine& machine, const std::string& name);
+Result<MediaObject> find_media_object(const Pool& pool, const DeviceTable& devices,
+                                      const std::string& name);
 MediaObject media_object(const Device& device);  // of a namespace
 MediaObject media_object(const RegionRecord& region);
 
@@ -39,8 +40,8 @@ BadBlockList list_bad_blocks(const MediaErrors& errors, const MediaObject& objec
                              size_t max_blocks);
 
 // Adds badblock_count, if there are any, and with `list` badblocks.
-void add_bad_blocks(Json& json, const Machine& machine, const MediaObject& object, bool list);
+void add_bad_blocks(Json& json, const Pool& pool, const MediaObject& object, bool list);
 
-HandlerResult bad_blocks_verb(Machine& machine, const Call& call);
+HandlerResult bad_blocks_verb(const MachineView& machine, const Call& call);
 
 }  // namespace pmemd

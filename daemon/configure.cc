@@ -21,8 +21,8 @@ Json settings_json(const Device& device) {
 
 }  // namespace
 
-HandlerResult settings_verb(Machine& machine, const Call& call) {
-  PMEMD_ASSIGN(const DevicePtr device, machine.devices.find(*call.text("namespace")));
+HandlerResult settings_verb(const MachineView& machine, const Call& call) {
+  PMEMD_ASSIGN(const ConstDevicePtr device, machine.devices.find(*call.text("namespace")));
   return settings_json(*device);
 }
 

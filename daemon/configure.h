@@ -7,7 +7,7 @@
 
 namespace pmemd {
 
-HandlerResult settings_verb(Machine& machine, const Call& call);
+HandlerResult settings_verb(const MachineView& machine, const Call& call);
 HandlerResult configure_verb(Machine& machine, const Call& call);
 
 }  // namespace pmemd

@@ -33,7 +33,7 @@ HandlerResult clear_faults(Machine& machine, const Call& /*call*/) {
   return Json::object();
 }
 
-HandlerResult list_faults(Machine& /*machine*/, const Call& /*call*/) {
+HandlerResult list_faults(const MachineView& /*machine*/, const Call& /*call*/) {
   Json faults = Json::array();
   for (const FaultPoint::Info& info : FaultPoint::list()) {
     faults.push_back({{"step", info.name},

@@ -9,6 +9,6 @@ namespace pmemd {
 
 HandlerResult fail_at(Machine& machine, const Call& call);
 HandlerResult clear_faults(Machine& machine, const Call& call);
-HandlerResult list_faults(Machine& machine, const Call& call);
+HandlerResult list_faults(const MachineView& machine, const Call& call);
 
 }  // namespace pmemd

@@ -8,19 +8,54 @@
 
 namespace pmemd {
 
+namespace {
+
+template <class Ptr>
+void sort_by_name(std::vector<Ptr>& devices) {
+  std::ranges::sort(devices, {}, [](const Ptr& device) {
+    const DeviceRecord& record = device->record();
+    return record.is_volume()
+               ? std::tuple(true, uint32_t{0}, record.of_volume().id)
+               : std::tuple(false, record.of_namespace().region, record.of_namespace().id);
+  });
+}
+
+template <class Ptr>
+void keep_region(std::vector<Ptr>& devices, uint32_t region) {
+  std::erase_if(devices, [&](const Ptr& device) {
+    return device->is_volume() || device->record().of_namespace().region != region;
+  });
+}
+
+template <class Ptr>
+Result<Ptr> find_by_name(const std::vector<Ptr>& devices, std::string_view name) {
+  for (const Ptr& device : devices) {
+    if (device->record().name() == name) return device;
+  }
+  return fail(ENOENT, fmt::format("{}: no such namespace", name),
+              "see pmemctl list --namespaces --volumes --idle");
+}
+
+}  // namespace
+
 Result<void> DeviceTable::load() {
   for (const NamespaceRecord& record : pool_.namespaces()) PMEMD_TRY(add(record));
   for (const VolumeRecord& record : pool_.volumes()) PMEMD_TRY(add(record));
   return {};
 }
 
-Result<DevicePtr> DeviceTable::add(const NamespaceRecord& record) {
+Result<DeviceTable::Taken> DeviceTable::add(const NamespaceRecord& record) {
   PMEMD_ASSIGN(const RegionRecord region, pool_.region(record.region));
   auto device = std::make_shared<Device>(pool_, registry_, region, record);
   device->set_media_hooks(media_hooks_);
   MutexLock lock(mutex_);
   by_serial_[record.serial] = device;
-  return device;
+  auto operation = take({device});
+  if (!operation) {
+    by_serial_.erase(record.serial);
+    return std::unexpected(std::move(operation).error());
+  }
+  return Taken{{std::move(device)}, *std::move(operation)};
 }
 
 Result<DevicePtr> DeviceTable::add(const VolumeRecord& record) {
@@ -56,13 +91,13 @@ void DeviceTable::forget_destroyed() {
   });
 }
 
-DevicePtr DeviceTable::by_ino(uint64_t ino) const {
+DevicePtr DeviceTable::by_ino(uint64_t ino) {
   MutexLock lock(mutex_);
   const auto it = by_serial_.find(inode_serial(ino));
   return it == by_serial_.end() ? nullptr : it->second;
 }
 
-DevicePtr DeviceTable::by_shown_name(std::string_view name) const {
+DevicePtr DeviceTable::by_shown_name(std::string_view name) {
   MutexLock lock(mutex_);
   for (const auto& [serial, device] : by_serial_) {
     if (device->is_shown() && device->record().device_name() == name) return device;
@@ -70,39 +105,50 @@ DevicePtr DeviceTable::by_shown_name(std::string_view name) const {
   return nullptr;
 }
 
-Result<DevicePtr> DeviceTable::find(std::string_view name) const {
-  for (auto& device : all()) {
-    if (device->record().name() == name) return device;
-  }
-  return fail(ENOENT, fmt::format("{}: no such namespace", name),
-              "see pmemctl list --namespaces --volumes --idle");
+Result<DevicePtr> DeviceTable::find(std::string_view name) { return find_by_name(all(), name); }
+
+Result<ConstDevicePtr> DeviceTable::find(std::string_view name) const {
+  return find_by_name(all(), name);
 }
 
-std::vector<DevicePtr> DeviceTable::by_serial() const {
+std::vector<DevicePtr> DeviceTable::listed() const {
   std::vector<DevicePtr> devices;
-  MutexLock lock(mutex_);
   for (const auto& [serial, device] : by_serial_) {
     if (!destroyed_.contains(serial)) devices.push_back(device);
   }
   return devices;
 }
 
-std::vector<DevicePtr> DeviceTable::all() const {
+std::vector<DevicePtr> DeviceTable::by_serial() {
+  MutexLock lock(mutex_);
+  return listed();
+}
+
+std::vector<DevicePtr> DeviceTable::all() {
   auto devices = by_serial();
-  std::ranges::sort(devices, {}, [](const DevicePtr& device) {
-    const DeviceRecord& record = device->record();
-    return record.is_volume()
-               ? std::tuple(true, uint32_t{0}, record.of_volume().id)
-               : std::tuple(false, record.of_namespace().region, record.of_namespace().id);
-  });
+  sort_by_name(devices);
   return devices;
 }
 
-std::vector<DevicePtr> DeviceTable::of_region(uint32_t region) const {
+std::vector<ConstDevicePtr> DeviceTable::all() const {
+  std::vector<ConstDevicePtr> devices;
+  {
+    MutexLock lock(mutex_);
+    for (DevicePtr& device : listed()) devices.push_back(std::move(device));
+  }
+  sort_by_name(devices);
+  return devices;
+}
+
+std::vector<DevicePtr> DeviceTable::of_region(uint32_t region) {
   auto devices = all();
-  std::erase_if(devices, [&](const DevicePtr& device) {
-    return device->is_volume() || device->record().of_namespace().region != region;
-  });
+  keep_region(devices, region);
+  return devices;
+}
+
+std::vector<ConstDevicePtr> DeviceTable::of_region(uint32_t region) const {
+  auto devices = all();
+  keep_region(devices, region);
   return devices;
 }
 
@@ -132,9 +178,24 @@ std::set<uint64_t> DeviceTable::stacks_of(const std::vector<DevicePtr>& devices)
 
 Result<DeviceTable::Operation> DeviceTable::begin_operation(const std::vector<DevicePtr>& devices) {
   MutexLock lock(mutex_);
+  return take(devices);
+}
+
+Result<DeviceTable::Taken> DeviceTable::begin_operation_on_region(uint32_t region) {
+  MutexLock lock(mutex_);
+  auto devices = listed();
+  keep_region(devices, region);
+  sort_by_name(devices);
+  PMEMD_ASSIGN(auto operation, take(devices));
+  return Taken{std::move(devices), std::move(operation)};
+}
+
+Result<DeviceTable::Operation> DeviceTable::take(const std::vector<DevicePtr>& devices) {
   if (stopping_) return fail(ECANCELED, "the daemon is stopping");
   for (const DevicePtr& device : devices) {
-    if (destroyed_.contains(device->record().serial)) {
+    // Also one that was found, and is off the table since.
+    const auto listed = by_serial_.find(device->record().serial);
+    if (listed == by_serial_.end() || destroyed_.contains(listed->first)) {
       return fail(ENOENT, fmt::format("{}: destroyed", device->record().name()));
     }
   }

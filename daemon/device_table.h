@@ -28,6 +28,7 @@ namespace pmemd {
 
 // shared: a request may still use a device that is being destroyed.
 using DevicePtr = std::shared_ptr<Device>;
+using ConstDevicePtr = std::shared_ptr<const Device>;
 
 class DeviceTable {
  public:
@@ -35,27 +36,12 @@ class DeviceTable {
 
   // The emulated machine's pages; the devices' among them.
   PagemapRegistry& registry() { return registry_; }
+  const PagemapRegistry& registry() const { return registry_; }
 
   // For all devices that are added from now on.
   void set_media_hooks(Device::MediaHooks hooks) { media_hooks_ = std::move(hooks); }
   // Adds a device for each namespace and volume of the pool; disabled.
   Result<void> load();
-  Result<DevicePtr> add(const NamespaceRecord& record);
-  // Its legs are there, and disabled. ENOENT: one isn't there.
-  Result<DevicePtr> add(const VolumeRecord& record);
-  // Takes a destroyed namespace's device off the list of devices.
-  void remove(const DevicePtr& device) PMEMD_EXCLUDES(mutex_);
-
-  DevicePtr by_ino(uint64_t ino) const PMEMD_EXCLUDES(mutex_);  // nullptr: never was
-  DevicePtr by_shown_name(std::string_view name) const PMEMD_EXCLUDES(mutex_);  // live ones only
-  // "namespace0.0", "volume0"
-  Result<DevicePtr> find(std::string_view name) const PMEMD_EXCLUDES(mutex_);
-  std::vector<DevicePtr> all() const PMEMD_EXCLUDES(mutex_);  // by region, then id; then volumes
-  // In order of serials: a leg before its volume.
-  std::vector<DevicePtr> by_serial() const PMEMD_EXCLUDES(mutex_);
-  std::vector<DevicePtr> of_region(uint32_t region) const PMEMD_EXCLUDES(mutex_);
-  // Drops destroyed devices that the kernel has forgotten.
-  void forget_destroyed() PMEMD_EXCLUDES(mutex_);
 
   class Operation {
    public:
@@ -70,14 +56,47 @@ class DeviceTable {
     DeviceTable* table_;
     std::vector<uint64_t> serials_;
   };
+  struct Taken {
+    std::vector<DevicePtr> devices;
+    Operation operation;
+  };
+
+  // Of a namespace that was just made, with the right to it: nobody gets between. ECANCELED:
+  // shutting down.
+  Result<Taken> add(const NamespaceRecord& record) PMEMD_EXCLUDES(mutex_);
+  // Its legs are there, and disabled, and the caller has the right to them, and so to the volume.
+  // ENOENT: one isn't there.
+  Result<DevicePtr> add(const VolumeRecord& record) PMEMD_EXCLUDES(mutex_);
+  // Takes a destroyed namespace's device off the list of devices.
+  void remove(const DevicePtr& device) PMEMD_EXCLUDES(mutex_);
+
+  // Who has the table const gets devices to look at.
+  DevicePtr by_ino(uint64_t ino) PMEMD_EXCLUDES(mutex_);                  // nullptr: never was
+  DevicePtr by_shown_name(std::string_view name) PMEMD_EXCLUDES(mutex_);  // live ones only
+  // "namespace0.0", "volume0"
+  Result<DevicePtr> find(std::string_view name) PMEMD_EXCLUDES(mutex_);
+  Result<ConstDevicePtr> find(std::string_view name) const PMEMD_EXCLUDES(mutex_);
+  std::vector<DevicePtr> all() PMEMD_EXCLUDES(mutex_);  // by region, then id; then volumes
+  std::vector<ConstDevicePtr> all() const PMEMD_EXCLUDES(mutex_);
+  // In order of serials: a leg before its volume.
+  std::vector<DevicePtr> by_serial() PMEMD_EXCLUDES(mutex_);
+  std::vector<DevicePtr> of_region(uint32_t region) PMEMD_EXCLUDES(mutex_);
+  std::vector<ConstDevicePtr> of_region(uint32_t region) const PMEMD_EXCLUDES(mutex_);
+  // Drops destroyed devices that the kernel has forgotten.
+  void forget_destroyed() PMEMD_EXCLUDES(mutex_);
+
   // EBUSY: another operation on one of the devices, or on what is stacked with it, is under way;
   // ECANCELED: shutting down.
   Result<Operation> begin_operation(const std::vector<DevicePtr>& devices) PMEMD_EXCLUDES(mutex_);
+  // The same, of all namespaces that the region has then.
+  Result<Taken> begin_operation_on_region(uint32_t region) PMEMD_EXCLUDES(mutex_);
   // Shutdown: no new operations, and those under way wait for nobody's grace any more.
   // False: some are not done at the deadline.
   bool interrupt_operations(Deadline deadline) PMEMD_EXCLUDES(mutex_);
 
  private:
+  std::vector<DevicePtr> listed() const PMEMD_REQUIRES(mutex_);  // those not destroyed, by serial
+  Result<Operation> take(const std::vector<DevicePtr>& devices) PMEMD_REQUIRES(mutex_);
   // With all that is stacked with them.
   std::set<uint64_t> stacks_of(const std::vector<DevicePtr>& devices) const PMEMD_REQUIRES(mutex_);
 

@@ -36,13 +36,13 @@ Json to_json(const Explanation::Pagemap& pagemap) {
 }
 
 // Which region and namespace it is in, enabled or not, and where there.
-void add_place(Json& reply, Machine& machine, uint64_t address) {
+void add_place(Json& reply, const MachineView& machine, uint64_t address) {
   for (const RegionRecord& region : machine.pool.regions()) {
     if (address < region.base_address) continue;
     const uint64_t in_region = address - region.base_address;
     if (in_region >= region.size_bytes) continue;
     reply["region"] = region.name();
-    for (const DevicePtr& device : machine.devices.of_region(region.id)) {
+    for (const ConstDevicePtr& device : machine.devices.of_region(region.id)) {
       const RegionRange range = device->record().of_namespace().range;
       if (!range.contains(in_region)) continue;
       reply["namespace"] = device->record().name();
@@ -57,7 +57,7 @@ void add_place(Json& reply, Machine& machine, uint64_t address) {
 
 }  // namespace
 
-HandlerResult explain(Machine& machine, const Call& call) {
+HandlerResult explain(const MachineView& machine, const Call& call) {
   PMEMD_ASSIGN(const Pfn pfn, wanted_pfn(call));
   const Explanation told = machine.devices.registry().explain(pfn);
   Json reply = {{"pfn", pfn.value},

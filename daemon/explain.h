@@ -7,6 +7,6 @@
 
 namespace pmemd {
 
-HandlerResult explain(Machine& machine, const Call& call);
+HandlerResult explain(const MachineView& machine, const Call& call);
 
 }  // namespace pmemd

@@ -149,8 +149,8 @@ HandlerResult uninject_error_verb(Machine& machine, const Call& call) {
 }
 
 // What the platform would tell: `ndctl inject-error --status`.
-HandlerResult injected_errors_verb(Machine& machine, const Call& call) {
-  PMEMD_ASSIGN(const DevicePtr device, machine.devices.find(*call.text("namespace")));
+HandlerResult injected_errors_verb(const MachineView& machine, const Call& call) {
+  PMEMD_ASSIGN(const ConstDevicePtr device, machine.devices.find(*call.text("namespace")));
   RangeSet<DataSpace> sectors;
   const DataRange all = {0, device->record().data_bytes()};
   for (const DataRange& range : device->errors(Device::ErrorKind::kInjected, all)) {

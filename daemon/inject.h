@@ -9,7 +9,7 @@ namespace pmemd {
 
 HandlerResult inject_error_verb(Machine& machine, const Call& call);
 HandlerResult uninject_error_verb(Machine& machine, const Call& call);
-HandlerResult injected_errors_verb(Machine& machine, const Call& call);
+HandlerResult injected_errors_verb(const MachineView& machine, const Call& call);
 HandlerResult clear_errors_verb(Machine& machine, const Call& call);
 
 }  // namespace pmemd

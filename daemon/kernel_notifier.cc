@@ -99,7 +99,7 @@ void KernelNotifier::hide(const Device& device) {
 // entry), so that the same notification shows it.
 void KernelNotifier::show(const Device& device) { hide(device); }
 
-std::vector<Holder> KernelNotifier::holders(const std::vector<Device*>& devices) {
+std::vector<Holder> KernelNotifier::holders(const std::vector<const Device*>& devices) const {
   // Who maps a file keeps it open: RELEASE comes after the last munmap.
   const auto is_open = [](const Device* device) { return device->handle_count() != 0; };
   if (std::ranges::none_of(devices, is_open)) return {};

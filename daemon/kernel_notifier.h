@@ -36,7 +36,7 @@ class KernelNotifier : public KernelPort {
   Result<void> inval(uint64_t ino, FileRange range) override;
   void hide(const Device& device) override;
   void show(const Device& device) override;
-  std::vector<Holder> holders(const std::vector<Device*>& devices) override;
+  std::vector<Holder> holders(const std::vector<const Device*>& devices) const override;
 
   // A descriptor of the inode in the mount, to read: by handle where we may (root), else by `path`
   // (from the mount's root) or the one that a mapper was seen to know it by. Empty, and errno:
@@ -58,10 +58,11 @@ class KernelNotifier : public KernelPort {
   const dev_t device_number_;
   std::atomic<pid_t> tid_ = 0;
 
-  Mutex mutex_;
+  mutable Mutex mutex_;
   CondVar work_cv_;
   std::deque<std::function<void()>> queue_ PMEMD_GUARDED_BY(mutex_);
-  std::map<uint64_t, std::string> paths_ PMEMD_GUARDED_BY(mutex_);  // as the last walk saw them
+  // As the last walk saw them: what who looks leaves for who opens.
+  mutable std::map<uint64_t, std::string> paths_ PMEMD_GUARDED_BY(mutex_);
   bool stop_ PMEMD_GUARDED_BY(mutex_) = false;
   std::thread thread_;
 };

@@ -111,7 +111,7 @@ Result<FileTarget> file_target(DeviceTable& devices, const Call& call, const std
   return target;
 }
 
-std::vector<MediaTarget> memory_of(const Pool& pool, const DeviceTable& devices,
+std::vector<MediaTarget> memory_of(const Pool& pool, DeviceTable& devices,
                                    const MediaTarget& target) {
   if (!target.device->is_volume()) return {target};
   std::map<uint64_t, RangeSet<DataSpace>> by_serial;

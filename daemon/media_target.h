@@ -29,7 +29,7 @@ Result<DataRange> wanted_range(const Call& call, const std::string& object, uint
 Result<uint64_t> find_inode(FileSystem& fs, std::string_view path, const std::string& shown);
 
 // The namespaces that it comes down to: itself, or what is under the volume, through all layers.
-std::vector<MediaTarget> memory_of(const Pool& pool, const DeviceTable& devices,
+std::vector<MediaTarget> memory_of(const Pool& pool, DeviceTable& devices,
                                    const MediaTarget& target);
 
 // A range of a file.

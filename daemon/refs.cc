@@ -7,23 +7,21 @@
 #include <string>
 
 #include "daemon/json.h"
-#include "daemon/media_target.h"
 
 namespace pmemd {
 namespace {
 
 constexpr size_t kMaxListed = 4096;
 
-Result<ReferenceFilter> filter_of(Device& device, const Call& call) {
+Result<ReferenceFilter> filter_of(const MachineView& machine, const Device& device,
+                                  const Call& call) {
   ReferenceFilter filter{.ino = device.root_ino()};
   if (const auto path = call.text("file")) {
     if (!device.is_fsdax() || device.is_leg()) {
       return fail(EINVAL, fmt::format("{}: it has no files", device.record().name()),
                   "leave --file out");
     }
-    PMEMD_ASSIGN(const auto request, device.begin_request({.what = "refs"}));
-    PMEMD_ASSIGN(filter.ino,
-                 find_inode(request.fs(), *path, device.record().name() + ": " + *path));
+    PMEMD_ASSIGN(filter.ino, machine.inode_of(device, *path));
   } else if (device.is_fsdax()) {
     return fail(EINVAL, fmt::format("{}: a range is of a file", device.record().name()),
                 "name it with --file");
@@ -36,12 +34,12 @@ Result<ReferenceFilter> filter_of(Device& device, const Call& call) {
 
 }  // namespace
 
-HandlerResult refs(Machine& machine, const Call& call) {
-  PMEMD_ASSIGN(const DevicePtr device, machine.devices.find(*call.text("namespace")));
+HandlerResult refs(const MachineView& machine, const Call& call) {
+  PMEMD_ASSIGN(const ConstDevicePtr device, machine.devices.find(*call.text("namespace")));
   const auto paths = paths_of(machine.kernel.holders({device.get()}));
   std::optional<ReferenceFilter> only;
   if (call.text("file") || call.number("offset") || call.number("length")) {
-    PMEMD_ASSIGN(only, filter_of(*device, call));
+    PMEMD_ASSIGN(only, filter_of(machine, *device, call));
   }
   const auto list = device->list_references(kMaxListed, only);
   Json references = Json::array();

@@ -7,6 +7,6 @@
 
 namespace pmemd {
 
-HandlerResult refs(Machine& machine, const Call& call);
+HandlerResult refs(const MachineView& machine, const Call& call);
 
 }  // namespace pmemd

@@ -25,7 +25,7 @@ Json to_json(const ScrubStatus& status) {
 Result<std::vector<MediaObject>> objects_of(const Machine& machine, const Call& call) {
   std::vector<MediaObject> objects;
   if (const auto name = call.text("object")) {
-    PMEMD_ASSIGN(auto object, find_media_object(machine, *name));
+    PMEMD_ASSIGN(auto object, find_media_object(machine.pool, machine.devices, *name));
     objects.push_back(std::move(object));
     return objects;
   }
@@ -57,7 +57,7 @@ HandlerResult start_scrub_verb(Machine& machine, const Call& call) {
 std::expected<Progress, Refusal> wait_scrub(Machine& machine, const Call& call) {
   std::optional<uint32_t> only;
   if (const auto name = call.text("object")) {
-    PMEMD_ASSIGN(const auto object, find_media_object(machine, *name));
+    PMEMD_ASSIGN(const auto object, find_media_object(machine.pool, machine.devices, *name));
     only = object.region;
   }
   Progress progress{.done = true};

@@ -8,9 +8,11 @@
 #include <ctime>
 #include <utility>
 
+#include "core/base/fault.h"
 #include "core/filesystem/check.h"
 #include "core/region/pool.h"
 #include "core/removal/leg_users.h"
+#include "core/removal/look.h"
 #include "core/removal/removal.h"
 #include "daemon/badblocks.h"
 #include "daemon/configure.h"
@@ -19,6 +21,7 @@
 #include "daemon/explain.h"
 #include "daemon/inject.h"
 #include "daemon/json.h"
+#include "daemon/media_target.h"
 #include "daemon/prefault.h"
 #include "daemon/refs.h"
 #include "daemon/scrub.h"
@@ -26,6 +29,8 @@
 
 namespace pmemd {
 namespace {
+
+FaultPoint fault_destroy("destroy.begin", "destroying a namespace that was disabled for it");
 
 std::vector<Device*> pointers(const std::vector<DevicePtr>& devices) {
   std::vector<Device*> plain;
@@ -57,25 +62,25 @@ void nest_dax_region(Json& json, const Device& device) {
                                                  {"mode", "devdax"}}})}};
 }
 
-HandlerResult list(Machine& machine, const Call& call) {
+HandlerResult list(const MachineView& machine, const Call& call) {
   Json reply = Json::object();
   const bool idle = call.flag("idle"), media_errors = call.flag("media_errors");
   if (call.flag("regions")) {
     reply["regions"] = Json::array();
     for (const RegionRecord& region : machine.pool.regions()) {
       Json json = to_json(region, machine.pool.available(region.id));
-      add_bad_blocks(json, machine, media_object(region), media_errors);
+      add_bad_blocks(json, machine.pool, media_object(region), media_errors);
       reply["regions"].push_back(std::move(json));
     }
   }
   if (call.flag("namespaces") || (!call.flag("regions") && !call.flag("volumes"))) {
     reply["namespaces"] = Json::array();
-    for (const DevicePtr& device : machine.devices.all()) {
+    for (const ConstDevicePtr& device : machine.devices.all()) {
       if (device->is_volume()) continue;
       if (!idle && device->state() != Device::State::kLive) continue;
       Json json = to_json(*device, machine.pool);
       if (call.flag("device_dax")) nest_dax_region(json, *device);
-      add_bad_blocks(json, machine, media_object(*device), media_errors);
+      add_bad_blocks(json, machine.pool, media_object(*device), media_errors);
       reply["namespaces"].push_back(std::move(json));
     }
   }
@@ -83,10 +88,10 @@ HandlerResult list(Machine& machine, const Call& call) {
   return reply;
 }
 
-HandlerResult status(Machine& machine) {
+HandlerResult status(const MachineView& machine) {
   uint64_t enabled = 0, handles = 0, ranges = 0, bytes = 0, pins = 0, abandoned = 0;
   const auto devices = machine.devices.all();
-  for (const DevicePtr& device : devices) {
+  for (const ConstDevicePtr& device : devices) {
     enabled += device->state() == Device::State::kLive ? 1 : 0;
     handles += device->handle_count();
     const auto lent = device->leases().totals();
@@ -97,20 +102,20 @@ HandlerResult status(Machine& machine) {
   }
   const auto control = machine.control_stats();
   Json by_kind = Json::array();
-  for (const auto& [kind, count] : machine.fuse.requests.by_kind()) {
+  for (const auto& [kind, count] : machine.requests.by_kind()) {
     by_kind.push_back({{"kind", kind}, {"count", count}});
   }
   Json json{{"version", PMEMD_VERSION},
             {"pid", getpid()},
             {"pool", machine.pool.path()},
             {"mount", machine.mount_point},
-            {"uptime_s", std::time(nullptr) - machine.fuse.started.tv_sec},
+            {"uptime_s", std::time(nullptr) - machine.started.tv_sec},
             {"privileged", geteuid() == 0},
             {"tuned", machine.is_tuned},
             {"regions", machine.pool.regions().size()},
             {"namespaces", machine.pool.namespaces().size()},
             {"enabled", enabled},
-            {"requests", machine.fuse.requests.total()},
+            {"requests", machine.requests.total()},
             {"requests_by_kind", std::move(by_kind)},
             {"open_handles", handles},
             {"lent_ranges", ranges},
@@ -157,18 +162,18 @@ HandlerResult create_namespace(Machine& machine, const Call& call) {
   if (const auto align = call.number("align")) want.align = *align;
 
   PMEMD_ASSIGN(const NamespaceRecord record, machine.pool.create_namespace(want));
-  auto device = machine.devices.add(record);
-  if (!device) {
+  auto added = machine.devices.add(record);
+  if (!added) {
     (void)machine.pool.destroy_namespace(record);
-    return std::unexpected(Refusal(std::move(device).error()));
+    return std::unexpected(Refusal(std::move(added).error()));
   }
+  const DevicePtr& device = added->devices.front();
   machine.events.publish(EventKind::kCreated, record.name(), {0, record.data_bytes()});
-  PMEMD_ASSIGN(const auto operation, machine.devices.begin_operation({*device}));
-  if (auto enabled = enable_device(machine, **device); !enabled) {
-    (void)destroy_device(machine, *device);  // as if it had never been
+  if (auto enabled = enable_device(machine, *device); !enabled) {
+    (void)destroy_device(machine, device);  // as if it had never been
     return std::unexpected(Refusal(std::move(enabled).error()));
   }
-  return Json{{"namespace", to_json(**device, machine.pool)}};
+  return Json{{"namespace", to_json(*device, machine.pool)}};
 }
 
 RemovalOptions removal_options(const Call& call) {
@@ -188,10 +193,10 @@ RemovalOptions removal_options(const Call& call) {
   return options;
 }
 
+// Of devices that the caller may operate on.
 std::expected<std::vector<RemovalReport>, Refusal> remove_all(Machine& machine,
                                                               const std::vector<DevicePtr>& devices,
                                                               const RemovalOptions& options) {
-  PMEMD_ASSIGN(const auto operation, machine.devices.begin_operation(devices));
   auto outcome = remove_devices(pointers(devices), options, machine.kernel, machine.events);
   if (outcome.result) return std::move(outcome.reports);
   Error error = std::move(outcome.result).error();
@@ -205,14 +210,15 @@ std::expected<std::vector<RemovalReport>, Refusal> remove_all(Machine& machine,
 
 HandlerResult disable_namespace(Machine& machine, const Call& call) {
   PMEMD_ASSIGN(const DevicePtr device, machine.devices.find(*call.text("namespace")));
+  PMEMD_ASSIGN(const auto operation, machine.devices.begin_operation({device}));
   PMEMD_ASSIGN(const auto reports, remove_all(machine, {device}, removal_options(call)));
   return Json{{"report", to_json(reports.at(0))}};
 }
 
 HandlerResult disable_region(Machine& machine, const Call& call) {
   PMEMD_ASSIGN(const RegionRecord region, machine.pool.find_region(*call.text("region")));
-  const auto devices = machine.devices.of_region(region.id);
-  PMEMD_ASSIGN(const auto reports, remove_all(machine, devices, removal_options(call)));
+  PMEMD_ASSIGN(const auto taken, machine.devices.begin_operation_on_region(region.id));
+  PMEMD_ASSIGN(const auto reports, remove_all(machine, taken.devices, removal_options(call)));
   Json list = Json::array();
   for (const RemovalReport& report : reports) list.push_back(to_json(report));
   return Json{{"reports", std::move(list)}};
@@ -228,10 +234,9 @@ HandlerResult enable_namespace(Machine& machine, const Call& call) {
 // All that are disabled; one that can't be doesn't keep the others from it.
 HandlerResult enable_region(Machine& machine, const Call& call) {
   PMEMD_ASSIGN(const RegionRecord region, machine.pool.find_region(*call.text("region")));
-  const auto devices = machine.devices.of_region(region.id);
-  PMEMD_ASSIGN(const auto operation, machine.devices.begin_operation(devices));
+  PMEMD_ASSIGN(const auto taken, machine.devices.begin_operation_on_region(region.id));
   Result<void> first_error;
-  for (const DevicePtr& device : devices) {
+  for (const DevicePtr& device : taken.devices) {
     if (device->state() != Device::State::kDisabled) continue;
     auto enabled = enable_device(machine, *device);
     if (!enabled && first_error) first_error = std::move(enabled);
@@ -243,6 +248,8 @@ HandlerResult enable_region(Machine& machine, const Call& call) {
 HandlerResult destroy_namespace(Machine& machine, const Call& call) {
   PMEMD_ASSIGN(const DevicePtr device, machine.devices.find(*call.text("namespace")));
   const DeviceRecord& record = device->record();
+  // First: what is found out here is true until the namespace is gone.
+  PMEMD_ASSIGN(const auto operation, machine.devices.begin_operation({device}));
   if (device->is_volume()) {
     return std::unexpected(Refusal(Error{{EINVAL, std::generic_category()},
                                          record.name() + ": it is a volume",
@@ -263,25 +270,29 @@ HandlerResult destroy_namespace(Machine& machine, const Call& call) {
     }
     PMEMD_ASSIGN(const auto reports, remove_all(machine, {device}, {.force = true}));
   }
-  PMEMD_ASSIGN(const auto operation, machine.devices.begin_operation({device}));
+  PMEMD_TRY(fault_destroy.hit());
   PMEMD_TRY(destroy_device(machine, device));
   return Json::object();
 }
 
-HandlerResult mappers(Machine& machine, const Call& call) {
-  std::vector<DevicePtr> devices;
+HandlerResult mappers(const MachineView& machine, const Call& call) {
+  const auto all = machine.devices.all();  // for as long as we look, they are there
+  std::vector<const Device*> known, wanted;
+  for (const ConstDevicePtr& device : all) known.push_back(device.get());
   if (const auto name = call.text("namespace")) {
-    PMEMD_ASSIGN(DevicePtr device, machine.devices.find(*name));
-    devices.push_back(std::move(device));
+    PMEMD_ASSIGN(const ConstDevicePtr device, machine.devices.find(*name));
+    const auto found = std::ranges::find(known, device.get());
+    if (found != known.end()) wanted.push_back(*found);
   } else {
-    devices = machine.devices.all();
+    wanted = known;
   }
-  std::erase_if(devices, [](const DevicePtr& device) {
+  std::erase_if(wanted, [](const Device* device) {
     return device->state() == Device::State::kDisabled && device->handle_count() == 0;
   });
   Json holders = Json::array();
-  if (devices.empty()) return Json{{"holders", std::move(holders)}};
-  for (RemovalReport& report : look_at_devices(pointers(devices), machine.kernel)) {
+  if (wanted.empty()) return Json{{"holders", std::move(holders)}};
+  const auto looked = look_at_devices(wanted, known, machine.kernel);
+  for (const RemovalReport& report : looked.reports) {
     for (const Holder& holder : report.holders) {
       holders.push_back(to_json(holder, report.name_of_namespace, false));
     }
@@ -289,7 +300,7 @@ HandlerResult mappers(Machine& machine, const Call& call) {
   return Json{{"holders", std::move(holders)}};
 }
 
-HandlerResult check(Machine& machine) {
+HandlerResult check(Machine& machine, const Call& /*call*/) {
   PMEMD_ASSIGN(const auto findings, check_pool(machine.pool));
   Json list = Json::array();
   for (const Finding& finding : findings) {
@@ -324,19 +335,52 @@ Result<std::vector<Finding>> check_pool(Pool& pool) {
   return findings;
 }
 
+MachineView::MachineView(Machine& machine)
+    : pool(machine.pool),
+      devices(machine.devices),
+      requests(machine.fuse.requests),
+      started(machine.fuse.started),
+      kernel(machine.kernel),
+      events(machine.events),
+      armed(machine.armed),
+      mount_point(machine.mount_point),
+      is_tuned(machine.is_tuned),
+      control_stats(machine.control_stats),
+      inode_of([&machine](const Device& of, const std::string& path) -> Result<uint64_t> {
+        PMEMD_ASSIGN(const DevicePtr device, machine.devices.find(of.record().name()));
+        const auto request = device->begin_request({.what = "FIND"});
+        if (!request || !device->is_fsdax()) {
+          return fail(ENXIO, device->record().name() + ": not enabled");
+        }
+        return find_inode(request->fs(), path, device->record().name() + ": " + path);
+      }) {}
+
 Handlers make_handlers(Machine& machine) {
   Handlers handlers;
-  const auto add = [&](const char* name, auto verb) {
+  const auto look = [&](const char* name, auto verb) {
     handlers[name] = [&machine, verb](const Call& call, const Peer&) {
-      if constexpr (std::is_invocable_v<decltype(verb), Machine&, const Call&>) {
-        return verb(machine, call);
+      const MachineView view(machine);
+      if constexpr (std::is_invocable_v<decltype(verb), const MachineView&, const Call&>) {
+        return verb(view, call);
       } else {
-        return verb(machine);
+        return verb(view);
       }
     };
   };
-  add("List", list);
-  add("Status", status);
+  const auto add = [&](const char* name, auto verb) {
+    handlers[name] = [&machine, verb](const Call& call, const Peer&) {
+      return verb(machine, call);
+    };
+  };
+  look("List", list);
+  look("Status", status);
+  look("Mappers", mappers);
+  look("Refs", refs);
+  look("Explain", explain);
+  look("BadBlocks", bad_blocks_verb);
+  look("Settings", settings_verb);
+  look("InjectedErrors", injected_errors_verb);
+  look("ListFaults", list_faults);
   add("CreateRegion", create_region);
   add("CreateNamespace", create_namespace);
   add("DestroyNamespace", destroy_namespace);
@@ -346,22 +390,15 @@ Handlers make_handlers(Machine& machine) {
   add("EnableRegion", enable_region);
   add("DisableNamespace", disable_namespace);
   add("DisableRegion", disable_region);
-  add("Mappers", mappers);
-  add("Refs", refs);
-  add("Explain", explain);
   add("Prefault", prefault_verb);
-  add("BadBlocks", bad_blocks_verb);
-  add("Settings", settings_verb);
   add("Configure", configure_verb);
   add("StartScrub", start_scrub_verb);
   add("InjectError", inject_error_verb);
   add("UninjectError", uninject_error_verb);
-  add("InjectedErrors", injected_errors_verb);
   add("ClearErrors", clear_errors_verb);
   add("Check", check);
   add("FailAt", fail_at);
   add("ClearFaults", clear_faults);
-  add("ListFaults", list_faults);
   return handlers;
 }
 

@@ -37,6 +37,26 @@ struct Machine {
   std::function<ControlServer::Stats()> control_stats;
 };
 
+// What a verb that only looks gets of it: nothing there can be changed. Who may only look may call
+// it, while an operation is under way as at any other time.
+struct MachineView {
+  explicit MachineView(Machine& machine);
+
+  const Pool& pool;
+  const DeviceTable& devices;
+  const RequestCounts& requests;
+  const timespec started;
+  const KernelPort& kernel;
+  const EventBus& events;
+  const ArmedErrors& armed;
+  const std::string& mount_point;
+  const bool is_tuned;
+  const std::function<ControlServer::Stats()>& control_stats;
+  // By a path from the device's root ("/dir/a"). A lookup is a request, which is counted: so it is
+  // asked for. ENXIO: it isn't enabled, or has no files. Any other: as daemon/media_target.h.
+  std::function<Result<uint64_t>(const Device&, const std::string& path)> inode_of;
+};
+
 Handlers make_handlers(Machine& machine);
 
 // Enables a device, shows it in the mount's root, and tells so.

@@ -41,6 +41,16 @@ Result<Devices> find_legs(Machine& machine, const std::vector<std::string>& name
   legs.reserve(names.size());
   for (const std::string& name : names) {
     PMEMD_ASSIGN(DevicePtr leg, machine.devices.find(name));
+    legs.push_back(std::move(leg));
+  }
+  return legs;
+}
+
+// Of legs that the caller may operate on. While one is enabled it may get its first file at any
+// time, so it is asked again when it is disabled.
+Result<void> check_legs(Machine& machine, const Devices& legs) {
+  for (const DevicePtr& leg : legs) {
+    const std::string& name = leg->record().name();
     // Of one that is half destroyed it is free as soon as create_volume() has finished that.
     const auto volume = machine.pool.volume_of(leg->record().serial);
     if (volume && machine.pool.find_volume(volume->name())) {
@@ -52,9 +62,8 @@ Result<Devices> find_legs(Machine& machine, const std::vector<std::string>& name
       return fail(ENOTEMPTY, name + ": it has files, which a volume would overwrite",
                   "remove them first");
     }
-    legs.push_back(std::move(leg));
   }
-  return legs;
+  return {};
 }
 
 // Of one that is disabled. After a failure it is there as before, or gone.
@@ -103,9 +112,13 @@ HandlerResult create_volume(Machine& machine, const Call& call) {
       type == VolumeType::kStriped ? VolumeTable::kDefaultChunkBytes : 0);
   PMEMD_ASSIGN(const Devices legs, find_legs(machine, call.texts("legs")));
   PMEMD_ASSIGN(const auto operation, machine.devices.begin_operation(legs));
+  PMEMD_TRY(check_legs(machine, legs));
   const auto enabled = enabled_of(legs);
   PMEMD_TRY(disable_idle(machine, enabled));
-  auto device = make_volume(machine, type, chunk_bytes, legs);
+  auto device = [&]() -> Result<DevicePtr> {
+    PMEMD_TRY(check_legs(machine, legs));
+    return make_volume(machine, type, chunk_bytes, legs);
+  }();
   if (!device) {
     enable_again(machine, enabled);
     return std::unexpected(Refusal(std::move(device).error()));
@@ -146,9 +159,9 @@ HandlerResult destroy_volume(Machine& machine, const Call& call) {
   return Json::object();
 }
 
-Json volumes_to_json(Machine& machine, bool idle) {
+Json volumes_to_json(const MachineView& machine, bool idle) {
   Json volumes = Json::array();
-  for (const DevicePtr& device : machine.devices.all()) {
+  for (const ConstDevicePtr& device : machine.devices.all()) {
     if (!device->is_volume()) continue;
     if (!idle && device->state() != Device::State::kLive) continue;
     volumes.push_back(volume_to_json(*device, machine.pool));

@@ -10,6 +10,6 @@ namespace pmemd {
 HandlerResult create_volume(Machine& machine, const Call& call);
 HandlerResult destroy_volume(Machine& machine, const Call& call);
 // `idle`: also those that are disabled.
-Json volumes_to_json(Machine& machine, bool idle);
+Json volumes_to_json(const MachineView& machine, bool idle);
 
 }  // namespace pmemd

@@ -88,7 +88,8 @@ class Device {
   const VolumeLegs* legs() const { return legs_.get(); }
   bool is_leg() const { return above_.load(std::memory_order_acquire) != nullptr; }
   // The volume that it is a leg of, or null. Only for who may operate on both.
-  Device* above() const { return above_.load(std::memory_order_acquire); }
+  Device* above() { return above_.load(std::memory_order_acquire); }
+  const Device* above() const { return above_.load(std::memory_order_acquire); }
   // Whether the volume above is enabled: it is in use then, though nobody has it open.
   bool is_used_by_volume() const { return is_leg() && above()->legs()->in_use(); }
   // Whether the mount shows it.
@@ -165,7 +166,9 @@ class Device {
   }
   P2pPool* p2p() { return volatile_.p2p(); }
   LeaseTable& leases() { return references_.leases(); }
+  const LeaseTable& leases() const { return references_.leases(); }
   ClaimTable& claims() { return references_.claims(); }
+  const ClaimTable& claims() const { return references_.claims(); }
   const LookupCounts& lookups() const { return lookups_; }
   // The kernel is told of an inode: before the reply leaves.
   void count_lookup(uint64_t ino) PMEMD_EXCLUDES(forget_mutex_);
@@ -177,6 +180,7 @@ class Device {
 
   // Memory as its holder knows it; memory_failure() and volumes come in here.
   DaxDevice& dax() { return dax_; }
+  const DaxDevice& dax() const { return dax_; }
   // Where it lies. Of a namespace; a volume's bytes are those of its legs.
   PhysRange physical(DataRange range) const {
     const RegionRange region = in_region(range);
@@ -184,7 +188,10 @@ class Device {
   }
   DataRange data_of(PhysRange range) const;  // the part of it that is ours
   // Which of its bytes are bad; also while it is disabled. Of a namespace.
-  MediaErrors& media_errors() const { return pool_.media_errors(record_.of_namespace().region); }
+  MediaErrors& media_errors() { return pool_.media_errors(record_.of_namespace().region); }
+  const MediaErrors& media_errors() const {
+    return std::as_const(pool_).media_errors(record_.of_namespace().region);
+  }
   RegionRange in_region(DataRange range) const { return record_.of_namespace().in_region(range); }
   DataRange in_data(RegionRange range) const { return record_.of_namespace().in_data(range); }
   // Parts of `range` in its data area, in order; a volume's are those of its legs.

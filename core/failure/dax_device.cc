@@ -29,7 +29,7 @@ void DaxDevice::wait_for_calls() {
 }
 
 Result<void> DaxDevice::notify_failure(uint64_t offset, uint64_t length, unsigned mf_flags,
-                                       FailedParts& parts) {
+                                       FailedParts& parts) const {
   const Srcu::ReadSection section = srcu_.read_lock();
   if (!alive_.load(std::memory_order_acquire)) return fail(ENXIO);
   DaxHolder* const holder = holder_.load(std::memory_order_acquire);

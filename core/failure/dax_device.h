@@ -54,7 +54,7 @@ class DaxDevice {
   // ENXIO: not alive, or wholly outside. EOPNOTSUPP: no holder, or it can't tell. Any other: what
   // the holder said.
   Result<void> notify_failure(uint64_t offset, uint64_t length, unsigned mf_flags,
-                              FailedParts& parts);
+                              FailedParts& parts) const;
 
  private:
   void wait_for_calls();
@@ -62,7 +62,7 @@ class DaxDevice {
   const uint64_t size_bytes_;
   std::atomic<bool> alive_ = false;
   std::atomic<DaxHolder*> holder_ = nullptr;
-  Srcu srcu_;
+  mutable Srcu srcu_;
 };
 
 }  // namespace pmemd

@@ -109,7 +109,7 @@ class PagemapRegistry {
   // Whether it is a page of System RAM that is online, and no device's.
   bool pfn_to_online_page(Pfn pfn) PMEMD_EXCLUDES(mutex_);
   // All of the above for one pfn, at one moment, with the steps that decided.
-  Explanation explain(Pfn pfn) PMEMD_EXCLUDES(mutex_);
+  Explanation explain(Pfn pfn) const PMEMD_EXCLUDES(mutex_);
 
  private:
   struct Entry {
@@ -130,7 +130,7 @@ class PagemapRegistry {
   bool valid(Pfn pfn, ExplainSteps* steps) const PMEMD_REQUIRES(mutex_);
   bool online(Pfn pfn, ExplainSteps* steps, PagemapRef& found) const PMEMD_REQUIRES(mutex_);
 
-  Mutex mutex_;
+  mutable Mutex mutex_;
   std::map<uint64_t, Entry> by_begin_ PMEMD_GUARDED_BY(mutex_);  // disjoint ranges
   PhysicalMap physical_ PMEMD_GUARDED_BY(mutex_);
 };

@@ -84,7 +84,7 @@ bool PagemapRegistry::online(Pfn pfn, ExplainSteps* steps, PagemapRef& found) co
   });
 }
 
-Explanation PagemapRegistry::explain(Pfn pfn) {
+Explanation PagemapRegistry::explain(Pfn pfn) const {
   Explanation told;
   told.pfn = pfn;
   told.section = pfn_to_section_nr(pfn);

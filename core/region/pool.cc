@@ -163,7 +163,12 @@ Result<std::unique_ptr<MappedImage>> Pool::map(uint32_t region, RegionRange rang
   return image->map(range);
 }
 
-MediaErrors& Pool::media_errors(uint32_t region) const {
+MediaErrors& Pool::media_errors(uint32_t region) {
+  MutexLock lock(mutex_);
+  return *media_errors_.at(region);
+}
+
+const MediaErrors& Pool::media_errors(uint32_t region) const {
   MutexLock lock(mutex_);
   return *media_errors_.at(region);
 }

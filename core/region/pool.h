@@ -133,7 +133,8 @@ class Pool {
       PMEMD_EXCLUDES(mutex_);
 
   // Which bytes of a region are bad; lives as long as the pool. Asserts: the region exists.
-  MediaErrors& media_errors(uint32_t region) const PMEMD_EXCLUDES(mutex_);
+  MediaErrors& media_errors(uint32_t region) PMEMD_EXCLUDES(mutex_);
+  const MediaErrors& media_errors(uint32_t region) const PMEMD_EXCLUDES(mutex_);
 
   // How a namespace (or volume) behaves when its memory fails; gone with it. Without the database.
   NamespaceSettings settings(uint64_t serial) const { return settings_->get(serial); }

@@ -1,9 +1,8 @@
-// Who stands on a leg that goes, while its volume stays: the files of the outermost volume, as far
-// as they lie on the leg.
+// What a removal does to those who stand on a leg that goes, while its volume stays.
 //
 // A leg has no files and no page cache of its own. What a removal does to a device's files it does
-// here to these ranges: each contiguous one is flushed, invalidated and told once; the rest of the
-// same files isn't touched.
+// here to the volume's file ranges that lie on it: each contiguous one is flushed, invalidated and
+// told once; the rest of the same files isn't touched.
 //
 // Thread contract: one thread, which serves no requests and may operate on the leg and its volumes.
 // Models: fs/xfs/xfs_notify_failure.c xfs_dax_notify_failure() (pre-remove; metadata is ignored)
@@ -11,57 +10,40 @@
 #pragma once
 
 #include <cstdint>
-#include <map>
 #include <memory>
 #include <vector>
 
 #include "core/base/error.h"
 #include "core/device/device.h"
 #include "core/failure/event.h"
-#include "core/range/range_set.h"
+#include "core/removal/leg_view.h"
 #include "core/removal/removal.h"
-#include "core/removal/report.h"
 
 namespace pmemd {
 
-class LegUsers {
+class LegUsers : public LegView {
  public:
   // Null: it is no leg of an enabled volume, or the outermost one is among those that go too.
   static std::unique_ptr<LegUsers> of(Device& leg, const std::vector<Device*>& going);
 
-  // The outermost enabled volume: its files are meant.
   Device& volume() const { return volume_; }
-  // The file ranges, by inode, as the holders of the leg tell (dax_holder_notify_failure()). Of a
-  // leg that admits no new writes they only shrink. Errors: the holders'.
-  Result<void> find();
-
-  // What of a file lies on the leg, in order.
-  std::vector<FileRange> ranges(uint64_t ino, FileRange within = kWholeFile) const;
-  // As the functions of report.h, of these ranges.
-  void note_holders(RemovalReport& report, const std::vector<Holder>& holders) const;
-  uint64_t count_present_pages(RemovalReport& report, bool keep) const;
-  bool is_pinned() const;
 
   // To registered mappings of the ranges.
   void tell(const MapperNotice& notice) const;
   // How many files.
   uint64_t flush(KernelPort& kernel) const;
   Result<void> revoke(KernelPort& kernel) const;
-  uint64_t files() const { return files_.size(); }
   // They are in nobody's page cache any more.
   void give_back();
-  // Writebacks that failed since find().
+  // Writebacks that failed since this was made.
   uint64_t lost_writebacks() const { return volume_.lost_writebacks() - lost_before_; }
 
  private:
-  LegUsers(Device& leg, Device& volume) : leg_(leg), volume_(volume) {}
-  // What of ranges() the kernel's page cache was lent: no other page can be present.
-  std::vector<FileRange> lent(uint64_t ino) const;
+  LegUsers(Device& leg, Device& volume)
+      : LegView(leg, volume), volume_(volume), lost_before_(volume.lost_writebacks()) {}
 
-  Device& leg_;
   Device& volume_;
-  std::map<uint64_t, RangeSet<FileSpace>> files_;
-  uint64_t lost_before_ = 0;
+  const uint64_t lost_before_;
 };
 
 // EBUSY, with the volume's name: an enabled volume uses one of them, and doesn't go too.

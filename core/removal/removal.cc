@@ -13,6 +13,7 @@
 #include "core/base/units.h"
 #include "core/region/schema.h"
 #include "core/removal/leg_users.h"
+#include "core/removal/look.h"
 #include "core/removal/p2p_return.h"
 
 // glibc 2.36's header has no C++ linkage of its own.
@@ -48,26 +49,19 @@ class Removal {
       : devices_(std::move(devices)), options_(options), kernel_(kernel), events_(events) {
     for (Device* device : devices_) {
       legs_.push_back(LegUsers::of(*device, devices_));
-      reports_.push_back({.name_of_namespace = device->record().name(),
-                          .dry_run = options.dry_run,
-                          .surprise = options.surprise,
-                          .hits_mappings = !device->is_private()});
+      reports_.push_back(start_report(*device));
+      reports_.back().surprise = options.surprise;
     }
+    killed_.resize(devices_.size());
   }
 
   RemovalOutcome run() {
-    Result<void> result = options_.dry_run ? look() : remove();
+    Result<void> result = remove();
     if (!result) take_back();
     return {std::move(reports_), std::move(result)};
   }
 
  private:
-  Result<void> look() {
-    PMEMD_TRY(find_leg_users());
-    find_holders_and_lent();
-    return {};
-  }
-
   Result<void> remove() {
     PMEMD_TRY(step("kill", fault_kill, &Removal::kill));
     PMEMD_TRY(step("notify", fault_notify, &Removal::notify));
@@ -126,19 +120,20 @@ class Removal {
   std::vector<RemovalReport> reports_;  // reports_[i] tells of devices_[i]
   // legs_[i]: who stands on devices_[i], if it is a leg and its volume stays; else null.
   std::vector<std::unique_ptr<LegUsers>> legs_;
-  bool told_ = false;    // pre-remove was published
-  bool waited_ = false;  // since the holders were looked for
+  std::vector<bool> killed_;  // by us: what another has done isn't ours to take back
+  bool told_ = false;         // pre-remove was published
+  bool waited_ = false;       // since the holders were looked for
   bool hidden_ = false;
 };
 
-// Live as before, each that isn't gone.
+// Live as before, each that was killed here and isn't gone.
 void Removal::take_back() {
   // Inside out: a volume is live when its legs are.
   for (size_t i = devices_.size(); i-- > 0;) {
     Device* const device = devices_[i];
-    const auto state = device->state();
-    if (state != Device::State::kDying && state != Device::State::kDead) continue;
+    if (!killed_[i] || device->state() == Device::State::kDisabled) continue;
     device->resurrect();
+    killed_[i] = false;
     // What surprise took from a pool isn't given back, but is free again.
     if (device->is_p2p()) (void)return_buffers(*device, kernel_, drain_deadline());
     if (hidden_) kernel_.show(*device);
@@ -172,6 +167,7 @@ Result<void> Removal::kill_one(Device& device) {
 Result<void> Removal::kill() {
   for (size_t i = 0; i < devices_.size(); ++i) {
     auto result = kill_one(*devices_[i]);
+    killed_[i] = result.has_value();
     if (result) continue;
     take_back();
     find_holders_and_lent();
@@ -377,7 +373,8 @@ Result<void> Removal::end_mappers() {
     for (const Holder& holder : report.holders) {
       if (holder.mappings.empty() || !done.insert(holder.pid).second) continue;
       end_process(report, holder.pid, [&] {
-        return std::ranges::any_of(kernel_.holders(devices_), [&](const Holder& now) {
+        const auto holders = kernel_.holders({devices_.begin(), devices_.end()});
+        return std::ranges::any_of(holders, [&](const Holder& now) {
           return now.pid == holder.pid && !now.mappings.empty();
         });
       });
@@ -429,18 +426,9 @@ Result<void> Removal::find_leg_users() {
 
 void Removal::find_holders_and_lent() {
   waited_ = false;
-  std::vector<Device*> held = devices_;
-  for (const auto& leg : legs_) {
-    if (leg) held.push_back(&leg->volume());
-  }
-  const auto all = kernel_.holders(held);
-  for (size_t i = 0; i < devices_.size(); ++i) {
-    if (legs_[i]) {
-      legs_[i]->note_holders(reports_[i], all);
-    } else {
-      note_holders(reports_[i], *devices_[i], all);
-    }
-  }
+  std::vector<const LegView*> legs;
+  for (const auto& leg : legs_) legs.push_back(leg.get());
+  note_who_holds(reports_, {devices_.begin(), devices_.end()}, legs, kernel_);
 }
 
 MapperEventKind to_mappers(EventKind kind) {
@@ -477,17 +465,22 @@ RemovalOutcome remove_devices(const std::vector<Device*>& devices, const Removal
       names += (names.empty() ? "" : ", ") + device->record().name();
     return {{}, fail(ENXIO, fmt::format("{}: not enabled", names.empty() ? "nothing" : names))};
   }
-  if (!options.force && !options.dry_run) {
+  if (options.dry_run) {
+    std::vector<const Device*> known;
+    for (const Device* device : enabled) {
+      for (; device != nullptr; device = device->above()) known.push_back(device);
+    }
+    auto looked = look_at_devices({enabled.begin(), enabled.end()}, known, kernel);
+    for (RemovalReport& report : looked.reports) {
+      report.dry_run = true;
+      report.surprise = options.surprise;
+    }
+    return looked;
+  }
+  if (!options.force) {
     if (auto idle = check_no_leg_in_use(enabled); !idle) return {{}, std::move(idle)};
   }
   return Removal(std::move(enabled), options, kernel, events).run();
-}
-
-std::vector<RemovalReport> look_at_devices(const std::vector<Device*>& devices,
-                                           KernelPort& kernel) {
-  EventBus nobody;
-  const RemovalOptions options = {.dry_run = true};
-  return Removal(devices, options, kernel, nobody).run().reports;
 }
 
 }  // namespace pmemd

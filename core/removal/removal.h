@@ -54,7 +54,7 @@ class KernelPort {
   virtual void hide(const Device& device) = 0;
   virtual void show(const Device& device) = 0;
   // The processes that hold inodes of these devices.
-  virtual std::vector<Holder> holders(const std::vector<Device*>& devices) = 0;
+  virtual std::vector<Holder> holders(const std::vector<const Device*>& devices) const = 0;
 };
 
 struct RemovalOptions {
@@ -92,8 +92,5 @@ RemovalOutcome remove_devices(const std::vector<Device*>& devices, const Removal
 uint64_t announce(EventKind kind, Device& device, EventBus& events,
                   std::chrono::milliseconds answer_within = std::chrono::milliseconds(0),
                   const LegUsers* users = nullptr);
-
-// Who holds what of the devices now, in any state; changes nothing. A report a device.
-std::vector<RemovalReport> look_at_devices(const std::vector<Device*>& devices, KernelPort& kernel);
 
 }  // namespace pmemd

@@ -18,7 +18,11 @@ constexpr size_t kMaxNamed = 8;        // of processes in a message
 
 }  // namespace
 
-void note_holders(RemovalReport& report, Device& device, const std::vector<Holder>& holders) {
+RemovalReport start_report(const Device& device) {
+  return {.name_of_namespace = device.record().name(), .hits_mappings = !device.is_private()};
+}
+
+void note_holders(RemovalReport& report, const Device& device, const std::vector<Holder>& holders) {
   const auto mine = [&](const auto& held) {
     return inode_serial(held.ino) == device.record().serial;
   };
@@ -37,7 +41,7 @@ void note_holders(RemovalReport& report, Device& device, const std::vector<Holde
   count_present_pages(report, device, /*keep=*/true);
 }
 
-uint64_t count_present_pages(RemovalReport& report, Device& device, bool keep) {
+uint64_t count_present_pages(RemovalReport& report, const Device& device, bool keep) {
   return count_present_pages(
       report.holders, [&](uint64_t ino) { return device.leases().ranges(ino); }, keep);
 }

@@ -48,11 +48,14 @@ struct RemovalReport {
   std::vector<RemovalStep> steps = {};
 };
 
+// The device's name, and what doesn't change.
+RemovalReport start_report(const Device& device);
+
 // Notes what of `holders` is the device's, what it was lent, and how many pages are present.
-void note_holders(RemovalReport& report, Device& device, const std::vector<Holder>& holders);
+void note_holders(RemovalReport& report, const Device& device, const std::vector<Holder>& holders);
 
 // How many pages of the device are present in the report's mappers; `keep`: notes them.
-uint64_t count_present_pages(RemovalReport& report, Device& device, bool keep);
+uint64_t count_present_pages(RemovalReport& report, const Device& device, bool keep);
 
 // Notes the requests, pins and buffers that there are.
 void note_in_the_way(RemovalReport& report, const Device& device);

@@ -4,6 +4,7 @@
 
 #include "core/base/units.h"
 #include "tests/integration/client.h"
+#include "tests/integration/control_client.h"
 #include "tests/integration/removal_fixture.h"
 
 namespace pmemd {
@@ -154,6 +155,34 @@ TEST_F(TeardownTest, StalledRemovalDoesNotKeepTheDaemonFromEnding) {
   pool_.stop();
   (void)end_of(removal);
   pool_.expect_check_passes();
+}
+
+// --- one right for all of a verb: what it has found out stays true until it is done
+
+TEST_F(TeardownTest, WhatIsBeingDestroyedCannotBeEnabled) {
+  ControlClient control(pool_.socket());
+  stall_at(control, "destroy.begin");
+  auto destruction = start_ctl({"destroy-namespace", "namespace0.0", "--force"});
+  wait_until_stalled(control, "destroy.begin");
+  const Output enable = pool_.ctl({"enable-namespace", "namespace0.0"});
+  EXPECT_EQ(enable.code, 1);
+  EXPECT_THAT(enable.err, HasSubstr("another operation is under way"));
+  EXPECT_EQ(pool_.ctl({"enable-region", "region0"}).code, 1);
+  ASSERT_TRUE(control.call("ClearFaults").done());
+  EXPECT_EQ(end_of(destruction), 0);
+  EXPECT_TRUE(listed("namespace0.0").is_null());
+}
+
+TEST_F(TeardownTest, LegThatGetsItsFirstFileMeanwhileIsNotOverwritten) {
+  ControlClient control(pool_.socket());
+  stall_at(control, "disable.kill");
+  auto creation = start_ctl({"create-volume", "namespace0.0"});
+  wait_until_stalled(control, "disable.kill");
+  write_file(pool_.path("pmem0/precious"), "data");
+  ASSERT_TRUE(control.call("ClearFaults").done());
+  EXPECT_EQ(end_of(creation), 1);
+  EXPECT_EQ(read_file(pool_.path("pmem0/precious")), "data");
+  EXPECT_FALSE(listed("namespace0.0").contains("state")) << "enabled, as before";
 }
 
 // --- the verb

@@ -44,7 +44,7 @@ class FakeKernel : public KernelPort {
   }
   void hide(const Device& device) override { note("hide " + device.record().name()); }
   void show(const Device& device) override { note("show " + device.record().name()); }
-  std::vector<Holder> holders(const std::vector<Device*>&) override {
+  std::vector<Holder> holders(const std::vector<const Device*>&) const override {
     ++walks_;
     return on_holders ? on_holders() : people;
   }
@@ -101,7 +101,7 @@ class FakeKernel : public KernelPort {
   Log log_;
   std::vector<Event> events_;
   std::vector<std::pair<uint64_t, FileRange>> invals_;
-  int walks_ = 0;
+  mutable int walks_ = 0;
   bool whole_files_only_ = true;
 };
 

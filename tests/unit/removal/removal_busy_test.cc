@@ -4,6 +4,7 @@
 
 #include <thread>
 
+#include "core/removal/look.h"
 #include "tests/unit/let_others_fall_asleep.h"
 #include "tests/unit/removal/removal_fixture.h"
 
@@ -133,7 +134,7 @@ TEST_F(RemovalBusyTest, DryRunTouchesNothingBusyOrNot) {
 TEST_F(RemovalBusyTest, LookingTellsOfDisabledOnesToo) {
   take_down(fsdax_);
   kernel_.people = {holder({}, {{ino(fsdax_, 5), "/pmem0/a", 3}})};
-  const auto reports = look_at_devices({&fsdax_, &devdax_}, kernel_);
+  const auto reports = look_at_devices({&fsdax_, &devdax_}, {&fsdax_, &devdax_}, kernel_).reports;
   ASSERT_EQ(reports.size(), 2u);
   EXPECT_EQ(reports[0].holders.size(), 1u) << "its descriptor outlived the removal";
   EXPECT_EQ(fsdax_.state(), State::kDisabled);

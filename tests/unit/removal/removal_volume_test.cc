@@ -12,6 +12,7 @@
 #include "core/base/fault.h"
 #include "core/range/range_set.h"
 #include "core/removal/leg_users.h"
+#include "core/removal/look.h"
 #include "tests/unit/device/volume_pool.h"
 #include "tests/unit/removal/fake_kernel.h"
 
@@ -303,6 +304,41 @@ TEST_F(LegRemoval, OfANestedOneReachesTheOutermostVolumesFiles) {
   EXPECT_EQ(leg(0).state(), State::kLive);
   must(inner->enable());
   EXPECT_EQ(read_from(*outer, ino, {0, bytes}), std::string(bytes, 'n'));
+}
+
+// `pmemctl mappers namespace0.0` while that is being taken away: at every step it only looks.
+TEST_F(LegRemoval, WhoLooksMeanwhileChangesNothing) {
+  must(volume_->add_handle({.ino = a_, .writable = true}));
+  ASSERT_TRUE(volume_->leases().lend(a_, {0, 4 * kChunk}));
+  std::vector<State> states;
+  const auto look = [&] {
+    const State before = leg(0).state();
+    states.push_back(before);
+    const std::vector<const Device*> known = {&leg(0), &leg(1), volume_.get()};
+    const auto looked = look_at_devices({&leg(0)}, known, kernel_);
+    EXPECT_EQ(looked.reports.size(), 1u);
+    EXPECT_EQ(leg(0).state(), before);
+  };
+  kernel_.on_event = [&](const Event&) { look(); };
+  kernel_.on_flush = [&](uint64_t) {
+    look();
+    return true;
+  };
+  kernel_.on_inval = [&](uint64_t) -> Result<void> {
+    look();
+    return {};
+  };
+  const auto outcome = remove({&leg(0)}, forced());
+  ASSERT_TRUE(outcome.result) << outcome.result.error().describe();
+  EXPECT_EQ(leg(0).state(), State::kDisabled);
+  EXPECT_THAT(states, ::testing::Contains(State::kDying));
+  EXPECT_EQ(states.back(), State::kDisabled) << "when it was told that it is gone";
+}
+
+// A volume that the caller doesn't keep may go while he looks.
+TEST_F(LegRemoval, AVolumeThatIsNotKnownIsNotLookedAt) {
+  EXPECT_NE(LegView::of(leg(0), {}, {&leg(0), volume_.get()}), nullptr);
+  EXPECT_EQ(LegView::of(leg(0), {}, {&leg(0)}), nullptr);
 }
 
 }  // namespace

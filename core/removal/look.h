@@ -1,0 +1,27 @@
+// Who holds what of devices, now: what a dry run and `pmemctl mappers` tell. Changes nothing, and
+// can't: all that it gets is const. So it wants no right to operate on the devices, and a removal
+// may be under way.
+//
+// Thread contract: any thread that serves no requests.
+#pragma once
+
+#include <vector>
+
+#include "core/device/device.h"
+#include "core/removal/leg_view.h"
+#include "core/removal/removal.h"
+
+namespace pmemd {
+
+// A report a device, in any state. `known`: all Devices that the caller has, these among them; the
+// volume of a leg is one of them, or isn't looked at. The result: the first error of those who were
+// asked which files lie on a leg; what could be found is told all the same.
+RemovalOutcome look_at_devices(const std::vector<const Device*>& devices,
+                               const std::vector<const Device*>& known, const KernelPort& kernel);
+
+// Notes in each report who holds what of its device, or, of a leg, of its volume's files on it:
+// legs[i] is null, or has found its ranges.
+void note_who_holds(std::vector<RemovalReport>& reports, const std::vector<const Device*>& devices,
+                    const std::vector<const LegView*>& legs, const KernelPort& kernel);
+
+}  // namespace pmemd
