@@ -20,7 +20,7 @@
 namespace pmemd {
 namespace {
 
-constexpr int kParentDied = SIGUSR1;
+constexpr int kParentDied = SIGUSR1;  // or the parent asks for it
 constexpr int kStartTimeoutMs = 5000;
 
 constexpr const char* kConnections = "/sys/fs/fuse/connections";
@@ -86,6 +86,8 @@ Result<std::unique_ptr<AbortGuard>> AbortGuard::start(dev_t device_number) {
   }
   return std::unique_ptr<AbortGuard>(new AbortGuard(child));
 }
+
+void AbortGuard::abort() const { kill(child_, kParentDied); }
 
 AbortGuard::~AbortGuard() {
   kill(child_, SIGKILL);

@@ -8,6 +8,8 @@
 // may show another daemon's mount by then.) Without root, where nobody has mounted fusectl, there
 // is no guard.
 //
+// The daemon may have it abort the connection while it lives, too: what hangs goes on then.
+//
 // Thread contract: start() from the main thread, while there is no other.
 #pragma once
 
@@ -24,6 +26,8 @@ class AbortGuard {
   // EAGAIN, ENOMEM: no process to be had.
   static Result<std::unique_ptr<AbortGuard>> start(dev_t device_number);
   ~AbortGuard();  // the connection has ended in order: nothing is aborted
+  // Aborts the connection now; without a guard nothing happens. Returns at once.
+  void abort() const;
   AbortGuard(const AbortGuard&) = delete;
   AbortGuard& operator=(const AbortGuard&) = delete;
 

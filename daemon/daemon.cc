@@ -34,12 +34,14 @@
 #include "daemon/scrub.h"
 #include "daemon/tuning.h"
 #include "daemon/verbs.h"
+#include "daemon/watchdog.h"
 
 namespace pmemd {
 namespace {
 
 constexpr std::chrono::seconds kStopTimeout{20};
-constexpr unsigned kMinRequestThreads = 4;  // two may wait for the host's disk, two serve on
+constexpr std::chrono::seconds kMaxStopStall{60};  // as long as a notification may take
+constexpr unsigned kMinRequestThreads = 4;         // two may wait for the host's disk, two serve on
 
 struct EventLoopDeleter {
   void operator()(sd_event* loop) const { sd_event_unref(loop); }
@@ -98,6 +100,7 @@ class Daemon {
   Result<void> make_devices();
   void make_failure_path(KernelPort& kernel);
   void make_prefaulter();
+  void make_watchdog();
   void enable_all();
   Result<void> start_control();
 
@@ -113,6 +116,7 @@ class Daemon {
   std::unique_ptr<FuseContext> fuse_;
   std::unique_ptr<AbortGuard> guard_;
   std::unique_ptr<FuseServer> server_;
+  std::unique_ptr<Watchdog> watchdog_;
   std::unique_ptr<RaisedDirtyLimits> dirty_limits_;
   std::unique_ptr<KernelNotifier> notifier_;
   std::unique_ptr<Prefaulter> prefaulter_;
@@ -162,6 +166,7 @@ Result<void> Daemon::start() {
   make_prefaulter();
   // Unmounted by hand: nothing is left to serve.
   server_->on_lost_mount([] { kill(getpid(), SIGTERM); });
+  make_watchdog();
   server_->start(std::max(kMinRequestThreads, std::thread::hardware_concurrency()));
 
   const auto tuned = tune_mount(server_->device_number());
@@ -247,6 +252,30 @@ void Daemon::make_prefaulter() {
   };
 }
 
+void Daemon::make_watchdog() {
+  const Watchdog::Limits limits = {.stall = std::chrono::seconds(options_.stall_timeout_s)};
+  const Watchdog::Ports ports = {
+      .nobody_reads = [this] { return server_->nobody_reads(); },
+      .progress = [this] { return fuse_->requests.total(); },
+      .add_thread = [this] { return server_->add_thread(); },
+      .abort =
+          [this] {
+            spdlog::critical(
+                "no request goes on: the mount's connection is aborted; what was "
+                "stored and not written back is lost");
+            guard_->abort();
+            kill(getpid(), SIGTERM);
+          },
+      .exit =
+          [] {
+            spdlog::critical("the stop doesn't end: the process ends now");
+            spdlog::shutdown();
+            _exit(1);
+          }};
+  watchdog_ = std::make_unique<Watchdog>(ports, limits);
+  server_->on_exhausted([this] { watchdog_->wake(); });
+}
+
 // Legs before their volumes. One namespace that doesn't hold together keeps nobody from the others.
 void Daemon::enable_all() {
   for (const DevicePtr& device : devices_->by_serial()) {
@@ -278,6 +307,10 @@ bool Daemon::stop() {
     clean = false;
   };
   const Deadline deadline = deadline_after(kStopTimeout);
+  if (watchdog_) {
+    const std::chrono::seconds stall(options_.stall_timeout_s);
+    watchdog_->stop_within(stall.count() == 0 ? kMaxStopStall : std::min(stall, kMaxStopStall));
+  }
   FaultPoint::disarm_all();
   if (devices_ && !devices_->interrupt_operations(deadline)) {
     spdlog::error("an operation did not end in time");
@@ -327,7 +360,7 @@ bool Daemon::stop() {
     spdlog::shutdown();
     _exit(1);
   }
-  return clean;
+  return clean && !(watchdog_ && watchdog_->has_aborted());
 }
 
 }  // namespace

@@ -31,15 +31,16 @@ constexpr int kWakeSignal = SIGUSR1;
 
 void op_init(void* /*userdata*/, fuse_conn_info* conn) noexcept {
   // Not: a change of size or time seen must not drop pages (they are the memory); truncation comes
-  // as setattr; the kernel keeps locks, and takes suid bits away itself.
+  // as setattr; the kernel keeps locks, and takes suid bits away itself. ASYNC_DIO: the kernel
+  // would lock the pages of the program's buffer inside our reply, and who holds such a lock may
+  // wait for us (docs/locking.md); without it that is done in the program's own thread.
   conn->want &= ~static_cast<unsigned>(
       FUSE_CAP_AUTO_INVAL_DATA | FUSE_CAP_ATOMIC_O_TRUNC | FUSE_CAP_HANDLE_KILLPRIV |
-      FUSE_CAP_FLOCK_LOCKS | FUSE_CAP_POSIX_LOCKS | FUSE_CAP_WRITEBACK_CACHE |
+      FUSE_CAP_FLOCK_LOCKS | FUSE_CAP_POSIX_LOCKS | FUSE_CAP_WRITEBACK_CACHE | FUSE_CAP_ASYNC_DIO |
       FUSE_CAP_SPLICE_READ | FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_MOVE);
-  conn->want |=
-      conn->capable & (FUSE_CAP_EXPLICIT_INVAL_DATA | FUSE_CAP_EXPORT_SUPPORT | FUSE_CAP_POSIX_ACL |
-                       FUSE_CAP_DONT_MASK | FUSE_CAP_CACHE_SYMLINKS | FUSE_CAP_PARALLEL_DIROPS |
-                       FUSE_CAP_ASYNC_READ | FUSE_CAP_ASYNC_DIO);
+  conn->want |= conn->capable & (FUSE_CAP_EXPLICIT_INVAL_DATA | FUSE_CAP_EXPORT_SUPPORT |
+                                 FUSE_CAP_POSIX_ACL | FUSE_CAP_DONT_MASK | FUSE_CAP_CACHE_SYMLINKS |
+                                 FUSE_CAP_PARALLEL_DIROPS | FUSE_CAP_ASYNC_READ);
   conn->max_write = kMaxWrite;
   conn->max_readahead = kMaxReadahead;
   conn->max_background = kMaxBackground;
@@ -126,26 +127,35 @@ void FuseServer::start(unsigned threads) {
   struct sigaction action = {};
   action.sa_handler = [](int) {};  // without SA_RESTART: read(2) returns EINTR
   sigaction(kWakeSignal, &action, nullptr);
-  {
-    MutexLock lock(mutex_);
-    running_ = threads;
-  }
-  for (unsigned i = 0; i < threads; ++i) threads_.emplace_back([this] { serve(); });
+  for (unsigned i = 0; i < threads; ++i) (void)add_thread();
   // What is asked of the mount waits for the kernel to have our answer to INIT, which overwrites
   // the mount's readahead: whoever tunes it comes after that.
   struct statfs ignored = {};
   (void)statfs(options_.mount_point.c_str(), &ignored);
 }
 
-void FuseServer::serve() {
+bool FuseServer::add_thread() {
+  MutexLock lock(mutex_);
+  if (stopping_.load(std::memory_order_acquire) || running_ >= kMaxThreads) return false;
+  std::unique_ptr<void, AlignedDelete> buffer(std::aligned_alloc(4096, kRequestBufferSize));
+  if (!buffer) return false;
+  try {
+    threads_.emplace_back([this, buffer = std::move(buffer)] { serve(buffer.get()); });
+  } catch (const std::exception& e) {  // no thread, or no memory for one
+    spdlog::warn("no further thread for requests: {}", e.what());
+    return false;
+  }
+  ++running_;
+  return true;
+}
+
+void FuseServer::serve(void* buffer) {
   pthread_setname_np(pthread_self(), "fuse");
   const int fd = fuse_session_fd(session_);
-  const std::unique_ptr<void, AlignedDelete> buffer(std::aligned_alloc(4096, kRequestBufferSize));
-  if (!buffer) throw std::bad_alloc();
   t_blocking_hook = &readers_;
   while (!stopping_.load(std::memory_order_acquire)) {
     readers_.begin_read();
-    const ssize_t size = read(fd, buffer.get(), kRequestBufferSize);
+    const ssize_t size = read(fd, buffer, kRequestBufferSize);
     readers_.end_read();
     if (size < 0) {
       // ENOENT: the request was interrupted before it could be read.
@@ -156,10 +166,10 @@ void FuseServer::serve() {
       break;
     }
     const auto length = static_cast<size_t>(size);
-    context_.requests.count(static_cast<const fuse_in_header*>(buffer.get())->opcode);
-    if (answer_tmpfile(context_, fd, buffer.get(), length)) continue;
+    context_.requests.count(static_cast<const fuse_in_header*>(buffer)->opcode);
+    if (answer_tmpfile(context_, fd, buffer, length)) continue;
     fuse_buf request = {};
-    request.mem = buffer.get();
+    request.mem = buffer;
     request.size = length;
     fuse_session_process_buf(session_, &request);
   }
@@ -192,8 +202,12 @@ void FuseServer::stop() {
       (void)thread_ended_cv_.wait_until(mutex_, deadline_after(std::chrono::milliseconds(10)));
     }
   }
-  for (auto& thread : threads_) thread.join();
-  threads_.clear();
+  std::vector<std::thread> ended;
+  {
+    MutexLock lock(mutex_);
+    ended.swap(threads_);
+  }
+  for (auto& thread : ended) thread.join();
 }
 
 }  // namespace pmemd

@@ -5,7 +5,8 @@
 // (O_TMPFILE, which libfuse 3.14 doesn't know, is answered here) and ends without cancelling
 // threads.
 //
-// Thread contract: create(), start(), unmount(), stop() from one thread that serves no requests.
+// Thread contract: create(), start(), unmount(), stop() from one thread that serves no requests;
+// add_thread(), nobody_reads() from any.
 #pragma once
 
 #include <atomic>
@@ -29,6 +30,8 @@ struct MountOptions {
 
 class FuseServer {
  public:
+  static constexpr unsigned kMaxThreads = 64;
+
   // Mounts (as root, or by fusermount3). ENOENT, ENODEV, EACCES: no /dev/fuse for us. EIO: libfuse
   // could not mount; it has told why on stderr.
   static Result<std::unique_ptr<FuseServer>> create(FuseContext& context,
@@ -44,6 +47,14 @@ class FuseServer {
   // Ends the threads, and with the session the kernel's connection.
   void stop() PMEMD_EXCLUDES(mutex_);
 
+  // Another thread for requests; from any thread. False: there are kMaxThreads, none can be made,
+  // or it stops.
+  bool add_thread() PMEMD_EXCLUDES(mutex_);
+  // All threads are in requests, and nobody reads the next one.
+  bool nobody_reads() const { return readers_.reading() == 0; }
+  // Called when that is found, with any lock held, and often. Before start().
+  void on_exhausted(std::function<void()> tell) { readers_.on_exhausted(std::move(tell)); }
+
   fuse_session* session() { return session_; }
   dev_t device_number() const { return device_number_; }  // the mount's st_dev
   // Called once, in no thread in particular, when the mount went away without unmount().
@@ -52,7 +63,7 @@ class FuseServer {
  private:
   FuseServer(FuseContext& context, MountOptions options);
 
-  void serve();
+  void serve(void* buffer);
   Result<void> find_device_number();
 
   FuseContext& context_;
@@ -66,7 +77,7 @@ class FuseServer {
   Mutex mutex_;
   CondVar thread_ended_cv_;
   unsigned running_ PMEMD_GUARDED_BY(mutex_) = 0;
-  std::vector<std::thread> threads_;
+  std::vector<std::thread> threads_ PMEMD_GUARDED_BY(mutex_);
 };
 
 // Answers a FUSE_TMPFILE request that was read from `fd`; false if `request` is another one.

@@ -71,6 +71,11 @@ std::variant<Options, int> parse_options(int argc, char** argv) {
                "as root: let the whole host have 40 % of its memory dirty before it writes back, "
                "while the daemon runs (vm.dirty_background_ratio, vm.dirty_ratio), so that large "
                "files are stored to at memory speed");
+  app.add_option("--stall-timeout", options.stall_timeout_s,
+                 "end the mount when requests wait and none has been served for so long, so that "
+                 "nobody hangs for ever; 0: never")
+      ->type_name("SECONDS")
+      ->capture_default_str();
   app.add_option("--log-level", options.log_level, "debug, info, warn or error")
       ->check(CLI::IsMember({"debug", "info", "warn", "error"}))
       ->capture_default_str();

@@ -32,6 +32,7 @@ void RequestReaders::hand_on() noexcept {
       return;
     }
   }
+  if (reading_of(state) == 0 && (state & kEnded) == 0 && exhausted_) exhausted_();
 }
 
 void RequestReaders::end() {

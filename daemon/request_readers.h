@@ -13,6 +13,8 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
+#include <utility>
 
 #include "core/base/blocking.h"
 
@@ -33,15 +35,19 @@ class RequestReaders final : public BlockingHook {
   void begin_read();
   // It has read one.
   void end_read();
-  // The caller's request may take long: if nobody reads, one of the parked does.
+  // The caller's request may take long: if nobody reads, one of the parked does; if none is parked,
+  // who asked for it is told.
   void hand_on() noexcept;
+  // Called from hand_on(), so with any lock held, and often: takes none, waits for nothing. Before
+  // there are threads.
+  void on_exhausted(std::function<void()> tell) { exhausted_ = std::move(tell); }
   // Nobody is parked from now on.
   void end();
 
   void about_to_block() noexcept override { hand_on(); }
 
-  // For tests.
   uint32_t reading() const { return reading_of(state_.load(std::memory_order_relaxed)); }
+  // For tests.
   uint32_t parked() const { return parked_of(state_.load(std::memory_order_relaxed)); }
 
  private:
@@ -54,6 +60,7 @@ class RequestReaders final : public BlockingHook {
 
   std::atomic<uint32_t> state_ = 0;
   std::atomic<uint32_t> short_in_a_row_ = 0;
+  std::function<void()> exhausted_;  // constant after the start
   // One for each that was parked and shall read. Not std::counting_semaphore: that of libstdc++ 12
   // loses a wakeup when two are released before the first has woken (its PR 104928).
   sem_t turns_;

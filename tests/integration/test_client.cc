@@ -5,13 +5,14 @@
 // signal's si_code and the faulting address as an offset in the mapping. Descriptors and mappings
 // are numbered from 0, in the order in which they came.
 //
-//   open PATH ro|rw            close FD          fsync FD        size FD N (ftruncate)
+//   open PATH ro|rw|direct     close FD          fsync FD        size FD N (ftruncate)
 //   pin FD OFFSET LENGTH       "ok ID"           unpin FD ID      (client/pmemd_ioctl.h)
 //   register FD OFFSET LENGTH MAP   "ok ID"      unregister FD ID
 //   migrate FD OFFSET LENGTH   "ok PAGES"        (private)
 //   alloc FD LENGTH            "ok OFFSET"       free FD OFFSET   (p2p)
 //   random MAP                 (no read-ahead)
 //   pread FD OFFSET            pwrite FD OFFSET VALUE            flock FD
+//   aio FD OFFSET LENGTH LETTER   (an asynchronous write; answers when it is done)
 //   map FD OFFSET LENGTH r|rw|w shared|private    unmap MAP       msync MAP       mlock MAP
 //   store MAP OFFSET VALUE     load MAP OFFSET   (64-bit words)
 //   fill MAP SEED              hash MAP          (the whole mapping)
@@ -31,12 +32,14 @@
 //   fork                       a child with the same mappings and descriptors;
 //   child COMMAND              the child obeys it
 #include <fcntl.h>
+#include <linux/aio_abi.h>
 #include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -45,10 +48,12 @@
 #include <csignal>
 #include <cstdint>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <functional>
 #include <iostream>
 #include <map>
+#include <memory>
 #include <optional>
 #include <sstream>
 #include <string>
@@ -99,7 +104,10 @@ class Commands {
 
   std::string open_file(std::istringstream& words) {
     const auto path = next<std::string>(words);
-    const int fd = open(path.c_str(), next<std::string>(words) == "rw" ? O_RDWR : O_RDONLY);
+    const auto how = next<std::string>(words);
+    const int fd = open(path.c_str(), how == "ro"       ? O_RDONLY
+                                      : how == "direct" ? O_RDWR | O_DIRECT
+                                                        : O_RDWR);
     if (fd < 0) return error_answer();
     fds_.push_back(fd);
     return answer(true, std::to_string(fds_.size() - 1));
@@ -317,6 +325,26 @@ class Commands {
     const auto value = next<uint64_t>(words);
     return answer(pwrite(file, &value, sizeof(value), offset) == sizeof(value));
   }
+  // As libaio does it.
+  std::string write_asynchronously(std::istringstream& words) const {
+    iocb request{};
+    request.aio_fildes = static_cast<uint32_t>(fd(words));
+    request.aio_lio_opcode = IOCB_CMD_PWRITE;
+    request.aio_offset = next<int64_t>(words);
+    request.aio_nbytes = next<uint64_t>(words);
+    const std::unique_ptr<void, void (*)(void*)> buffer(
+        std::aligned_alloc(4096, request.aio_nbytes), std::free);
+    std::memset(buffer.get(), next<char>(words), request.aio_nbytes);
+    request.aio_buf = reinterpret_cast<uint64_t>(buffer.get());
+    aio_context_t context = 0;
+    iocb* list = &request;
+    io_event event{};
+    const bool ended = syscall(SYS_io_setup, 1, &context) == 0 &&
+                       syscall(SYS_io_submit, context, 1, &list) == 1 &&
+                       syscall(SYS_io_getevents, context, 1, 1, &event, nullptr) == 1;
+    syscall(SYS_io_destroy, context);
+    return answer(ended && event.res == static_cast<int64_t>(request.aio_nbytes));
+  }
   std::string pin(std::istringstream& words) const {
     const int file = fd(words);
     pmemd_pin pin{};
@@ -383,6 +411,7 @@ class Commands {
       {"unregister", [this](Words w) { return let_go(w, PMEMD_IOC_UNMAP); }},
       {"pread", [this](Words w) { return pread_word(w); }},
       {"pwrite", [this](Words w) { return pwrite_word(w); }},
+      {"aio", [this](Words w) { return write_asynchronously(w); }},
       {"flock", [this](Words w) { return answer(flock(fd(w), LOCK_EX | LOCK_NB) == 0); }},
       {"map", [this](Words w) { return map_file(w); }},
       {"unmap",

@@ -195,5 +195,19 @@ TEST_F(RequestReadersTest, NoRequestIsLeftWhileOneWaits) {
   for (auto& thread : threads) thread.join();
 }
 
+TEST_F(RequestReadersTest, HandingOnToNobodyTells) {
+  int told = 0;
+  readers_.on_exhausted([&] { ++told; });
+  readers_.begin_read();
+  readers_.hand_on();
+  EXPECT_EQ(told, 0) << "the caller itself reads";
+  readers_.end_read();
+  readers_.hand_on();
+  EXPECT_EQ(told, 1);
+  readers_.end();
+  readers_.hand_on();
+  EXPECT_EQ(told, 1) << "at the end nobody has to read";
+}
+
 }  // namespace
 }  // namespace pmemd
