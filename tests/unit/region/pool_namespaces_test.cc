@@ -293,6 +293,20 @@ TEST_F(PoolNamespaces, CleanIsRemembered) {
   EXPECT_TRUE(pool_->is_clean(record.serial).value());
 }
 
+TEST_F(PoolNamespaces, AnInfoBlockThatIsNotTheirsAnyMoreKeepsTheFirstWriteOut) {
+  const auto first = create({.size_bytes = 8 * kMiB});
+  const auto second = create({.size_bytes = 8 * kMiB});
+  std::array<std::byte, kInfoBlockSize> bytes;
+  ASSERT_TRUE((*pool_->map_namespace(second))->read(kInfoBlockOffset, bytes));
+  const auto image = pool_->map_namespace(first);
+  ASSERT_TRUE(image);
+  std::fstream file(path_ + "/region0.img", std::ios::in | std::ios::out | std::ios::binary);
+  file.seekp(static_cast<std::streamoff>(first.range.begin + kInfoBlockOffset));
+  file.write(reinterpret_cast<const char*>(bytes.data()), bytes.size()).flush();
+  EXPECT_EQ((*image)->write(kNamespaceMetadataSize, bytes).err(), EIO);
+  EXPECT_TRUE((*image)->is_zero(kNamespaceMetadataSize, kPageSize).value());
+}
+
 TEST_F(PoolNamespaces, AnInfoBlockThatIsNotTheirsIsEio) {
   const auto first = create({.size_bytes = 8 * kMiB});
   const auto second = create({.size_bytes = 8 * kMiB});
