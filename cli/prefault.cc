@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <memory>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -22,6 +23,7 @@ using Targets = std::vector<std::string>;
 struct Total {
   uint64_t bytes = 0;
   uint64_t failed_bytes = 0;
+  std::set<std::string> leased_files = {};
 };
 
 bool is_interrupted(const Session& session) {
@@ -40,6 +42,12 @@ std::expected<Total, VarlinkError> prefault_object(Session& session, Json parame
     const uint64_t length = number_of(*reply, "length"), left = number_of(*reply, "left");
     total.bytes += length;
     total.failed_bytes += number_of(*reply, "failed_bytes");
+    for (const Json& file : reply->value("leased_files", Json::array())) {
+      const bool is_new = total.leased_files.insert(file.get<std::string>()).second;
+      if (!is_new) continue;
+      session.err() << fmt::format("{}: skipped: it has a lease (fcntl F_SETLEASE); try again\n",
+                                   file.get<std::string>());
+    }
     if (left == 0) return total;
     const uint64_t tenths = total.bytes / std::max<uint64_t>((total.bytes + left) / 10, 1);
     if (tenths > std::exchange(told_tenths, tenths)) {
@@ -83,6 +91,7 @@ int prefault(Session& session, const Json& parameters, const Targets& targets) {
     const auto total = prefault_object(session, std::move(one), name);
     if (!total) return session.fail(total.error());
     shown.push_back({{key, name}, {"bytes", total->bytes}, {"failed_bytes", total->failed_bytes}});
+    if (!total->leased_files.empty()) shown.back()["leased_files"] = total->leased_files;
     if (session.json) continue;
     session.out() << fmt::format(
         "{}: {} read{}\n", name, format_size(total->bytes),

@@ -119,6 +119,8 @@ std::vector<Holder> KernelNotifier::holders(const std::vector<const Device*>& de
 
 Result<void> KernelNotifier::flush_in_thread(uint64_t ino, FileRange range) {
   const UniqueFd fd = open_inode(ino);
+  // A lease of its owner's: an open would wait until it is broken.
+  if (!fd && errno == EWOULDBLOCK) return flush_mount();
   if (!fd) return fail_errno(fmt::format("open of inode {}", ino));
   const off_t length = range == kWholeFile ? 0 : static_cast<off_t>(range.length());
   if (sync_file_range(
@@ -126,6 +128,12 @@ Result<void> KernelNotifier::flush_in_thread(uint64_t ino, FileRange range) {
           SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER) != 0) {
     return fail_errno(fmt::format("flush of inode {}", ino));
   }
+  return {};
+}
+
+Result<void> KernelNotifier::flush_mount() const {
+  const UniqueFd mount(open(mount_point_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!mount || syncfs(mount.get()) != 0) return fail_errno("flush of the mount");
   return {};
 }
 

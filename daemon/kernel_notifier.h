@@ -40,7 +40,8 @@ class KernelNotifier : public KernelPort {
 
   // A descriptor of the inode in the mount, to read: by handle where we may (root), else by `path`
   // (from the mount's root) or the one that a mapper was seen to know it by. Empty, and errno:
-  // ESTALE, ENOENT: it isn't there any more; EPERM: no path is known. From threads that are let in.
+  // ESTALE, ENOENT: it isn't there any more; EPERM: no path is known; EWOULDBLOCK: somebody has a
+  // lease on it, which is now being broken. It never waits for one. From threads that are let in.
   UniqueFd open_inode(uint64_t ino, const std::string& path = {}) PMEMD_EXCLUDES(mutex_);
 
   // The daemon's own opens for a flush come from this thread; they are always let in, and nobody
@@ -52,6 +53,8 @@ class KernelNotifier : public KernelPort {
   Result<void> call(std::function<Result<void>()> work) PMEMD_EXCLUDES(mutex_);
   void run() PMEMD_EXCLUDES(mutex_);
   Result<void> flush_in_thread(uint64_t ino, FileRange range);
+  // All files, where one can't be opened.
+  Result<void> flush_mount() const;
 
   fuse_session* const session_;
   const std::string mount_point_;

@@ -140,6 +140,20 @@ Result<Piece> piece_of(const Machine& machine, const Call& call) {
   return name ? piece_of_namespace(machine, call, *name) : piece_of_file(machine, call, *file);
 }
 
+// How messages name a file: by its path in the mount, where that is known.
+std::string name_of(const Machine& machine, const Prefaulter::Wanted& file) {
+  if (!file.path.empty()) return file.path;
+  const DevicePtr device = machine.devices.by_ino(file.ino);
+  const auto request = device ? device->begin_request({.what = "FIND"}) : fail(ESTALE);
+  if (request && device->is_fsdax()) {
+    const auto paths = request->fs().paths({file.ino});
+    if (paths && paths->contains(file.ino)) {
+      return "/" + device->record().device_name() + paths->at(file.ino);
+    }
+  }
+  return fmt::format("inode {}", file.ino);
+}
+
 }  // namespace
 
 HandlerResult prefault_verb(Machine& machine, const Call& call) {
@@ -148,10 +162,18 @@ HandlerResult prefault_verb(Machine& machine, const Call& call) {
   PMEMD_ASSIGN(const HostMemory memory, host_memory());
   const uint64_t keep_free = call.number("keep_free").value_or(Prefaulter::reserve_of(memory));
   uint64_t failed = piece.bad_bytes;
-  for (auto& wanted : piece.files) {
-    auto read = machine.prefaulter.prefault(std::move(wanted), keep_free);
+  std::map<uint64_t, std::string> leased;
+  for (const auto& wanted : piece.files) {
+    if (leased.contains(wanted.ino)) continue;
+    auto read = machine.prefaulter.prefault(wanted, keep_free);
     if (read) {
       failed += *read;
+      continue;
+    }
+    // Its owner has a lease on it, which our open has begun to break. Nobody waits for that: the
+    // owner may take as long as fs.lease-break-time.
+    if (read.err() == EWOULDBLOCK) {
+      leased[wanted.ino] = name_of(machine, wanted);
       continue;
     }
     // A file that went while the piece was read has nothing to be read any more.
@@ -161,10 +183,12 @@ HandlerResult prefault_verb(Machine& machine, const Call& call) {
                                                      piece.begin, read.error().describe()),
                                          /*hint=*/""}));
   }
-  return Json{{"offset", piece.begin},
-              {"length", piece.next - piece.begin},
-              {"left", piece.end - piece.next},
-              {"failed_bytes", failed}};
+  Json reply = {{"offset", piece.begin},
+                {"length", piece.next - piece.begin},
+                {"left", piece.end - piece.next},
+                {"failed_bytes", failed}};
+  for (const auto& [ino, name] : leased) reply["leased_files"].push_back(name);
+  return reply;
 }
 
 }  // namespace pmemd

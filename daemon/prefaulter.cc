@@ -46,6 +46,9 @@ Result<uint64_t> Prefaulter::prefault(Wanted wanted, uint64_t keep_free_bytes) {
   auto result = done->get_future();
   {
     MutexLock lock(mutex_);
+    if (queue_.size() >= 2 * kMaxQueued) {
+      return fail(EBUSY, "too much waits to be read ahead", "try again");
+    }
     queue_.push_back({std::move(wanted), keep_free_bytes, std::move(done)});
     work_cv_.notify_one();
   }

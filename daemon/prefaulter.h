@@ -9,7 +9,8 @@
 //
 // Invariants:
 //  1. At most kStepBytes are under way for a range that nobody has asked for, kMaxQueued such
-//     ranges wait, and none is begun while the host is short of memory.
+//     ranges wait, as many that somebody has asked for, and none is begun while the host is short
+//     of memory.
 //  2. No descriptor stays open when nothing is left to do: an unlinked file's space isn't held up.
 //
 // Thread contract: read_ahead_later(), is_own_thread() from any thread; prefault() from any but
@@ -65,7 +66,8 @@ class Prefaulter {
   // Returns when the range is in the page cache: how many of its bytes are in steps of which
   // something could not be read. ENOMEM: the host would have less than `keep_free_bytes` left;
   // what was read until then stays. ETIMEDOUT: it goes on without us. ENOENT, EPERM, ...: the inode
-  // can't be opened. ECANCELED: the end.
+  // can't be opened; EWOULDBLOCK: it has a lease. EBUSY: too much waits already. ECANCELED: the
+  // end.
   Result<uint64_t> prefault(Wanted wanted, uint64_t keep_free_bytes) PMEMD_EXCLUDES(mutex_);
 
   // What the host always keeps, if nobody says else: a tenth of its memory.
