@@ -2,9 +2,26 @@
 
 #include <cassert>
 
+#include "core/base/units.h"
+
 namespace pmemd {
+namespace {
+
+constexpr uint64_t kMaxRangesOfInode = 65'536;
+constexpr uint64_t kGranule = 2 * kMiB;  // of the first ranges that are coarse
+
+}  // namespace
 
 LeaseTable::~LeaseTable() { assert(lent_.empty()); }
+
+void LeaseTable::coarsen(OfInode& lent, uint64_t limit) {
+  while (lent.ranges.count() > limit / 2) {
+    lent.granule = lent.granule == 0 ? kGranule : 2 * lent.granule;
+    RangeSet<FileSpace> coarse;
+    lent.ranges.for_each([&](FileRange range) { coarse.insert(range.widened_to(lent.granule)); });
+    lent.ranges = std::move(coarse);
+  }
+}
 
 bool LeaseTable::lend(uint64_t ino, FileRange range) {
   if (range.empty()) return true;
@@ -16,10 +33,15 @@ bool LeaseTable::lend(uint64_t ino, FileRange range) {
     OfInode& lent = lent_[ino];
     RangeSet<FileSpace>& set = lent.ranges;
     if (set.contains(range)) return true;  // warm path: nothing changes
+    if (lent.granule != 0) range = range.widened_to(lent.granule);
     const uint64_t count_before = set.count();
     const uint64_t bytes_before = set.bytes();
     if (set.empty()) lent.since = std::chrono::system_clock::now();
     set.insert(range);
+    if (set.count() > kMinRanges) {
+      const uint64_t limit = totals_.ranges < kMaxRanges ? kMaxRangesOfInode : kMinRanges;
+      if (set.count() > limit) coarsen(lent, limit);
+    }
     totals_.bytes += set.bytes() - bytes_before;
     totals_.ranges += set.count();
     totals_.ranges -= count_before;

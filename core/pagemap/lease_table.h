@@ -8,6 +8,8 @@
 // Invariants:
 //  1. References held = number of distinct ranges. Memory grows with them, not with pages.
 //  2. A lease is there before the reply that lends leaves.
+//  3. At most kMaxRanges, and kMinRanges more for each inode: whoever reads every other page of a
+//     large file makes its ranges coarser (more is lent than was read), not the table larger.
 //
 // Thread contract: any thread. lend() wants the caller to be inside a request that was admitted
 // (so that the pagemap can't be drained meanwhile).
@@ -28,6 +30,9 @@ namespace pmemd {
 
 class LeaseTable {
  public:
+  static constexpr uint64_t kMaxRanges = 1 << 20;
+  static constexpr uint64_t kMinRanges = 64;  // that an inode may have, however many others have
+
   explicit LeaseTable(PercpuRef& ref) : ref_(&ref) {}
   LeaseTable(const LeaseTable&) = delete;
   LeaseTable& operator=(const LeaseTable&) = delete;
@@ -57,8 +62,12 @@ class LeaseTable {
  private:
   struct OfInode {
     RangeSet<FileSpace> ranges;
+    uint64_t granule = 0;                         // not 0: ranges are widened to multiples of it
     std::chrono::system_clock::time_point since;  // of the first
   };
+
+  // Widens the ranges until there are at most half of `limit`.
+  static void coarsen(OfInode& lent, uint64_t limit);
 
   PercpuRef* ref_;  // changed by rebind() alone
   mutable Mutex mutex_;

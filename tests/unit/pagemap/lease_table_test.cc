@@ -76,6 +76,39 @@ TEST_F(LeaseTableTest, GivingBackTheMiddleMakesTwo) {
   EXPECT_TRUE(table_.inodes().empty());
 }
 
+// A file that is read all over, a page here and a page there.
+TEST_F(LeaseTableTest, RangesOfOneInodeGetCoarserAndCoverWhatWasLent) {
+  constexpr uint64_t kPages = 300'000;
+  const auto page = [](uint64_t i) { return FileRange::sized(2 * i * kPageSize, kPageSize); };
+  uint64_t most = 0;
+  for (uint64_t i = 0; i < kPages; ++i) {
+    ASSERT_TRUE(table_.lend(1, page(i * 7919 % kPages)));
+    most = std::max(most, table_.totals().ranges);
+  }
+  EXPECT_LE(most, 65'536u);
+  EXPECT_GE(most, 60'000u) << "no sooner than it must be";
+  RangeSet<FileSpace> lent;
+  for (const FileRange& range : table_.ranges(1)) lent.insert(range);
+  EXPECT_EQ(lent.count(), table_.totals().ranges);
+  EXPECT_EQ(lent.bytes(), table_.totals().bytes);
+  for (uint64_t i = 0; i < kPages; ++i) ASSERT_TRUE(lent.contains(page(i))) << i;
+  EXPECT_EQ(ref_.count(), table_.totals().ranges);
+  table_.give_back(1, kWholeFile);
+  EXPECT_EQ(ref_.count(), 0u);
+}
+
+TEST_F(LeaseTableTest, WhenTheTableIsFullEachInodeHasFewRanges) {
+  constexpr uint64_t kInodes = 4'000, kTouches = 300;
+  for (uint64_t ino = 1; ino <= kInodes; ++ino) {
+    for (uint64_t i = 0; i < kTouches; ++i) {
+      ASSERT_TRUE(table_.lend(ino, FileRange::sized(2 * i * kPageSize, kPageSize)));
+    }
+  }
+  EXPECT_GE(table_.totals().ranges, LeaseTable::kMaxRanges);
+  EXPECT_LE(table_.totals().ranges, LeaseTable::kMaxRanges + kInodes * LeaseTable::kMinRanges);
+  EXPECT_LE(table_.ranges(kInodes).size(), LeaseTable::kMinRanges);
+}
+
 TEST_F(LeaseTableTest, GivingBackWhatWasNotLentIsNothing) {
   ASSERT_TRUE(table_.lend(1, {10, 20}));
   table_.give_back(1, {0, 10});
