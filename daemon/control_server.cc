@@ -139,7 +139,7 @@ ControlServer::Stats ControlServer::stats() const {
 }
 
 bool ControlServer::is_privileged(const Peer& peer) const {
-  return peer.uid == 0 || peer.uid == ::geteuid();
+  return UserBudget::is_privileged(peer.uid);
 }
 
 bool ControlServer::is_owner(const Peer& peer) const {
@@ -174,8 +174,11 @@ Result<Peer> ControlServer::admit(int fd) {
   PMEMD_ASSIGN(Peer peer, options_.identify(fd));
   const auto found = clients_of_user_.find(peer.uid);
   const size_t of_user = found == clients_of_user_.end() ? 0 : found->second;
-  if (clients_.size() >= options_.limits.connections ||
-      (!is_privileged(peer) && of_user >= options_.limits.connections_per_user)) {
+  const size_t all = options_.limits.connections;
+  const size_t all_users = all - all / 8;  // the rest is root's
+  if (clients_.size() >= all ||
+      (!is_privileged(peer) &&
+       (of_user >= options_.limits.connections_per_user || clients_.size() >= all_users))) {
     return fail(EBUSY, "too many connections at once", "close some, or try again");
   }
   return peer;
@@ -330,7 +333,7 @@ void ControlServer::dispatch(Client& client, const Method& method, Call call) {
   };
   const auto kind = method.access == Access::kOwner ? ControlWorkers::Kind::kChanges
                                                     : ControlWorkers::Kind::kTells;
-  if (auto submitted = workers_->submit(kind, std::move(run)); !submitted) {
+  if (auto submitted = workers_->submit(kind, connection.peer().uid, std::move(run)); !submitted) {
     if (wants_reply) connection.send(encode(failed(submitted.error())));
     return;
   }

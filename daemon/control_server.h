@@ -74,7 +74,7 @@ using Watch = std::function<std::expected<Progress, Refusal>(const Call&)>;
 using Watches = std::map<std::string, Watch>;  // by a method's name: "WaitScrub"
 
 struct ControlLimits {
-  size_t connections = 12288;
+  size_t connections = 12288;          // an eighth is root's and the daemon's own
   size_t connections_per_user = 1024;  // of users other than root and the daemon's own
   unsigned workers = 4;
   size_t queued_calls = 128;

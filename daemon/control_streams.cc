@@ -126,7 +126,8 @@ void ControlServer::read_pages() {
         wake();
       };
       // No place in the queue: as soon as one of those before has its reply.
-      if (!workers_->submit(ControlWorkers::Kind::kTells, std::move(run))) return;
+      // The daemon's own work, of which there is little at once: whose page it is doesn't matter.
+      if (!workers_->submit(ControlWorkers::Kind::kTells, 0, std::move(run))) return;
       ++pages_under_way_;
     }
     page_queue_.pop_front();

@@ -7,6 +7,20 @@
 #include <system_error>
 
 namespace pmemd {
+namespace {
+
+UserBudget::Limits shares_of(size_t places) {
+  return {.per_user = std::max<size_t>(places / 4, 1),
+          .users = std::max<size_t>(places - places / 4, 1),
+          .total = places};
+}
+
+}  // namespace
+
+ControlWorkers::ControlWorkers(unsigned threads, size_t max_queued)
+    : max_changing_(threads - 1),
+      places_(shares_of(max_queued)),
+      changes_(shares_of(max_queued / 2)) {}
 
 Result<std::unique_ptr<ControlWorkers>> ControlWorkers::start(unsigned threads, size_t max_queued) {
   assert(threads >= 2);
@@ -26,17 +40,13 @@ ControlWorkers::~ControlWorkers() {
   for (std::thread& thread : threads_) thread.join();
 }
 
-Result<void> ControlWorkers::submit(Kind kind, std::function<void()> task) {
+Result<void> ControlWorkers::submit(Kind kind, uid_t uid, std::function<void()> task) {
+  auto place = places_.charge(uid);
+  auto change = kind == Kind::kChanges ? changes_.charge(uid) : std::optional(UserBudget::Charge());
   MutexLock lock(mutex_);
   if (stopping_) return fail(ESHUTDOWN, "the daemon is stopping");
-  const auto changes = std::count_if(queue_.begin(), queue_.end(), [](const Task& queued) {
-    return queued.kind == Kind::kChanges;
-  });
-  if (queue_.size() >= max_queued_ ||
-      (kind == Kind::kChanges && static_cast<size_t>(changes) >= max_queued_ / 2)) {
-    return fail(EBUSY, "too many requests at once", "try again");
-  }
-  queue_.push_back({kind, std::move(task)});
+  if (!place || !change) return fail(EBUSY, "too many requests at once", "try again");
+  queue_.push_back({kind, std::move(task), *std::move(place), *std::move(change)});
   work_cv_.notify_one();
   return {};
 }
@@ -73,6 +83,8 @@ void ControlWorkers::work() {
       }
       task = std::move(*next);
       queue_.erase(next);
+      task.place = UserBudget::Charge();
+      task.change = UserBudget::Charge();
       ++running_;
       if (task.kind == Kind::kChanges) ++changing_;
     }

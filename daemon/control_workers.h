@@ -4,10 +4,13 @@
 //  1. Calls that change something never take all threads, nor more than half of the queue: there is
 //     always one left for those that only tell, so that `list` and `mappers` answer while removals
 //     wait for their deadlines.
-//  2. The queue is bounded; a call for which there is no place is refused at once.
+//  2. The queue is bounded; a call for which there is no place is refused at once. A quarter of it
+//     is root's and the daemon's, and no other user gets more than a quarter.
 //
 // Thread contract: all functions from any thread, but not from a task.
 #pragma once
+
+#include <sys/types.h>
 
 #include <deque>
 #include <functional>
@@ -17,6 +20,7 @@
 
 #include "core/base/error.h"
 #include "core/base/mutex.h"
+#include "core/base/user_budget.h"
 
 namespace pmemd {
 
@@ -28,8 +32,8 @@ class ControlWorkers {
   static Result<std::unique_ptr<ControlWorkers>> start(unsigned threads, size_t max_queued);
   ~ControlWorkers();  // drops what is queued, waits for what runs, however long that takes
 
-  // EBUSY: the queue is full. ESHUTDOWN: stopping.
-  Result<void> submit(Kind kind, std::function<void()> task) PMEMD_EXCLUDES(mutex_);
+  // EBUSY: the queue is full, or has all that it may have of this user's. ESHUTDOWN: stopping.
+  Result<void> submit(Kind kind, uid_t uid, std::function<void()> task) PMEMD_EXCLUDES(mutex_);
 
   // Takes no more tasks, drops those not begun, and waits for the others. ETIMEDOUT: some still
   // ran at the deadline; they go on.
@@ -39,17 +43,19 @@ class ControlWorkers {
   struct Task {
     Kind kind;
     std::function<void()> run;
+    UserBudget::Charge place;   // until it runs
+    UserBudget::Charge change;  // of one that changes something
   };
   using Queue = std::deque<Task>;
 
-  ControlWorkers(unsigned threads, size_t max_queued)
-      : max_changing_(threads - 1), max_queued_(max_queued) {}
+  ControlWorkers(unsigned threads, size_t max_queued);
   void begin_stop() PMEMD_EXCLUDES(mutex_);
   void work() PMEMD_EXCLUDES(mutex_);
   Queue::iterator next_runnable() PMEMD_REQUIRES(mutex_);
 
   const unsigned max_changing_;
-  const size_t max_queued_;
+  UserBudget places_;                 // in the queue
+  UserBudget changes_;                // of these, for calls that change something
   std::vector<std::thread> threads_;  // constant after start()
 
   Mutex mutex_;

@@ -320,6 +320,23 @@ TEST_F(ControlServerPeers, ThatHangUpTogetherTakeNoTurnOfTheLoopEach) {
   EXPECT_LT(after - before, kClients / 5);
 }
 
+TEST_F(ControlServerPeers, LeaveRootSomeConnectionsHoweverManyUsersThereAre) {
+  options_.limits.connections = 8;
+  options_.limits.connections_per_user = 3;
+  start();
+  std::vector<ControlClient> clients;
+  const auto add = [&](uid_t uid) {
+    peer_ = {uid, uid, 1, {}};
+    clients.push_back(connect());
+    return clients.back().call({"org.pmemd.List"}).error;
+  };
+  for (const uid_t uid : {12345U, 12345U, 12345U, 12346U, 12346U, 12346U, 12347U}) {
+    EXPECT_EQ(add(uid), "") << uid;
+  }
+  EXPECT_EQ(add(12347), "org.pmemd.Failed");
+  EXPECT_EQ(add(0), "");
+}
+
 TEST_F(ControlServerPeers, WaitWithoutSpinningWhenDescriptorsRunOut) {
   start();
   ControlClient accepted = connect();
