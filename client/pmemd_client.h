@@ -71,7 +71,7 @@ PMEMD_API int pmemd_register(int fd, uint64_t offset, uint64_t length, void* add
 
 /*
  * Asks to be asked first when part of the range is poisoned: PMEMD_EVENT_TAKEOVER, to be answered
- * within timeout_ms. As above; and -EACCES: fd isn't open for writing. -EEXIST: part of the range
+ * within timeout_ms. As above; and -EBADF: fd isn't open for writing. -EEXIST: part of the range
  * is taken over by somebody else. -EINVAL: also timeout_ms above 10,000 or 0.
  */
 PMEMD_API int pmemd_register_takeover(int fd, uint64_t offset, uint64_t length, uint32_t timeout_ms,

@@ -7,6 +7,15 @@
  * Every call fails with ENOTTY on a file that isn't of a pmemd mount, and with EIO (file of an
  * fsdax) or ENXIO (others) while the namespace is removed, save those that end something or only
  * tell: UNPIN, UNMAP, END_TAKEOVER, READ_EVENT, ANSWER, INFO, P2P_FREE.
+ *
+ * Whoever may read the file may ask about it, and be told. What changes it for others or makes them
+ * wait (PIN, TAKEOVER, MIGRATE, P2P_ALLOC) wants a descriptor that is open for writing: EBADF.
+ *
+ * Limits are for each user, over all namespaces, and charged to the user whose process makes the
+ * call, whoever opened the descriptor: 8,192 pins, mappings, takeovers and buffers together, 1,024
+ * processes that have or had some of these (both ENOMEM), 64 calls of MIGRATE and P2P_FREE under
+ * way (EAGAIN). All users together have at most 57,344, 12,288 and 3,072; what is left is root's.
+ * docs/security.md.
  */
 #ifndef PMEMD_IOCTL_H
 #define PMEMD_IOCTL_H
@@ -29,9 +38,10 @@ struct pmemd_pin {
  * or with the process that asked for it, whichever comes first. Meanwhile its range can't be
  * truncated or punched (EBUSY).
  *
- * EINVAL: empty, or not within the file. EOPNOTSUPP: a file of a private namespace (its pages move)
- * or a p2p one (a buffer is a pin). ENOMEM: too many pins. ESRCH: the caller's process can't be
- * seen by the daemon (it is in another pid namespace).
+ * EBADF: not open for writing. EINVAL: empty, or not within the file. EOPNOTSUPP: a file of a
+ * private namespace (its pages move) or a p2p one (a buffer is a pin). ENOMEM: the user has too
+ * many claims, or too many processes that have some. ESRCH: the caller's process can't be seen by
+ * the daemon (it is in another pid namespace).
  */
 #define PMEMD_IOC_PIN _IOWR(PMEMD_IOCTL_MAGIC, 1, struct pmemd_pin)
 
@@ -133,10 +143,9 @@ struct pmemd_takeover {
  * Asks to be asked when part of the range is poisoned, before anyone else is told and anything is
  * taken away: the pages stay mapped, so that what they hold can be saved and written anew. A
  * refusal, a timeout, or the end of the asked one leads to what happens without it: access ends,
- * mappers are told. So does DONE for what is poisoned still, but silently. Only through a
- * descriptor that is open for writing (EACCES). EINVAL: as for a pin, or a timeout that isn't
- * allowed, or reserved isn't 0. ENOMEM, ESRCH: as for a pin. EEXIST: part of the range is taken
- * over by another descriptor.
+ * mappers are told. So does DONE for what is poisoned still, but silently. EINVAL: as for a pin, or
+ * a timeout that isn't allowed, or reserved isn't 0. EBADF, ENOMEM, ESRCH: as for a pin. EEXIST:
+ * part of the range is taken over by another descriptor.
  */
 #define PMEMD_IOC_TAKEOVER _IOWR(PMEMD_IOCTL_MAGIC, 7, struct pmemd_takeover)
 
@@ -187,8 +196,9 @@ struct pmemd_migrate {
  * madvise(MADV_RANDOM)). Fewer go than were asked for when some are there already, are touched
  * meanwhile, or find no room. Not for pages that are the buffer of I/O under way.
  *
- * EINVAL: empty, no whole pages, or not within the file. ENXIO: the namespace is removed. ENOTTY:
- * the file is of another mode. EAGAIN: too many calls at once.
+ * EBADF: not open for writing. EINVAL: empty, no whole pages, or not within the file. ENXIO: the
+ * namespace is removed. ENOTTY: the file is of another mode. EAGAIN: too many calls of the user's
+ * at once.
  */
 #define PMEMD_IOC_MIGRATE _IOWR(PMEMD_IOCTL_MAGIC, 16, struct pmemd_migrate)
 
@@ -206,8 +216,9 @@ struct pmemd_p2p_alloc {
  * or with the process that took it, whichever comes first: then it is taken out of all mappings,
  * and zeroed. A removal waits for it, as for a pin; --surprise takes it.
  *
- * EINVAL: empty, no whole pages, or larger than the pool. ENOMEM: no room in one piece, or too many
- * buffers. ENOSPC: the host's disk is full. ENXIO: the namespace is removed. ESRCH: as for a pin.
+ * EBADF: not open for writing. EINVAL: empty, no whole pages, or larger than the pool. ENOMEM: no
+ * room in one piece, or as for a pin. ENOSPC: the host's disk is full. ENXIO: the namespace is
+ * removed. ENOTTY: the file is of another mode. ESRCH: as for a pin.
  */
 #define PMEMD_IOC_P2P_ALLOC _IOWR(PMEMD_IOCTL_MAGIC, 17, struct pmemd_p2p_alloc)
 

@@ -15,6 +15,7 @@
 #include <ctime>
 #include <memory>
 #include <thread>
+#include <utility>
 
 #include "core/base/fault.h"
 #include "core/failure/event_log.h"
@@ -77,16 +78,17 @@ Result<EventLoop> make_event_loop() {
 }
 
 // A subscriber is a descriptor, and there may be thousands.
-void raise_descriptor_limit() {
+// How many there may be now.
+uint64_t raise_descriptor_limit() {
   rlimit limit{};
-  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
-  limit.rlim_cur = limit.rlim_max;
-  setrlimit(RLIMIT_NOFILE, &limit);
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return 0;
+  const rlim_t before = std::exchange(limit.rlim_cur, limit.rlim_max);
+  return setrlimit(RLIMIT_NOFILE, &limit) == 0 ? limit.rlim_max : before;
 }
 
 class Daemon {
  public:
-  explicit Daemon(const Options& options) : options_(options) {}
+  explicit Daemon(const Options& options) : options_(options), budgets_(raise_descriptor_limit()) {}
 
   Result<void> start();
   void run() { sd_event_loop(loop_.get()); }
@@ -105,6 +107,7 @@ class Daemon {
   Result<void> start_control();
 
   const Options& options_;
+  UserBudgets budgets_;  // outlives all that is charged to it
   EventLoop loop_;
   std::unique_ptr<Pool> pool_;
   std::string mount_point_;
@@ -130,7 +133,6 @@ class Daemon {
 };
 
 Result<void> Daemon::start() {
-  raise_descriptor_limit();
   PMEMD_ASSIGN(loop_, make_event_loop());
   PMEMD_ASSIGN(mount_point_, prepare_mount_point(options_.mount, options_.pool));
   PMEMD_ASSIGN(pool_, open_pool(options_));
@@ -141,15 +143,15 @@ Result<void> Daemon::start() {
     if (control_) control_->publish(event);
   });
   PMEMD_TRY(make_devices());
-  processes_ = std::make_unique<ProcessWatch>([this](pid_t pid) {
+  processes_ = std::make_unique<ProcessWatch>(budgets_.processes, [this](pid_t pid) {
     for (const DevicePtr& device : devices_->by_serial()) {
       device->remove_process(pid);
       return_buffers_later(*fuse_, device);
     }
   });
-  work_ = std::make_unique<WorkQueue>();
-  fuse_ = std::unique_ptr<FuseContext>(
-      new FuseContext{.devices = *devices_, .processes = *processes_, .work = *work_});
+  work_ = std::make_unique<WorkQueue>(budgets_.work);
+  fuse_ = std::unique_ptr<FuseContext>(new FuseContext{
+      .devices = *devices_, .budgets = budgets_, .processes = *processes_, .work = *work_});
   clock_gettime(CLOCK_REALTIME, &fuse_->started);
 
   PMEMD_ASSIGN(server_, FuseServer::create(*fuse_, {.mount_point = mount_point_,

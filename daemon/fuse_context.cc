@@ -76,6 +76,16 @@ void reply_entry(fuse_req_t req, Device& device, const Result<Attr>& attr) {
   if (fuse_reply_entry(req, &entry) != 0) device.forget(attr->ino, 1);
 }
 
+Result<OpenHandle> begin_open(FuseContext& context, uid_t uid, pid_t pid, bool writable) {
+  auto charge = context.budgets.handles.charge(uid);
+  if (!charge) return fail(EMFILE);
+  return OpenHandle{.pid = pid, .writable = writable, .charge = *std::move(charge)};
+}
+
+Result<OpenHandle> begin_open(fuse_req_t req, bool writable) {
+  return begin_open(context_of(req), fuse_req_ctx(req)->uid, fuse_req_ctx(req)->pid, writable);
+}
+
 void release_handle(fuse_req_t req, fuse_ino_t ino, fuse_file_info* fi) noexcept {
   if (const DevicePtr device = context_of(req).devices.by_ino(ino)) {
     device->remove_handle(fi->fh);

@@ -23,6 +23,7 @@
 #include "daemon/poll_waker.h"
 #include "daemon/process_watch.h"
 #include "daemon/request_counts.h"
+#include "daemon/user_budgets.h"
 #include "daemon/work_queue.h"
 
 namespace pmemd {
@@ -36,6 +37,7 @@ class Prefaulter;
 
 struct FuseContext {
   DeviceTable& devices;
+  UserBudgets& budgets;
   ProcessWatch& processes;
   WorkQueue& work;
   // These are set before the first request is served.
@@ -83,6 +85,10 @@ inline void reply(fuse_req_t req, const Result<void>& result) { reply_error(req,
 // Counts the lookup and replies; takes the count back if the kernel didn't take the reply.
 void reply_entry(fuse_req_t req, Device& device, const Result<Attr>& attr);
 
+// What is about to be opened, charged to `uid`; its inode is for the caller to fill in. EMFILE:
+// that user has too many files open, and nothing should be made that then can't be opened.
+Result<OpenHandle> begin_open(FuseContext& context, uid_t uid, pid_t pid, bool writable);
+Result<OpenHandle> begin_open(fuse_req_t req, bool writable);
 // RELEASE and RELEASEDIR; always succeed.
 void release_handle(fuse_req_t req, fuse_ino_t ino, fuse_file_info* fi) noexcept;
 // Has the work queue return what returns to a p2p pool; of other devices: nothing.

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <array>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "daemon/device_data.h"
@@ -24,9 +25,10 @@ FileRange pages_of(uint64_t offset, uint64_t length) {
   return FileRange::sized(offset, length).widened_to(kPageSize);
 }
 
-Result<uint64_t> add_handle(fuse_req_t req, Device& device, fuse_ino_t ino, int flags) {
-  return device.add_handle(
-      {.ino = ino, .pid = fuse_req_ctx(req)->pid, .writable = is_writable(flags)});
+Result<uint64_t> add_handle(Device& device, fuse_ino_t ino, Result<OpenHandle> opening) {
+  if (!opening) return std::unexpected(std::move(opening).error());
+  opening->ino = ino;
+  return device.add_handle(*std::move(opening));
 }
 
 void op_open(fuse_req_t req, fuse_ino_t ino, fuse_file_info* fi) noexcept {
@@ -38,7 +40,7 @@ void op_open(fuse_req_t req, fuse_ino_t ino, fuse_file_info* fi) noexcept {
     fuse_reply_open(req, fi);
     return;
   }
-  const auto handle = add_handle(req, *device, ino, fi->flags);
+  const auto handle = add_handle(*device, ino, begin_open(req, is_writable(fi->flags)));
   if (!handle) return reply_error(req, handle.err());
   fi->fh = *handle;
   if (fuse_reply_open(req, fi) != 0) device->remove_handle(fi->fh);
@@ -48,11 +50,13 @@ void op_create(fuse_req_t req, fuse_ino_t parent, const char* name, mode_t mode,
                fuse_file_info* fi) noexcept {
   const auto admitted = admit_fsdax(req, parent, "CREATE");
   if (!admitted) return reply_error(req, admitted.err());
+  auto opening = begin_open(req, is_writable(fi->flags));
+  if (!opening) return reply_error(req, opening.err());
   const auto attr = admitted->fs().mknod(parent, name, S_IFREG | (mode & 07777), 0, caller_of(req));
   if (!attr) return reply_error(req, attr.err());
   Device& device = *admitted->device;
   // Removed this moment: the file is there, but isn't open.
-  const auto handle = add_handle(req, device, attr->ino, fi->flags);
+  const auto handle = add_handle(device, attr->ino, std::move(opening));
   if (!handle) return reply_error(req, handle.err());
   fi->fh = *handle;
   fi->keep_cache = 1;

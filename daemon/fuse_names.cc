@@ -179,8 +179,10 @@ void op_opendir(fuse_req_t req, fuse_ino_t ino, fuse_file_info* fi) noexcept {
     auto admitted = admit_fsdax(req, ino, "OPENDIR");
     if (!admitted) return reply_error(req, admitted.err());
     device = admitted->device;
-    const auto handle =
-        device->add_handle({.ino = ino, .pid = fuse_req_ctx(req)->pid, .writable = false});
+    auto opening = begin_open(req, /*writable=*/false);
+    if (!opening) return reply_error(req, opening.err());
+    opening->ino = ino;
+    const auto handle = device->add_handle(*std::move(opening));
     if (!handle) return reply_error(req, handle.err());
     fi->fh = *handle;
   }

@@ -48,15 +48,16 @@ Result<void> make_tmpfile(FuseContext& context, int fd, const fuse_in_header& he
   PMEMD_ASSIGN(const auto admitted, admit_fsdax(context, {.what = "TMPFILE",
                                                           .pid = static_cast<pid_t>(header.pid),
                                                           .ino = header.nodeid}));
+  PMEMD_ASSIGN(OpenHandle opening, begin_open(context, header.uid, static_cast<pid_t>(header.pid),
+                                              (in.flags & O_ACCMODE) != O_RDONLY));
   const Caller caller = {
       .uid = header.uid, .gid = header.gid, .umask = static_cast<mode_t>(in.umask)};
   PMEMD_ASSIGN(const Attr attr,
                admitted.fs().tmpfile(header.nodeid, static_cast<mode_t>(in.mode & 07777), caller));
   Device& device = *admitted.device;
   device.count_lookup(attr.ino);
-  const auto handle = device.add_handle({.ino = attr.ino,
-                                         .pid = static_cast<pid_t>(header.pid),
-                                         .writable = (in.flags & O_ACCMODE) != O_RDONLY});
+  opening.ino = attr.ino;
+  const auto handle = device.add_handle(std::move(opening));
   if (!handle) {
     device.forget(attr.ino, 1);
     return fail(handle.err());

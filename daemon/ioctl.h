@@ -1,11 +1,14 @@
 // What the ioctls of a file share (client/pmemd_ioctl.h).
 #pragma once
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <span>
+#include <utility>
 
 #include "daemon/fuse_context.h"
 
@@ -37,13 +40,17 @@ void reply_done(fuse_req_t req, const Result<void>& result);
 Result<FileRange> range_in_file(const Ioctl& call, uint64_t offset, uint64_t length);
 
 // Adds what the calling process asks for, unless that process ends meanwhile: then it is taken
-// back. ESRCH: it isn't to be seen from here.
+// back. It is charged to the caller's user. ESRCH: it isn't to be seen from here. ENOMEM: the user
+// has too many claims, or too many processes that have some.
 template <class Add>
 Result<uint64_t> add_for_caller(const Ioctl& call, Add add) {
   ProcessWatch& processes = context_of(call.req).processes;
+  const uid_t uid = fuse_req_ctx(call.req)->uid;
+  auto charge = context_of(call.req).budgets.claims.charge(uid);
+  if (!charge) return fail(ENOMEM, fmt::format("user {} has too many claims", uid));
   PMEMD_ASSIGN(const pid_t pid, process_of(fuse_req_ctx(call.req)->pid));
-  PMEMD_TRY(processes.add(pid));
-  PMEMD_ASSIGN(const uint64_t added, add(pid));
+  PMEMD_TRY(processes.add(pid, uid));
+  PMEMD_ASSIGN(const uint64_t added, add(pid, *std::move(charge)));
   if (!processes.watches(pid)) {
     call.device->remove_process(pid);
     return_buffers_later(context_of(call.req), call.device);
@@ -61,7 +68,7 @@ void do_answer(const Ioctl& call);
 void do_query(const Ioctl& call);
 void do_info(const Ioctl& call);
 
-// private and p2p (ioctl_memory.cc). ENOTTY: a file of another mode.
+// private and p2p (ioctl_memory.cc).
 void do_migrate(const Ioctl& call);
 void do_p2p_alloc(const Ioctl& call);
 void do_p2p_free(const Ioctl& call);

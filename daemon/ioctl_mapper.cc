@@ -106,8 +106,9 @@ void do_map(const Ioctl& call) {
   auto mapping = argument<pmemd_mapping>(call);
   const auto range = range_in_file(call, mapping.offset, mapping.length);
   if (!range) return reply_error(call.req, range.err());
-  const auto id = add_for_caller(call, [&](pid_t pid) {
-    return call.device->register_mapping(call.handle, pid, *range, mapping.address);
+  const auto id = add_for_caller(call, [&](pid_t pid, UserBudget::Charge charge) {
+    return call.device->register_mapping(call.handle, pid, *range, mapping.address,
+                                         std::move(charge));
   });
   if (!id) return reply_error(call.req, id.err());
   mapping.id = *id;
@@ -125,8 +126,9 @@ void do_takeover(const Ioctl& call) {
   const auto range = range_in_file(call, takeover.offset, takeover.length);
   if (!range) return reply_error(call.req, range.err());
   const std::chrono::milliseconds timeout(takeover.timeout_ms);
-  const auto id = add_for_caller(
-      call, [&](pid_t pid) { return call.device->take_over(call.handle, pid, *range, timeout); });
+  const auto id = add_for_caller(call, [&](pid_t pid, UserBudget::Charge charge) {
+    return call.device->take_over(call.handle, pid, *range, timeout, std::move(charge));
+  });
   if (!id) return reply_error(call.req, id.err());
   takeover.id = *id;
   reply_value(call.req, takeover);

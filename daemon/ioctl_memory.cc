@@ -1,5 +1,6 @@
 // The ioctls of private and p2p namespaces. What they want of the kernel is done by the work queue,
 // which answers them.
+#include <functional>
 #include <memory>
 #include <utility>
 
@@ -21,10 +22,17 @@ Result<uint64_t> migrate(PrivateMemory& memory, KernelPort& kernel, uint64_t ino
   return memory.finish_migrate(std::move(migration));
 }
 
+// `work` answers the call; or else it is refused.
+void submit(const Ioctl& call, std::function<void()> work) {
+  const uid_t uid = fuse_req_ctx(call.req)->uid;
+  if (auto queued = context_of(call.req).work.submit(uid, std::move(work)); !queued) {
+    reply_error(call.req, queued.err());
+  }
+}
+
 }  // namespace
 
 void do_migrate(const Ioctl& call) {
-  if (!call.device->is_private()) return reply_error(call.req, ENOTTY);
   auto request = call.device->begin_request(origin_of(call.req, call.ino, "MIGRATE"));
   if (!request) return reply_error(call.req, request.err());
   const auto asked = argument<pmemd_migrate>(call);
@@ -39,27 +47,25 @@ void do_migrate(const Ioctl& call) {
     answer.pages = *pages;
     reply_value(req, answer);
   };
-  if (auto queued = context_of(call.req).work.submit(work); !queued) {
-    reply_error(call.req, queued.err());
-  }
+  submit(call, work);
 }
 
 void do_p2p_alloc(const Ioctl& call) {
-  if (!call.device->is_p2p()) return reply_error(call.req, ENOTTY);
   const auto request = call.device->begin_request(origin_of(call.req, call.ino, "P2P_ALLOC"));
   if (!request) return reply_error(call.req, request.err());
   auto buffer = argument<pmemd_p2p_alloc>(call);
-  const auto offset = add_for_caller(call, [&](pid_t pid) -> Result<uint64_t> {
-    PMEMD_ASSIGN(const FileRange range, request->p2p().alloc(call.handle, pid, buffer.length));
+  const auto alloc = [&](pid_t pid, UserBudget::Charge charge) -> Result<uint64_t> {
+    PMEMD_ASSIGN(const FileRange range,
+                 request->p2p().alloc(call.handle, pid, buffer.length, std::move(charge)));
     return range.begin;
-  });
+  };
+  const auto offset = add_for_caller(call, alloc);
   if (!offset) return reply_error(call.req, offset.err());
   buffer.offset = *offset;
   reply_value(call.req, buffer);
 }
 
 void do_p2p_free(const Ioctl& call) {
-  if (!call.device->is_p2p()) return reply_error(call.req, ENOTTY);
   P2pPool& pool = *call.device->p2p();
   if (auto begun = pool.begin_return(call.handle, argument<uint64_t>(call)); !begun) {
     return reply_error(call.req, begun.err());
@@ -67,15 +73,13 @@ void do_p2p_free(const Ioctl& call) {
   const auto work = [device = call.device, req = call.req, &kernel = *context_of(call.req).kernel] {
     reply_done(req, return_buffers(*device, kernel, deadline_after(kReturnTimeout)));
   };
-  if (auto queued = context_of(call.req).work.submit(work); !queued) {
-    reply_error(call.req, queued.err());
-  }
+  submit(call, work);
 }
 
 void return_buffers_later(FuseContext& context, const DevicePtr& device) {
   if (!device->is_p2p() || device->p2p()->returning().empty()) return;
-  // What doesn't return now, or finds no room in the queue, does so with the next that returns.
-  (void)context.work.submit([device, &kernel = *context.kernel] {
+  // What doesn't return now does so with the next that returns.
+  context.work.submit_once(device->record().serial, [device, &kernel = *context.kernel] {
     (void)return_buffers(*device, kernel, deadline_after(kReturnTimeout));
   });
 }

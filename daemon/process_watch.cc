@@ -20,15 +20,18 @@ namespace {
 
 constexpr uint64_t kStop = 0;  // else a pid
 
-void epoll_add(int epoll, int fd, uint64_t what) {
+// ENOMEM: also where the kernel has no watch left for our user (fs.epoll.max_user_watches).
+Result<void> epoll_add(int epoll, int fd, uint64_t what) {
   epoll_event event{.events = EPOLLIN, .data = {.u64 = what}};
-  epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event);
+  if (epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event) == 0) return {};
+  return fail(errno == ENOSPC ? ENOMEM : errno);
 }
 
 }  // namespace
 
-ProcessWatch::ProcessWatch(std::function<void(pid_t)> on_exit)
-    : on_exit_(std::move(on_exit)),
+ProcessWatch::ProcessWatch(UserBudget& budget, std::function<void(pid_t)> on_exit)
+    : budget_(budget),
+      on_exit_(std::move(on_exit)),
       epoll_(epoll_create1(EPOLL_CLOEXEC)),
       stop_(eventfd(0, EFD_CLOEXEC)),
       thread_([this] { run(); }) {}
@@ -38,26 +41,31 @@ ProcessWatch::~ProcessWatch() {
   thread_.join();
 }
 
-Result<void> ProcessWatch::add(pid_t pid) {
+Result<void> ProcessWatch::add(pid_t pid, uid_t uid) {
   if (pid <= 0) return fail(ESRCH);
   MutexLock lock(mutex_);
-  if (pidfds_.contains(pid)) return {};
+  if (watched_.contains(pid)) return {};
+  auto charge = budget_.charge(uid);
+  if (!charge) return fail(ENOMEM, fmt::format("user {} has too many processes watched", uid));
   UniqueFd pidfd(pidfd_open(pid, 0));
-  // EINVAL: a thread that leads no process.
-  if (!pidfd) return fail(errno == EINVAL ? ESRCH : errno);
-  epoll_add(epoll_.get(), pidfd.get(), static_cast<uint64_t>(pid));
-  pidfds_.emplace(pid, std::move(pidfd));
+  if (!pidfd) {
+    // EINVAL: a thread that leads no process. A caller's own table of descriptors isn't full.
+    if (errno == EMFILE || errno == ENFILE) return fail(ENOMEM);
+    return fail(errno == EINVAL ? ESRCH : errno);
+  }
+  PMEMD_TRY(epoll_add(epoll_.get(), pidfd.get(), static_cast<uint64_t>(pid)));
+  watched_.emplace(pid, Watched{std::move(pidfd), *std::move(charge)});
   return {};
 }
 
 bool ProcessWatch::watches(pid_t pid) const {
   MutexLock lock(mutex_);
-  return pidfds_.contains(pid);
+  return watched_.contains(pid);
 }
 
 void ProcessWatch::run() {
   pthread_setname_np(pthread_self(), "process-watch");
-  epoll_add(epoll_.get(), stop_.get(), kStop);
+  (void)epoll_add(epoll_.get(), stop_.get(), kStop);
   std::array<epoll_event, 16> events{};
   while (true) {
     const int count = epoll_wait(epoll_.get(), events.data(), static_cast<int>(events.size()), -1);
@@ -72,7 +80,7 @@ void ProcessWatch::run() {
 void ProcessWatch::ended(pid_t pid) {
   {
     MutexLock lock(mutex_);
-    pidfds_.erase(pid);  // the close takes it out of the epoll set
+    watched_.erase(pid);  // the close takes it out of the epoll set
   }
   on_exit_(pid);
 }

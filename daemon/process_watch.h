@@ -14,30 +14,39 @@
 #include "core/base/error.h"
 #include "core/base/mutex.h"
 #include "core/base/unique_fd.h"
+#include "core/base/user_budget.h"
 
 namespace pmemd {
 
 class ProcessWatch {
  public:
-  explicit ProcessWatch(std::function<void(pid_t)> on_exit);
+  // Each process is charged to `budget`, which outlives this, as long as it is watched.
+  ProcessWatch(UserBudget& budget, std::function<void(pid_t)> on_exit);
   ~ProcessWatch();  // ends the thread
   ProcessWatch(const ProcessWatch&) = delete;
   ProcessWatch& operator=(const ProcessWatch&) = delete;
 
-  // Until it ends; again is no error. ESRCH: it has ended, or is no process. EMFILE: too many.
-  Result<void> add(pid_t pid) PMEMD_EXCLUDES(mutex_);
+  // Until it ends; again is no error. Whoever asks first pays. ESRCH: it has ended, or is no
+  // process. ENOMEM: `uid` has all processes that it may have, or the daemon no descriptor for it.
+  Result<void> add(pid_t pid, uid_t uid) PMEMD_EXCLUDES(mutex_);
   // False: it has ended, and the callback has run or is about to.
   bool watches(pid_t pid) const PMEMD_EXCLUDES(mutex_);
 
  private:
+  struct Watched {
+    UniqueFd pidfd;
+    UserBudget::Charge charge;
+  };
+
   void run();
   void ended(pid_t pid) PMEMD_EXCLUDES(mutex_);
 
+  UserBudget& budget_;
   const std::function<void(pid_t)> on_exit_;
   const UniqueFd epoll_;
   const UniqueFd stop_;  // eventfd
   mutable Mutex mutex_;
-  std::map<pid_t, UniqueFd> pidfds_ PMEMD_GUARDED_BY(mutex_);
+  std::map<pid_t, Watched> watched_ PMEMD_GUARDED_BY(mutex_);
   std::thread thread_;
 };
 

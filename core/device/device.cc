@@ -118,8 +118,9 @@ Result<Device::Request> Device::begin_media(const RequestOrigin& origin) {
   return Request(this, std::move(section), references_.requests().enter(origin));
 }
 
-Result<uint64_t> Device::add_handle(const OpenHandle& handle) {
-  const auto id = claims().add_handle(handle.ino, handle.pid, handle.writable);
+Result<uint64_t> Device::add_handle(OpenHandle handle) {
+  const auto id =
+      claims().add_handle(handle.ino, handle.pid, handle.writable, std::move(handle.charge));
   if (!id) return fail(gone_errno());
   return *id;
 }
@@ -155,24 +156,25 @@ ReferenceTable::List Device::list_references(size_t limit,
   return list;
 }
 
-Result<uint64_t> Device::pin(uint64_t handle, pid_t pid, FileRange range) {
+Result<uint64_t> Device::pin(uint64_t handle, pid_t pid, FileRange range,
+                             UserBudget::Charge charge) {
   if (!is_persistent(record_.mode)) return fail(EOPNOTSUPP);
   PMEMD_ASSIGN(const auto request, begin_request());
-  auto id = claims().add_pin(handle, pid, range, pagemap_->ref().tryget_live());
+  auto id = claims().add_pin(handle, pid, range, pagemap_->ref().tryget_live(), std::move(charge));
   if (id.err() == ENODEV) return fail(gone_errno());
   return id;
 }
 
 Result<uint64_t> Device::register_mapping(uint64_t handle, pid_t pid, FileRange range,
-                                          uint64_t address) {
-  auto id = claims().add_mapping(handle, pid, range, address);
+                                          uint64_t address, UserBudget::Charge charge) {
+  auto id = claims().add_mapping(handle, pid, range, address, std::move(charge));
   if (id.err() == ENODEV) return fail(gone_errno());
   return id;
 }
 
 Result<uint64_t> Device::take_over(uint64_t handle, pid_t pid, FileRange range,
-                                   std::chrono::milliseconds timeout) {
-  auto id = claims().add_takeover(handle, pid, range, timeout);
+                                   std::chrono::milliseconds timeout, UserBudget::Charge charge) {
+  auto id = claims().add_takeover(handle, pid, range, timeout, std::move(charge));
   if (id.err() == ENODEV) return fail(gone_errno());
   return id;
 }

@@ -57,6 +57,7 @@ struct OpenHandle {
   uint64_t ino = 0;
   pid_t pid = 0;  // who opened it; it may have been passed on since
   bool writable = false;
+  UserBudget::Charge charge = {};
 };
 
 class Device {
@@ -127,7 +128,7 @@ class Device {
   Result<Request> begin_media(const RequestOrigin& origin);
 
   // --- open handles. The id goes to the kernel; 0 is none. gone_errno() unless live.
-  Result<uint64_t> add_handle(const OpenHandle& handle);
+  Result<uint64_t> add_handle(OpenHandle handle);
   // Its claims go with it, its buffers begin to return. Unknown ids are ignored.
   void remove_handle(uint64_t id);
   // The process has ended: the same for what it asked for.
@@ -138,14 +139,14 @@ class Device {
   void interrupt_waits();
 
   // --- what a process asks for through a handle (client/pmemd_ioctl.h): the id. EBADF: no such
-  // handle. EINVAL: the range is empty, or not within what can be pinned. ENOMEM: too many.
-  // EOPNOTSUPP (pin): private memory, which may move, or a p2p pool, whose buffers are pins.
-  // gone_errno() unless live. Takeover also: EACCES: the handle isn't writable; EEXIST: part of the
-  // range is taken over through another handle.
-  Result<uint64_t> pin(uint64_t handle, pid_t pid, FileRange range);
-  Result<uint64_t> register_mapping(uint64_t handle, pid_t pid, FileRange range, uint64_t address);
+  // handle. EINVAL: the range is empty, or not within what can be pinned. EOPNOTSUPP (pin): private
+  // memory, which may move, or a p2p pool, whose buffers are pins. gone_errno() unless live.
+  // EEXIST (takeover): part of the range is taken over through another handle.
+  Result<uint64_t> pin(uint64_t handle, pid_t pid, FileRange range, UserBudget::Charge charge = {});
+  Result<uint64_t> register_mapping(uint64_t handle, pid_t pid, FileRange range, uint64_t address,
+                                    UserBudget::Charge charge = {});
   Result<uint64_t> take_over(uint64_t handle, pid_t pid, FileRange range,
-                             std::chrono::milliseconds timeout);
+                             std::chrono::milliseconds timeout, UserBudget::Charge charge = {});
   // In any state; its events that weren't read go too. ENOENT: the handle has no such claim.
   Result<void> end_claim(uint64_t handle, ReferenceKind kind, uint64_t id);
   // What is told to those who have registered mappings or takeovers, and what they answer.

@@ -37,7 +37,7 @@ Result<FileRange> P2pPool::take(uint64_t length, ByteStore*& memory) {
   });
   const auto gone = [&] { return fail(ENXIO, fmt::format("{}: the device is gone", name_)); };
   if (ref_ == nullptr || ref_->is_dying()) return gone();
-  if (found.empty() || buffers_.size() >= kMaxBuffers) {
+  if (found.empty()) {
     return fail(ENOMEM, fmt::format("{}: no room for a buffer of {} bytes", name_, length));
   }
   // All of its pages' references or none, so that no kill comes between.
@@ -60,7 +60,8 @@ void P2pPool::give_back(FileRange range, bool clean) {
   ref->put_many(range.length() / kPageSize);
 }
 
-Result<FileRange> P2pPool::alloc(uint64_t handle, pid_t pid, uint64_t length) {
+Result<FileRange> P2pPool::alloc(uint64_t handle, pid_t pid, uint64_t length,
+                                 UserBudget::Charge charge) {
   ByteStore* memory = nullptr;
   PMEMD_ASSIGN(const FileRange range, take(length, memory));
   if (auto allocated = memory->allocate(range.begin, length); !allocated) {
@@ -73,7 +74,8 @@ Result<FileRange> P2pPool::alloc(uint64_t handle, pid_t pid, uint64_t length) {
                                .range = range,
                                .handle = handle,
                                .pid = pid,
-                               .since = std::chrono::system_clock::now()}});
+                               .since = std::chrono::system_clock::now()},
+                              std::move(charge)});
   out_.insert(range);
   return range;
 }

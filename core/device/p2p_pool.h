@@ -14,8 +14,10 @@
 // Invariants:
 //  1. References of the pagemap = pages of buffers that are out or returning.
 //  2. Buffers never overlap; a byte of one is never seen in another.
-//  3. At most kMaxBuffers: nobody makes us allocate without a limit.
-//  4. What can't be zeroed isn't used again, as long as the device is attached.
+//  3. What can't be zeroed isn't used again, as long as the device is attached.
+//
+// How many there are is bounded by who asks (core/base/user_budget.h); the charge goes with the
+// buffer.
 //
 // Thread contract: any thread, save attach() and detach(), which are the owner's. The store is used
 // without the lock.
@@ -36,6 +38,7 @@
 #include "core/base/error.h"
 #include "core/base/mutex.h"
 #include "core/base/units.h"
+#include "core/base/user_budget.h"
 #include "core/device/byte_store.h"
 #include "core/pagemap/percpu_ref.h"
 #include "core/range/range_set.h"
@@ -53,8 +56,6 @@ struct P2pBuffer {
 
 class P2pPool {
  public:
-  static constexpr size_t kMaxBuffers = 65'536;
-
   P2pPool(std::string name, uint64_t size_bytes)
       : name_(std::move(name)), size_bytes_(size_bytes) {}
   P2pPool(const P2pPool&) = delete;
@@ -67,9 +68,10 @@ class P2pPool {
   void detach() PMEMD_EXCLUDES(mutex_);
 
   // Takes a buffer of zeros; where it lies. EINVAL: empty, no whole pages, or larger than the pool.
-  // ENXIO: no device, or it was killed. ENOMEM: no free range of that length, or kMaxBuffers.
+  // ENXIO: no device, or it was killed. ENOMEM: no free range of that length.
   // ENOSPC: the host has no room for it. EIO.
-  Result<FileRange> alloc(uint64_t handle, pid_t pid, uint64_t length) PMEMD_EXCLUDES(mutex_);
+  Result<FileRange> alloc(uint64_t handle, pid_t pid, uint64_t length,
+                          UserBudget::Charge charge = {}) PMEMD_EXCLUDES(mutex_);
 
   // Whether every byte of the range is in a buffer that is out. (The empty range is.)
   bool contains(FileRange range) const PMEMD_EXCLUDES(mutex_);
@@ -107,6 +109,7 @@ class P2pPool {
  private:
   struct Buffer {
     P2pBuffer buffer;
+    UserBudget::Charge charge;
     bool is_finishing = false;  // some thread is in finish_return()
   };
 

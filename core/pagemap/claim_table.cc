@@ -20,7 +20,8 @@ bool ClaimTable::close(bool only_if_idle) {
   return true;
 }
 
-std::optional<uint64_t> ClaimTable::add_handle(uint64_t ino, pid_t pid, bool writable) {
+std::optional<uint64_t> ClaimTable::add_handle(uint64_t ino, pid_t pid, bool writable,
+                                               Charge charge) {
   const auto now = std::chrono::system_clock::now();
   MutexLock lock(mutex_);
   if (!is_open_) return std::nullopt;
@@ -31,7 +32,9 @@ std::optional<uint64_t> ClaimTable::add_handle(uint64_t ino, pid_t pid, bool wri
                                             .ino = ino,
                                             .range = kWholeFile,
                                             .since = now},
-                              .writable = writable});
+                              .writable = writable,
+                              .charge = std::move(charge)});
+  if (writable) ++writers_[ino];
   ++counts_.handles;
   return id;
 }
@@ -44,6 +47,10 @@ void ClaimTable::remove_handle(uint64_t handle) {
   const std::set<uint64_t> claims = std::move(it->second.claims);
   gone.reserve(claims.size());
   for (const uint64_t id : claims) gone.push_back(take(claims_.find(id)));
+  if (it->second.writable) {
+    const auto writers = writers_.find(it->second.reference.ino);
+    if (--writers->second == 0) writers_.erase(writers);
+  }
   handles_.erase(it);
   if (--counts_.handles == 0) changed_cv_.notify_all();
 }
@@ -51,6 +58,12 @@ void ClaimTable::remove_handle(uint64_t handle) {
 bool ClaimTable::has_handle(uint64_t handle) const {
   MutexLock lock(mutex_);
   return handles_.contains(handle);
+}
+
+bool ClaimTable::is_writable(uint64_t handle) const {
+  MutexLock lock(mutex_);
+  const auto it = handles_.find(handle);
+  return it != handles_.end() && it->second.writable;
 }
 
 std::vector<uint64_t> ClaimTable::handles() const {
@@ -68,36 +81,36 @@ uint64_t ClaimTable::handle_count() const {
 
 bool ClaimTable::has_writer(uint64_t ino) const {
   MutexLock lock(mutex_);
-  return std::ranges::any_of(handles_, [&](const auto& entry) {
-    return entry.second.writable && entry.second.reference.ino == ino;
-  });
+  return writers_.contains(ino);
 }
 
 Result<uint64_t> ClaimTable::add_mapping(uint64_t handle, pid_t pid, FileRange range,
-                                         uint64_t address) {
-  return add({.kind = ReferenceKind::kMapping,
-              .handle = handle,
-              .pid = pid,
-              .range = range,
-              .address = address},
-             PercpuRef::Ref());
+                                         uint64_t address, Charge charge) {
+  return add({.reference = {.kind = ReferenceKind::kMapping,
+                            .handle = handle,
+                            .pid = pid,
+                            .range = range,
+                            .address = address},
+              .charge = std::move(charge)});
 }
 
 Result<uint64_t> ClaimTable::add_takeover(uint64_t handle, pid_t pid, FileRange range,
-                                          std::chrono::milliseconds timeout) {
-  return add({.kind = ReferenceKind::kTakeover,
-              .handle = handle,
-              .pid = pid,
-              .range = range,
-              .timeout = timeout},
-             PercpuRef::Ref());
+                                          std::chrono::milliseconds timeout, Charge charge) {
+  return add({.reference = {.kind = ReferenceKind::kTakeover,
+                            .handle = handle,
+                            .pid = pid,
+                            .range = range,
+                            .timeout = timeout},
+              .charge = std::move(charge)});
 }
 
 Result<uint64_t> ClaimTable::add_pin(uint64_t handle, pid_t pid, FileRange range,
-                                     PercpuRef::Ref ref) {
+                                     PercpuRef::Ref ref, Charge charge) {
   if (!ref) return fail(ENODEV);
-  return add({.kind = ReferenceKind::kPin, .handle = handle, .pid = pid, .range = range},
-             std::move(ref));
+  return add(
+      {.reference = {.kind = ReferenceKind::kPin, .handle = handle, .pid = pid, .range = range},
+       .ref = std::move(ref),
+       .charge = std::move(charge)});
 }
 
 uint64_t& ClaimTable::count(ReferenceKind kind) {
@@ -108,40 +121,41 @@ uint64_t& ClaimTable::count(ReferenceKind kind) {
 template <class Visitor>
 void ClaimTable::visit(ReferenceKind kind, const std::optional<ReferenceFilter>& only,
                        Visitor visitor) const {
-  auto it = only ? by_file_.lower_bound({only->ino, 0}) : by_file_.begin();
-  for (; it != by_file_.end() && (!only || it->first == only->ino); ++it) {
-    const Reference& reference = claims_.at(it->second).reference;
-    if (reference.kind == kind && (!only || only->matches(reference))) visitor(reference);
+  auto it = only ? by_file_.lower_bound({only->ino, kind, 0}) : by_file_.begin();
+  for (; it != by_file_.end(); ++it) {
+    const auto& [ino, its_kind, id] = *it;
+    if (only && (ino != only->ino || its_kind != kind)) break;
+    const Reference& reference = claims_.at(id).reference;
+    if (its_kind == kind && (!only || only->matches(reference))) visitor(reference);
   }
 }
 
-Result<void> ClaimTable::check_takeover(const Handle& handle, const Reference& wanted) const {
-  if (!handle.writable) return fail(EACCES);
+bool ClaimTable::is_taken_over_by_others(const Reference& wanted) const {
   bool is_taken = false;
   visit(ReferenceKind::kTakeover, ReferenceFilter{wanted.ino, wanted.range},
         [&](const Reference& other) { is_taken = is_taken || other.handle != wanted.handle; });
-  if (is_taken) return fail(EEXIST);
-  return {};
+  return is_taken;
 }
 
-Result<uint64_t> ClaimTable::add(Reference reference, PercpuRef::Ref ref) {
+Result<uint64_t> ClaimTable::add(Claim claim) {
+  Reference& reference = claim.reference;
   if (reference.range.empty()) return fail(EINVAL);
   reference.since = std::chrono::system_clock::now();
   MutexLock lock(mutex_);
   const auto it = handles_.find(reference.handle);
   if (it == handles_.end()) return fail(EBADF);
   if (!is_open_) return fail(ENODEV);
-  if (claims_.size() >= kMaxClaims) return fail(ENOMEM);
   reference.ino = it->second.reference.ino;
-  if (reference.kind == ReferenceKind::kTakeover) {
-    PMEMD_TRY(check_takeover(it->second, reference));
+  if (reference.kind == ReferenceKind::kTakeover && is_taken_over_by_others(reference)) {
+    return fail(EEXIST);
   }
   const uint64_t id = next_id_++;
   reference.id = id;
   ++count(reference.kind);
   it->second.claims.insert(id);
-  by_file_.emplace(reference.ino, id);
-  claims_.emplace(id, Claim{reference, std::move(ref)});
+  by_file_.emplace(reference.ino, reference.kind, id);
+  by_process_.emplace(reference.pid, id);
+  claims_.emplace(id, std::move(claim));
   return id;
 }
 
@@ -149,7 +163,8 @@ ClaimTable::Claim ClaimTable::take(Claims::iterator claim) {
   Claim taken = std::move(claim->second);
   const Reference& reference = taken.reference;
   claims_.erase(claim);
-  by_file_.erase({reference.ino, reference.id});
+  by_file_.erase({reference.ino, reference.kind, reference.id});
+  by_process_.erase({reference.pid, reference.id});
   const auto handle = handles_.find(reference.handle);
   if (handle != handles_.end()) handle->second.claims.erase(reference.id);
   if (--count(reference.kind) == 0) changed_cv_.notify_all();
@@ -172,9 +187,8 @@ std::vector<Reference> ClaimTable::remove_process(pid_t pid) {
   std::vector<Claim> gone;
   std::vector<Reference> told;
   MutexLock lock(mutex_);
-  for (auto it = claims_.begin(); it != claims_.end();) {
-    const auto claim = it++;
-    if (claim->second.reference.pid != pid) continue;
+  for (auto it = by_process_.lower_bound({pid, 0}); it != by_process_.end() && it->first == pid;) {
+    const auto claim = claims_.find((it++)->second);
     told.push_back(claim->second.reference);
     gone.push_back(take(claim));
   }

@@ -4,14 +4,16 @@
 // A handle lives from OPEN to RELEASE. A claim belongs to a handle and to the process that
 // asked for it, and goes with the first of them. A pin holds a reference of the pagemap, as
 // get_user_pages() holds the page's: a removal waits for it. The others hold none: they
-// outlive a removal, and work again after the next enable.
+// outlive a removal, and work again after the next enable. What each costs is on the account of
+// the user that asked (core/base/user_budget.h): its Charge is kept here, and goes with it.
 //
 // The table is a gate too: while it is closed (the device isn't live), nothing new comes in.
 //
 // Invariants:
 //  1. close(only_if_idle) decides "no handle is open" and "none can be opened" in one step.
 //  2. A pin's reference is put when the pin leaves the table, once.
-//  3. At most kMaxClaims claims: nobody makes us allocate without a limit.
+//  3. One user's claims don't slow down another's requests: pins are found without a look at
+//     mappings, writers without a look at readers, a process's claims without those of others.
 //  4. No byte of a file is taken over through two handles.
 //
 // Thread contract: any thread. References are put without the lock.
@@ -24,11 +26,13 @@
 #include <map>
 #include <optional>
 #include <set>
+#include <tuple>
 #include <utility>
 #include <vector>
 
 #include "core/base/error.h"
 #include "core/base/mutex.h"
+#include "core/base/user_budget.h"
 #include "core/pagemap/percpu_ref.h"
 #include "core/pagemap/reference.h"
 
@@ -36,7 +40,7 @@ namespace pmemd {
 
 class ClaimTable {
  public:
-  static constexpr size_t kMaxClaims = 65'536;
+  using Charge = UserBudget::Charge;
 
   ClaimTable() = default;
   ClaimTable(const ClaimTable&) = delete;
@@ -49,24 +53,27 @@ class ClaimTable {
   [[nodiscard]] bool close(bool only_if_idle) PMEMD_EXCLUDES(mutex_);
 
   // --- handles. None: the gate is closed. Ids are never 0 and never used again.
-  std::optional<uint64_t> add_handle(uint64_t ino, pid_t pid, bool writable) PMEMD_EXCLUDES(mutex_);
+  std::optional<uint64_t> add_handle(uint64_t ino, pid_t pid, bool writable, Charge charge = {})
+      PMEMD_EXCLUDES(mutex_);
   // Its claims go with it. Unknown ids are ignored.
   void remove_handle(uint64_t handle) PMEMD_EXCLUDES(mutex_);
   uint64_t handle_count() const PMEMD_EXCLUDES(mutex_);
   bool has_handle(uint64_t handle) const PMEMD_EXCLUDES(mutex_);
-  std::vector<uint64_t> handles() const PMEMD_EXCLUDES(mutex_);  // their ids, ascending
+  bool is_writable(uint64_t handle) const PMEMD_EXCLUDES(mutex_);  // false: no such handle, too
+  std::vector<uint64_t> handles() const PMEMD_EXCLUDES(mutex_);    // their ids, ascending
   bool has_writer(uint64_t ino) const PMEMD_EXCLUDES(mutex_);
 
   // --- claims: the id. EBADF: no such handle. ENODEV: the gate is closed. EINVAL: an empty range.
-  // ENOMEM: kMaxClaims.
-  Result<uint64_t> add_mapping(uint64_t handle, pid_t pid, FileRange range, uint64_t address)
-      PMEMD_EXCLUDES(mutex_);
+  // Whether a handle must be writable is for who calls (daemon/fuse_ioctl.cc).
+  Result<uint64_t> add_mapping(uint64_t handle, pid_t pid, FileRange range, uint64_t address,
+                               Charge charge = {}) PMEMD_EXCLUDES(mutex_);
   // `ref`: the pin's own; empty is ENODEV.
-  Result<uint64_t> add_pin(uint64_t handle, pid_t pid, FileRange range, PercpuRef::Ref ref)
-      PMEMD_EXCLUDES(mutex_);
-  // EACCES: the handle isn't writable. EEXIST: part of the range is taken over through another.
+  Result<uint64_t> add_pin(uint64_t handle, pid_t pid, FileRange range, PercpuRef::Ref ref,
+                           Charge charge = {}) PMEMD_EXCLUDES(mutex_);
+  // EEXIST: part of the range is taken over through another handle.
   Result<uint64_t> add_takeover(uint64_t handle, pid_t pid, FileRange range,
-                                std::chrono::milliseconds timeout) PMEMD_EXCLUDES(mutex_);
+                                std::chrono::milliseconds timeout, Charge charge = {})
+      PMEMD_EXCLUDES(mutex_);
   // ENOENT: the handle has no claim of this kind and id (a removal may have taken it).
   Result<void> remove(uint64_t handle, ReferenceKind kind, uint64_t id) PMEMD_EXCLUDES(mutex_);
   // The process has ended: its claims go. Which.
@@ -100,17 +107,18 @@ class ClaimTable {
   struct Handle {
     Reference reference;
     bool writable = false;
+    Charge charge = {};
     std::set<uint64_t> claims = {};
   };
   struct Claim {
     Reference reference;
     PercpuRef::Ref ref = {};
+    Charge charge = {};
   };
   using Claims = std::map<uint64_t, Claim>;
 
-  Result<uint64_t> add(Reference reference, PercpuRef::Ref ref) PMEMD_EXCLUDES(mutex_);
-  Result<void> check_takeover(const Handle& handle, const Reference& wanted) const
-      PMEMD_REQUIRES(mutex_);
+  Result<uint64_t> add(Claim claim) PMEMD_EXCLUDES(mutex_);
+  bool is_taken_over_by_others(const Reference& wanted) const PMEMD_REQUIRES(mutex_);
   uint64_t& count(ReferenceKind kind) PMEMD_REQUIRES(mutex_);
   template <class Visitor>
   void visit(ReferenceKind kind, const std::optional<ReferenceFilter>& only, Visitor visitor) const
@@ -126,8 +134,10 @@ class ClaimTable {
   uint64_t next_id_ PMEMD_GUARDED_BY(mutex_) = 1;
   std::map<uint64_t, Handle> handles_ PMEMD_GUARDED_BY(mutex_);
   Claims claims_ PMEMD_GUARDED_BY(mutex_);
-  std::set<std::pair<uint64_t, uint64_t>> by_file_
-      PMEMD_GUARDED_BY(mutex_);  // inode, id of a claim
+  std::map<uint64_t, uint64_t> writers_ PMEMD_GUARDED_BY(mutex_);  // inode → writable handles
+  // Of claims: inode, kind, id; and pid, id.
+  std::set<std::tuple<uint64_t, ReferenceKind, uint64_t>> by_file_ PMEMD_GUARDED_BY(mutex_);
+  std::set<std::pair<pid_t, uint64_t>> by_process_ PMEMD_GUARDED_BY(mutex_);
   Counts counts_ PMEMD_GUARDED_BY(mutex_);
 };
 

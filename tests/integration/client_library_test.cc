@@ -296,7 +296,7 @@ TEST_F(ClientLibraryTest, EachErrno) {
     return pmemd_register_takeover(fd, 0, kPageSize, timeout_ms, Told::call, &told, &made);
   };
   const UniqueFd read_only(open(path_.c_str(), O_RDONLY | O_CLOEXEC));
-  EXPECT_EQ(take_over(read_only.get(), 100), -EACCES);
+  EXPECT_EQ(take_over(read_only.get(), 100), -EBADF);
   EXPECT_EQ(take_over(fd_.get(), 0), -EINVAL);
   EXPECT_EQ(take_over(fd_.get(), 10'001), -EINVAL);
   pmemd_takeover raw = {0, kPageSize, 100, 0, 0};

@@ -67,7 +67,7 @@ FileModel::Operation FileModel::choose() {
       op.kind == Kind::kCreate || op.kind == Kind::kMkdir || op.kind == Kind::kSymlink;
   op.path = makes ? some_name() : some_existing();
   if (op.kind == Kind::kLink || op.kind == Kind::kRename) op.path2 = some_name();
-  op.mode = static_cast<mode_t>(below(01000) | 0600);
+  op.mode = static_cast<mode_t>(below(01000) | 0700);  // an ordinary user goes on, too
   op.offset = below(kMaxFileSize - kMaxWrite);
   op.bytes = pattern(random_(), 1 + below(op.kind == Kind::kSetXattr ? 300 : kMaxWrite));
   if (op.kind == Kind::kSymlink) op.bytes = fmt::format("target{}", below(1000));

@@ -109,7 +109,7 @@ TEST_F(MappersTest, EachErrno) {
   EXPECT_EQ(mapper.ask("takeover 0 0 65537 1000"), "error EINVAL");
   EXPECT_EQ(mapper.ask("takeover 0 0 4096 0"), "error EINVAL");
   EXPECT_EQ(mapper.ask("takeover 0 0 4096 10001"), "error EINVAL");
-  EXPECT_EQ(mapper.ask("takeover 1 0 4096 1"), "error EACCES");
+  EXPECT_EQ(mapper.ask("takeover 1 0 4096 1"), "error EBADF");
   const std::string id = std::to_string(mapper.number("takeover 0 0 8192 10000"));
   EXPECT_EQ(mapper.ask("takeover 2 4096 8192 1"), "error EEXIST");
   EXPECT_EQ(mapper.ask("unregister 0 " + id), "error ENOENT") << "it is a takeover";

@@ -4,7 +4,6 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
-#include <grp.h>
 #include <linux/magic.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
@@ -24,13 +23,6 @@ namespace pmemd {
 namespace {
 
 constexpr long kXfsMagic = 0x58465342;
-
-void become(uid_t uid) {
-  if (setgroups(0, nullptr) != 0 || setresgid(uid, uid, uid) != 0 ||
-      setresuid(uid, uid, uid) != 0) {
-    _exit(3);
-  }
-}
 
 std::vector<std::string> lines_of(const std::string& text) {
   std::vector<std::string> lines;
@@ -81,7 +73,7 @@ std::string ParityTest::notes_of(const std::string& directory, const Scenario& s
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != parent || chdir(directory.c_str()) != 0) _exit(2);
     umask(022);
-    if (uid) become(*uid);
+    if (uid) become_user(*uid);
     Notes notes;
     scenario(notes);
     notes.text("end", "reached");

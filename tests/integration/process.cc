@@ -3,9 +3,11 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+#include <grp.h>
 #include <poll.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -175,6 +177,45 @@ std::string run_ok(std::vector<std::string> args, const RunOptions& options) {
 
 Conversation::Conversation(std::vector<std::string> args, std::function<void()> before_exec)
     : Conversation(Pipe(), Pipe(), std::move(args), std::move(before_exec)) {}
+
+void become_user(uid_t uid) {
+  if (setgroups(0, nullptr) != 0 || setresgid(uid, uid, uid) != 0 ||
+      setresuid(uid, uid, uid) != 0) {
+    _exit(99);
+  }
+}
+
+std::string as_user(uid_t uid, const std::function<std::string()>& work,
+                    std::chrono::milliseconds patience) {
+  Pipe pipe;
+  const pid_t parent = getpid();
+  const pid_t pid = fork();
+  if (pid < 0) throw_errno("fork");
+  if (pid == 0) {
+    become_user(uid);
+    prctl(PR_SET_PDEATHSIG, SIGKILL);  // behind the change of user, which takes it back
+    if (getppid() != parent) _exit(2);
+    const std::string text = work();
+    const ssize_t put = write(pipe.write_end.get(), text.data(), text.size());
+    _exit(put == static_cast<ssize_t>(text.size()) ? 0 : 1);
+  }
+  pipe.write_end.reset();
+  const auto deadline = std::chrono::steady_clock::now() + patience;
+  std::string text;
+  std::array<char, 4096> buffer{};
+  for (ssize_t got = 1; got > 0;) {
+    if (!wait_readable(pipe.read_end.get(), deadline)) {
+      kill(pid, SIGKILL);
+      throw std::runtime_error(fmt::format("pid {} of user {} did not end in time", pid, uid));
+    }
+    got = read(pipe.read_end.get(), buffer.data(), buffer.size());
+    if (got > 0) text.append(buffer.data(), static_cast<size_t>(got));
+  }
+  int status = 0;
+  waitpid(pid, &status, 0);
+  if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return text;
+  throw std::runtime_error(fmt::format("pid {} of user {}: status {:#x}", pid, uid, status));
+}
 
 Conversation::Conversation(Pipe in, Pipe out, std::vector<std::string> args,
                            std::function<void()> before_exec)

@@ -73,6 +73,15 @@ Output run(std::vector<std::string> args, const RunOptions& options = {});
 // The same; throws, with all that it said, unless it exits with 0. Returns its stdout.
 std::string run_ok(std::vector<std::string> args, const RunOptions& options = {});
 
+// Becomes that user, in no group but its own; for before_exec. Async-signal-safe. Ends the process
+// if that can't be.
+void become_user(uid_t uid);
+
+// What `work` returns, which runs in a forked child as that user. Throws if that takes too long, or
+// the child dies.
+std::string as_user(uid_t uid, const std::function<std::string()>& work,
+                    std::chrono::milliseconds patience = kPatience);
+
 // A pipe, close-on-exec.
 struct Pipe {
   Pipe();

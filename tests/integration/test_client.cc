@@ -377,6 +377,16 @@ class Commands {
     const bool good = ioctl(file, PMEMD_IOC_P2P_ALLOC, &request) == 0;
     return answer(good, std::to_string(request.offset));
   }
+  // "repeat 100 pin 0 0 4096" → "ok 17 error ENOMEM": how often it went well, and what came last.
+  std::string repeat(std::istringstream& words) {
+    const auto most = next<uint64_t>(words);
+    std::string line;
+    std::getline(words >> std::ws, line);
+    std::string last;
+    uint64_t done = 0;
+    while (done < most && (last = obey(line)).starts_with("ok")) ++done;
+    return answer(true, std::to_string(done) + " " + last);
+  }
   std::string let_go(std::istringstream& words, unsigned long request) const {
     const int file = fd(words);
     auto id = next<uint64_t>(words);
@@ -403,6 +413,7 @@ class Commands {
       {"register", [this](Words w) { return register_map(w); }},
       {"migrate", [this](Words w) { return migrate(w); }},
       {"alloc", [this](Words w) { return alloc(w); }},
+      {"repeat", [this](Words w) { return repeat(w); }},
       {"free", [this](Words w) { return let_go(w, PMEMD_IOC_P2P_FREE); }},
       {"random",
        [this](Words w) {

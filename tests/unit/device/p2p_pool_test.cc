@@ -93,25 +93,19 @@ TEST_F(P2pPoolTest, FragmentsAreNoRoomForAWholeBuffer) {
   EXPECT_EQ(ref_.count(), kPages / 2);
 }
 
-TEST_F(P2pPoolTest, MoreThanTheLimitIsENOMEM) {
-  constexpr uint64_t kMany = (P2pPool::kMaxBuffers + 1) * kPageSize;
-  class Nothing : public MemoryStore {
-   public:
-    Nothing() : MemoryStore(0) {}
-    Result<void> discard(uint64_t /*offset*/, uint64_t /*length*/) override { return {}; }
-  } nothing;
-  PercpuRef ref;
-  ref.reinit();
-  P2pPool pool("namespace0.1", kMany);
-  pool.attach(ref, nothing);
-  for (size_t i = 0; i < P2pPool::kMaxBuffers; ++i) {
-    ASSERT_TRUE(pool.alloc(kHandle, kPid, kPageSize));
-  }
-  EXPECT_EQ(pool.alloc(kHandle, kPid, kPageSize).err(), ENOMEM);
-  EXPECT_EQ(pool.begin_return_of_all(), P2pPool::kMaxBuffers);
-  for (const P2pBuffer& buffer : pool.returning()) ASSERT_TRUE(pool.finish_return(buffer.id));
-  ref.kill();
-  pool.detach();
+TEST_F(P2pPoolTest, AChargeGoesWithItsBuffer) {
+  UserBudget budget({.per_user = 4, .users = 4, .total = 4});
+  const auto alloc_charged = [&](uint64_t pages) {
+    return pool_.alloc(kHandle, kPid, pages * kPageSize, budget.charge(4711).value());
+  };
+  ASSERT_TRUE(alloc_charged(1));
+  ASSERT_TRUE(alloc_charged(1));
+  EXPECT_EQ(alloc_charged(kPages).err(), ENOMEM);
+  EXPECT_EQ(budget.charged(), 2u) << "what was refused costs nothing";
+  pool_.begin_return_of_all();
+  EXPECT_EQ(budget.charged(), 2u) << "a returning buffer is still there";
+  finish_all();
+  EXPECT_EQ(budget.charged(), 0u);
 }
 
 TEST_F(P2pPoolTest, AllocAfterKillIsENXIO) {
