@@ -26,6 +26,8 @@ RemovalOutcome look_at_devices(const std::vector<const Device*>& devices,
   RemovalOutcome outcome;
   std::vector<std::unique_ptr<LegView>> views;
   std::vector<const LegView*> legs;
+  views.reserve(devices.size());
+  legs.reserve(devices.size());
   for (const Device* device : devices) {
     views.push_back(LegView::of(*device, devices, known));
     legs.push_back(views.back().get());

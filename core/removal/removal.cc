@@ -427,6 +427,7 @@ Result<void> Removal::find_leg_users() {
 void Removal::find_holders_and_lent() {
   waited_ = false;
   std::vector<const LegView*> legs;
+  legs.reserve(legs_.size());
   for (const auto& leg : legs_) legs.push_back(leg.get());
   note_who_holds(reports_, {devices_.begin(), devices_.end()}, legs, kernel_);
 }
