@@ -8,7 +8,7 @@
 
 namespace pmemd {
 
-ControlClient::ControlClient(const std::string& socket)
+ControlStream::ControlStream(const std::string& socket)
     : fd_(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
   sockaddr_un address{.sun_family = AF_UNIX, .sun_path = {}};
   socket.copy(address.sun_path, sizeof(address.sun_path) - 1);
@@ -17,25 +17,35 @@ ControlClient::ControlClient(const std::string& socket)
   }
 }
 
-ControlClient::Answer ControlClient::call(const std::string& method, const Json& parameters) {
-  std::string message = Json{{"method", "org.pmemd." + method}, {"parameters", parameters}}.dump();
-  message.push_back('\0');
+void ControlStream::send(const std::string& method, const Json& parameters, bool more) {
+  Json call = {{"method", "org.pmemd." + method}, {"parameters", parameters}};
+  if (more) call["more"] = true;
+  const std::string message = call.dump() + '\0';
   if (write(fd_.get(), message.data(), message.size()) != static_cast<ssize_t>(message.size())) {
     throw_errno(method);
   }
-  std::string reply;
+}
+
+std::optional<Json> ControlStream::receive(std::chrono::milliseconds patience) {
+  const auto deadline = std::chrono::steady_clock::now() + patience;
   std::array<char, 65536> buffer{};
-  while (reply.empty() || reply.back() != '\0') {
-    if (!wait_readable(fd_.get(), std::chrono::steady_clock::now() + kPatience)) {
-      throw std::runtime_error(method + ": no answer in time");
-    }
+  size_t end = std::string::npos;
+  while ((end = received_.find('\0')) == std::string::npos) {
+    if (!wait_readable(fd_.get(), deadline)) return std::nullopt;
     const ssize_t got = read(fd_.get(), buffer.data(), buffer.size());
-    if (got <= 0) throw std::runtime_error(method + ": the daemon hung up");
-    reply.append(buffer.data(), static_cast<size_t>(got));
+    if (got <= 0) throw std::runtime_error("the daemon hung up");
+    received_.append(buffer.data(), static_cast<size_t>(got));
   }
-  reply.pop_back();
-  const Json json = Json::parse(reply);
-  return {json.value("parameters", Json::object()), json.value("error", "")};
+  Json reply = Json::parse(received_.substr(0, end));
+  received_.erase(0, end + 1);
+  return reply;
+}
+
+ControlClient::Answer ControlClient::call(const std::string& method, const Json& parameters) {
+  stream_.send(method, parameters, /*more=*/false);
+  const auto reply = stream_.receive(kPatience);
+  if (!reply) throw std::runtime_error(method + ": no answer in time");
+  return {reply->value("parameters", Json::object()), reply->value("error", "")};
 }
 
 void stall_at(ControlClient& control, const std::string& step) {
