@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "core/base/blocking.h"
+#include "core/base/safe_path.h"
 #include "core/base/units.h"
 #include "core/image/sigbus_guard.h"
 
@@ -109,9 +110,7 @@ Result<ImageFile> ImageFile::create(const std::string& path, uint64_t size,
 }
 
 Result<ImageFile> ImageFile::open(const std::string& path, uint64_t size, Reservation reservation) {
-  // NONBLOCK: a FIFO in its place must not block us.
-  UniqueFd fd(::open(path.c_str(), O_RDWR | O_CLOEXEC | O_NONBLOCK));
-  if (!fd) return fail_errno(path);
+  PMEMD_ASSIGN(UniqueFd fd, open_safe_file(AT_FDCWD, path, path, O_RDWR));
   PMEMD_TRY(check_length(fd.get(), path, size));
   return ImageFile(std::move(fd), path, size, reservation);
 }

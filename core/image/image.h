@@ -52,7 +52,7 @@ class ImageFile {
   static Result<ImageFile> create(const std::string& path, uint64_t size, Reservation reservation);
 
   // ENOENT: no image. EIO: no regular file, or shorter than `size` (the message tells both sizes).
-  // EACCES.
+  // EACCES. EPERM: somebody else could change the file. ELOOP: a link.
   static Result<ImageFile> open(const std::string& path, uint64_t size, Reservation reservation);
 
   // Maps `range` (2 MiB-aligned). The mapping keeps the file open on its own. EIO: the image has

@@ -37,6 +37,7 @@ int to_errno(sqlite3* db, int code) {
     case SQLITE_PERM:
       return EROFS;
     case SQLITE_CANTOPEN: {
+      if (code == SQLITE_CANTOPEN_SYMLINK) return ELOOP;
       const int host = db == nullptr ? 0 : sqlite3_system_errno(db);
       return host == 0 ? EIO : host;
     }
@@ -187,7 +188,7 @@ Result<std::unique_ptr<Database>> Database::open(const std::string& path, Mode m
     return fail_errno(path);
   }
   // Serialized: a Statement may be destroyed by a thread that doesn't hold the mutex.
-  const int flags = SQLITE_OPEN_FULLMUTEX | SQLITE_OPEN_EXRESCODE |
+  const int flags = SQLITE_OPEN_FULLMUTEX | SQLITE_OPEN_EXRESCODE | SQLITE_OPEN_NOFOLLOW |
                     (mode == Mode::kReadOnly ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE);
   sqlite3* connection = nullptr;
   const int code = sqlite3_open_v2(path.c_str(), &connection, flags,
@@ -241,13 +242,14 @@ Result<void> Database::quick_check() {
 Result<void> Database::open_wal() {
   PMEMD_TRY(execute("BEGIN IMMEDIATE; ROLLBACK"));  // SQLite makes the file at first access
   const std::string wal = path_ + "-wal";
-  wal_.reset(::open(wal.c_str(), O_RDWR | O_CLOEXEC));
+  wal_.reset(::open(wal.c_str(), O_RDWR | O_NOFOLLOW | O_CLOEXEC));
   if (!wal_) return fail_errno(wal);
   const std::string parent = std::filesystem::path(path_).parent_path();
   const UniqueFd dir(::open(parent.empty() ? "." : parent.c_str(), O_DIRECTORY | O_CLOEXEC));
   if (!dir || ::fsync(dir.get()) != 0) return fail_errno(parent);
 
-  const int flags = SQLITE_OPEN_FULLMUTEX | SQLITE_OPEN_EXRESCODE | SQLITE_OPEN_READWRITE;
+  const int flags =
+      SQLITE_OPEN_FULLMUTEX | SQLITE_OPEN_EXRESCODE | SQLITE_OPEN_NOFOLLOW | SQLITE_OPEN_READWRITE;
   int code = sqlite3_open_v2(path_.c_str(), &checkpointer_, flags, kExclusiveVfs);
   if (code == SQLITE_OK) {  // before its first read it doesn't know of the WAL, and copies nothing
     code = sqlite3_exec(checkpointer_, "PRAGMA schema_version", nullptr, nullptr, nullptr);

@@ -81,8 +81,8 @@ class Database {
   // crash it sees what was committed.
   enum class Mode { kReadWrite, kReadOnly, kCreate };
 
-  // ENOENT. EIO with the path and SQLite's words where the file is no database or is corrupt
-  // (quick_check on open).
+  // ENOENT. ELOOP: a link is on the way (SQLite looks at the whole path). EIO with the path and
+  // SQLite's words where the file is no database or is corrupt (quick_check on open).
   static Result<std::unique_ptr<Database>> open(const std::string& path, Mode mode);
   ~Database();  // all Statements must be gone
   Database(const Database&) = delete;

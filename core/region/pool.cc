@@ -25,13 +25,16 @@ bool Pool::exists(const std::string& path) {
 }
 
 Result<std::unique_ptr<Pool>> Pool::open(const std::string& path, Mode mode) {
-  std::string pool = absolute_path(path);
+  PMEMD_ASSIGN(const SafeEntry entry, find_pool(path));
+  std::string pool = entry.path();
   if (!exists(pool)) {
     return fail(ENOENT, fmt::format("pool {}: there is no pool.db", pool),
                 "pmemd --create SIZE makes a pool");
   }
-  PMEMD_ASSIGN(UniqueFd lock, lock_pool(pool, mode == Mode::kReadWrite ? LockKind::kExclusive
-                                                                       : LockKind::kShared));
+  PMEMD_ASSIGN(const UniqueFd directory, open_pool_directory(entry));
+  PMEMD_ASSIGN(UniqueFd lock,
+               lock_pool(directory, pool,
+                         mode == Mode::kReadWrite ? LockKind::kExclusive : LockKind::kShared));
   return open_locked(std::move(pool), std::move(lock), mode);
 }
 

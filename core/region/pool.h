@@ -51,7 +51,9 @@ class Pool {
   // Makes the directory (parents exist), pool.db, region0 of `region_size` and, on it, an fsdax
   // namespace0.0 of the whole region. A directory that is there must be empty, or hold what an
   // interrupted creation has left. EEXIST: a pool is there. ENOTEMPTY: something else is. ENOSPC;
-  // EINVAL: size too small or not a multiple of 2 MiB. Leaves nothing behind on failure.
+  // EINVAL: size too small or not a multiple of 2 MiB. EPERM:
+  // somebody else could change the directory or the way to it (core/base/safe_path.h). Leaves
+  // nothing behind on failure.
   static Result<std::unique_ptr<Pool>> create(const std::string& path, uint64_t region_size,
                                               Reservation reservation);
 
@@ -60,12 +62,13 @@ class Pool {
   // half-destroyed ones; a pool of an older version is upgraded. Read-only leaves that, and changes
   // nothing that is in the pool. ENOENT: no pool there. EBUSY: another daemon has it (its pid in
   // the message). ENOTSUP: its version is newer than ours. EIO: pool.db corrupt, an image missing
-  // or short.
+  // or short. EPERM: somebody else than root and our user could change the directory, the way to
+  // it, or a file of the pool (core/base/safe_path.h), also to read only. ELOOP: a file is a link.
   static Result<std::unique_ptr<Pool>> open(const std::string& path, Mode mode);
   static bool exists(const std::string& path);  // a pool.db is there
   ~Pool();
 
-  const std::string& path() const { return path_; }  // absolute
+  const std::string& path() const { return path_; }  // absolute, no links in it
   Database& database() { return *database_; }
 
   std::vector<RegionRecord> regions() const PMEMD_EXCLUDES(mutex_);

@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <cstdio>
-#include <filesystem>
 #include <utility>
 
 #include "core/base/units.h"
@@ -41,16 +40,17 @@ struct Unfinished {
   bool files = false;
 };
 
-Result<UniqueFd> enter_directory(Unfinished& unfinished) {
+Result<UniqueFd> enter_directory(const SafeEntry& entry, Unfinished& unfinished) {
   const std::string& pool = unfinished.pool;
   // The bytes of everybody's files are in it: for its owner only.
-  if (::mkdir(pool.c_str(), 0700) == 0) {
+  if (::mkdirat(entry.directory.get(), entry.name.c_str(), 0700) == 0) {
     unfinished.directory = true;
   } else if (errno != EEXIST) {
     return fail_errno("pool " + pool);
   }
+  PMEMD_ASSIGN(const UniqueFd directory, open_pool_directory(entry));
   const bool had_lock = ::access(lock_path(pool).c_str(), F_OK) == 0;
-  PMEMD_ASSIGN(UniqueFd lock, lock_pool(pool, LockKind::kExclusive));
+  PMEMD_ASSIGN(UniqueFd lock, lock_pool(directory, pool, LockKind::kExclusive));
   unfinished.lock = !had_lock;
   PMEMD_TRY(remove_leftovers(pool));
   unfinished.files = true;
@@ -117,13 +117,14 @@ Labels first_labels(uint64_t region_size, Reservation reservation) {
 // pool.db gets its name last: until then there is no pool, and what is there is left over.
 Result<std::unique_ptr<Pool>> Pool::create(const std::string& path, uint64_t region_size,
                                            Reservation reservation) {
-  const std::string pool = absolute_path(path);
   PMEMD_TRY(check_size("region0", region_size));
+  PMEMD_ASSIGN(const SafeEntry entry, find_pool(path));
+  const std::string pool = entry.path();
   if (exists(pool)) {
     return fail(EEXIST, fmt::format("pool {}: there is one", pool), "start without --create");
   }
   Unfinished unfinished(pool);
-  PMEMD_ASSIGN(UniqueFd lock, enter_directory(unfinished));
+  PMEMD_ASSIGN(UniqueFd lock, enter_directory(entry, unfinished));
   const Labels labels = first_labels(region_size, reservation);
   const std::string unborn = unborn_database_path(pool);
   PMEMD_TRY(write_database(unborn, labels));
@@ -132,7 +133,7 @@ Result<std::unique_ptr<Pool>> Pool::create(const std::string& path, uint64_t reg
   if (std::rename(unborn.c_str(), database_path(pool).c_str()) != 0) return fail_errno(pool);
   unfinished.finish();
   PMEMD_TRY(sync_directory(pool));
-  PMEMD_TRY(sync_directory(std::filesystem::path(pool).parent_path()));
+  PMEMD_TRY(sync_directory(entry.directory_path));
   return open_locked(pool, std::move(lock), Mode::kReadWrite);
 }
 

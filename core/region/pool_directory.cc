@@ -42,6 +42,12 @@ int lock_owner(int fd) {
   return pid;
 }
 
+// One that is about a file names the pool already.
+std::unexpected<Error> of_pool(const std::string& pool, Error error) {
+  if (!error.message.starts_with(pool)) error.message = "pool " + pool + ": " + error.message;
+  return std::unexpected(std::move(error));
+}
+
 }  // namespace
 
 std::string database_path(const std::string& pool) { return pool + "/pool.db"; }
@@ -51,18 +57,31 @@ std::string image_path(const std::string& pool, uint32_t region) {
   return fmt::format("{}/region{}.img", pool, region);
 }
 
-std::string absolute_path(const std::string& path) {
-  std::error_code error;
-  const fs::path absolute = fs::absolute(path, error).lexically_normal();
-  if (error) return path;
-  return absolute.has_filename() ? absolute : absolute.parent_path();  // no slash at the end
+Result<SafeEntry> find_pool(const std::string& pool) {
+  auto found = find_safe_entry(pool, LastLink::kFollow);
+  if (!found) return of_pool(pool, found.error());
+  return found;
 }
 
-Result<UniqueFd> lock_pool(const std::string& pool, LockKind kind) {
+Result<UniqueFd> open_pool_directory(const SafeEntry& pool) {
+  const std::string path = pool.path();
+  auto directory = open_safe_directory(pool);
+  if (!directory) return of_pool(path, directory.error());
+  for (const char* const suffix : {"", "-wal", "-shm", "-journal"}) {
+    const std::string name = std::string("pool.db") + suffix;
+    const auto safe = check_safe_file(directory->get(), name, path + "/" + name);
+    if (!safe) return of_pool(path, safe.error());
+  }
+  return directory;
+}
+
+Result<UniqueFd> lock_pool(const UniqueFd& directory, const std::string& pool, LockKind kind) {
   const bool exclusive = kind == LockKind::kExclusive;
   const std::string path = lock_path(pool);
-  UniqueFd fd(::open(path.c_str(), (exclusive ? O_RDWR : O_RDONLY) | O_CREAT | O_CLOEXEC, 0600));
-  if (!fd) return fail_errno(path);
+  auto opened = open_safe_file(directory.get(), "lock", path,
+                               (exclusive ? O_RDWR : O_RDONLY) | O_CREAT, 0600);
+  if (!opened) return of_pool(pool, opened.error());
+  UniqueFd fd = *std::move(opened);
   if (::flock(fd.get(), (exclusive ? LOCK_EX : LOCK_SH) | LOCK_NB) != 0) {
     if (errno != EWOULDBLOCK) return fail_errno(path);
     const int pid = lock_owner(fd.get());
@@ -91,9 +110,15 @@ void clear_lock_owner(const UniqueFd& lock) {
   [[maybe_unused]] const int result = ::ftruncate(lock.get(), 0);
 }
 
+int pool_owner(const std::string& pool) {
+  const UniqueFd lock(
+      ::open(lock_path(pool).c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
+  return lock ? lock_owner(lock.get()) : 0;
+}
+
 Result<int32_t> check_version(const std::string& pool) {
   const std::string path = database_path(pool);
-  const UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  const UniqueFd fd(::open(path.c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC));
   if (!fd) return fail_errno(path);
   std::array<unsigned char, kHeaderSize> header;
   const ssize_t length = ::pread(fd.get(), header.data(), header.size(), 0);
