@@ -18,6 +18,8 @@ namespace pmemd {
 
 namespace {
 
+constexpr size_t kSuffixMax = 2;  // ".1"; that of a longer pid is checked once it is known
+
 sockaddr_un address_of(const std::string& path) {
   sockaddr_un address = {};
   assert(path.size() < sizeof(address.sun_path));
@@ -32,12 +34,14 @@ UniqueFd unix_socket() {
 
 enum class Found { kNothing, kAlive, kStale, kOther };
 
-Found probe(const std::string& path) {
+Found probe(const SafeEntry& entry) {
   struct stat info = {};
-  if (::lstat(path.c_str(), &info) != 0) return errno == ENOENT ? Found::kNothing : Found::kOther;
+  if (::fstatat(entry.directory.get(), entry.name.c_str(), &info, AT_SYMLINK_NOFOLLOW) != 0) {
+    return errno == ENOENT ? Found::kNothing : Found::kOther;
+  }
   if (!S_ISSOCK(info.st_mode)) return Found::kOther;
   const UniqueFd client = unix_socket();
-  const sockaddr_un address = address_of(path);
+  const sockaddr_un address = address_of(entry.path());
   if (!client) return Found::kAlive;  // can't tell, so it stays
   if (::connect(client.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) == 0) {
     return Found::kAlive;
@@ -46,8 +50,10 @@ Found probe(const std::string& path) {
   return errno == ECONNREFUSED ? Found::kStale : Found::kAlive;
 }
 
-int rename_with(const std::string& from, const std::string& to, unsigned flags) {
-  return ::renameat2(AT_FDCWD, from.c_str(), AT_FDCWD, to.c_str(), flags) == 0 ? 0 : errno;
+int rename_with(const SafeEntry& directory, const std::string& from, const std::string& to,
+                unsigned flags) {
+  const int fd = directory.directory.get();
+  return ::renameat2(fd, from.c_str(), fd, to.c_str(), flags) == 0 ? 0 : errno;
 }
 
 std::unexpected<Error> in_use(const std::string& path) {
@@ -55,13 +61,14 @@ std::unexpected<Error> in_use(const std::string& path) {
               "stop it, or name another socket with --socket");
 }
 
-// Puts the listening socket at `fresh` in place, over a dead daemon's at most.
-Result<void> publish(const std::string& fresh, const std::string& path) {
+// Puts the listening socket `fresh` in place, over a dead daemon's at most.
+Result<void> publish(const SafeEntry& entry, const SafeEntry& fresh) {
+  const std::string path = entry.path();
   while (true) {
-    const int err = rename_with(fresh, path, RENAME_NOREPLACE);
+    const int err = rename_with(entry, fresh.name, entry.name, RENAME_NOREPLACE);
     if (err == 0) return {};
     if (err != EEXIST) return fail(err, fmt::format("{}: {}", path, strerror(err)));
-    switch (probe(path)) {
+    switch (probe(entry)) {
       case Found::kNothing:
         continue;  // gone meanwhile
       case Found::kAlive:
@@ -72,27 +79,34 @@ Result<void> publish(const std::string& fresh, const std::string& path) {
       case Found::kStale:
         break;
     }
-    if (rename_with(fresh, path, RENAME_EXCHANGE) != 0) continue;
+    const int exchanged = rename_with(entry, fresh.name, entry.name, RENAME_EXCHANGE);
+    if (exchanged == EPERM || exchanged == EACCES) {
+      return fail(exchanged, fmt::format("{}: a dead socket of another user", path),
+                  "remove it, or name another socket with --socket");
+    }
+    if (exchanged != 0) continue;
     if (probe(fresh) != Found::kAlive) {
-      ::unlink(fresh.c_str());
+      ::unlinkat(entry.directory.get(), fresh.name.c_str(), 0);
       return {};
     }
     // Another daemon was as quick as we: what we took out was its new one.
-    (void)rename_with(fresh, path, RENAME_EXCHANGE);
+    (void)rename_with(entry, fresh.name, entry.name, RENAME_EXCHANGE);
     return in_use(path);
   }
 }
 
+// Whatever the umask: whether one may connect is the socket's own mode to say.
 Result<void> make_directory_of(const std::string& path) {
   const size_t slash = path.rfind('/');
   if (slash == std::string::npos || slash == 0) return {};
-  const std::string directory = path.substr(0, slash);
-  if (::mkdir(directory.c_str(), 0755) != 0) {
+  PMEMD_ASSIGN(const SafeEntry entry, find_safe_entry(path.substr(0, slash), LastLink::kFollow));
+  if (::mkdirat(entry.directory.get(), entry.name.c_str(), 0755) != 0) {
     if (errno == EEXIST) return {};
-    return fail_errno(directory, "make the directory, or name another socket with --socket");
+    return fail_errno(entry.path(), "make the directory, or name another socket with --socket");
   }
-  // Whatever the umask: whether one may connect is the socket's own mode to say.
-  if (::chmod(directory.c_str(), 0755) != 0) return fail_errno(directory);
+  const UniqueFd made(::openat(entry.directory.get(), entry.name.c_str(),
+                               O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+  if (!made || ::fchmod(made.get(), 0755) != 0) return fail_errno(entry.path());
   return {};
 }
 
@@ -126,11 +140,17 @@ Result<Peer> peer_of(int fd) {
 
 Result<ControlSocket> ControlSocket::listen(const std::string& path, const std::string& group,
                                             mode_t mode) {
-  const std::string fresh = fmt::format("{}.{}", path, ::getpid());
-  if (fresh.size() >= sizeof(sockaddr_un::sun_path)) {
+  if (path.size() + kSuffixMax >= sizeof(sockaddr_un::sun_path)) {
     return fail(ENAMETOOLONG, fmt::format("{}: too long for a socket", path));
   }
   PMEMD_TRY(make_directory_of(path));
+  PMEMD_ASSIGN(SafeEntry entry, find_safe_entry(path, LastLink::kKeep));
+  SafeEntry fresh{UniqueFd(::fcntl(entry.directory.get(), F_DUPFD_CLOEXEC, 0)),
+                  entry.directory_path, fmt::format("{}.{}", entry.name, ::getpid())};
+  if (fresh.path().size() >= sizeof(sockaddr_un::sun_path)) {
+    return fail(ENAMETOOLONG, fmt::format("{}: too long for a socket", fresh.path()));
+  }
+  const int directory = entry.directory.get();
 
   ControlSocket socket;
   socket.path_ = path;
@@ -138,33 +158,40 @@ Result<ControlSocket> ControlSocket::listen(const std::string& path, const std::
   if (!socket.fd_) return fail_errno(path);
   // The mode of the file that bind() makes: nobody can connect before it is set up.
   if (::fchmod(socket.fd(), 0600) != 0) return fail_errno(path);
-  ::unlink(fresh.c_str());  // of a dead daemon with our pid
-  const sockaddr_un address = address_of(fresh);
+  ::unlinkat(directory, fresh.name.c_str(), 0);  // of a dead daemon with our pid
+  const sockaddr_un address = address_of(fresh.path());
   if (::bind(socket.fd(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) != 0) {
     return fail_errno(path);
   }
   const auto set_up = [&]() -> Result<void> {
     socket.group_ = find_group(group);
-    if (socket.group_ && ::chown(fresh.c_str(), -1, *socket.group_) != 0) socket.group_.reset();
+    if (socket.group_ &&
+        ::fchownat(directory, fresh.name.c_str(), -1, *socket.group_, AT_SYMLINK_NOFOLLOW) != 0) {
+      socket.group_.reset();
+    }
     const mode_t wanted = socket.group_ ? mode : mode & ~mode_t{070};
-    if (::chmod(fresh.c_str(), wanted) != 0) return fail_errno(path);
+    if (::fchmodat(directory, fresh.name.c_str(), wanted, 0) != 0) return fail_errno(path);
     struct stat info = {};
-    if (::stat(fresh.c_str(), &info) != 0) return fail_errno(path);
+    if (::fstatat(directory, fresh.name.c_str(), &info, AT_SYMLINK_NOFOLLOW) != 0) {
+      return fail_errno(path);
+    }
     socket.device_ = info.st_dev;
     socket.inode_ = info.st_ino;
     if (::listen(socket.fd(), SOMAXCONN) != 0) return fail_errno(path);
-    return publish(fresh, path);
+    return publish(entry, fresh);
   };
   if (auto done = set_up(); !done) {
-    ::unlink(fresh.c_str());
+    ::unlinkat(directory, fresh.name.c_str(), 0);
     return std::unexpected(done.error());
   }
+  socket.entry_ = std::move(entry);
   socket.removed_ = false;
   return socket;
 }
 
 ControlSocket::ControlSocket(ControlSocket&& other) noexcept
     : path_(std::move(other.path_)),
+      entry_(std::move(other.entry_)),
       fd_(std::move(other.fd_)),
       group_(other.group_),
       device_(other.device_),
@@ -174,8 +201,10 @@ ControlSocket::ControlSocket(ControlSocket&& other) noexcept
 void ControlSocket::remove() {
   if (std::exchange(removed_, true)) return;
   struct stat info = {};
-  if (::lstat(path_.c_str(), &info) == 0 && info.st_dev == device_ && info.st_ino == inode_) {
-    ::unlink(path_.c_str());
+  const int directory = entry_.directory.get();
+  if (::fstatat(directory, entry_.name.c_str(), &info, AT_SYMLINK_NOFOLLOW) == 0 &&
+      info.st_dev == device_ && info.st_ino == inode_) {
+    ::unlinkat(directory, entry_.name.c_str(), 0);
   }
 }
 

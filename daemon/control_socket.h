@@ -4,6 +4,8 @@
 //  1. A socket at its path listens: it is bound and made ready beside it, and then put there in one
 //     step. So one that refuses connections belongs to a daemon that is dead.
 //  2. A living daemon's socket is never replaced, and a file that is no socket never touched.
+//  3. Nobody else can change the way to it (core/base/safe_path.h), so that what is bound, chowned
+//     and chmodded is the socket. Its own directory may be a sticky one, as /tmp.
 //
 // Thread contract: values; no shared state.
 #pragma once
@@ -15,6 +17,7 @@
 #include <vector>
 
 #include "core/base/error.h"
+#include "core/base/safe_path.h"
 #include "core/base/unique_fd.h"
 
 namespace pmemd {
@@ -37,7 +40,9 @@ class ControlSocket {
  public:
   // Binds `path` with `mode`; where `group` exists, that is its group; else the group's bits are
   // taken from the mode. Makes the last directory of the path (0755) if it is missing.
-  // EADDRINUSE: another daemon answers there. EEXIST: something else is there. ENAMETOOLONG.
+  // EADDRINUSE: another daemon answers there. EEXIST: something else is there, as a link.
+  // ENAMETOOLONG. EPERM: somebody else could change the way to it, or has a dead socket there.
+  // ENOENT: the directory above its own is missing.
   static Result<ControlSocket> listen(const std::string& path, const std::string& group,
                                       mode_t mode);
   ControlSocket(ControlSocket&& other) noexcept;
@@ -56,6 +61,7 @@ class ControlSocket {
   ControlSocket() = default;
 
   std::string path_;
+  SafeEntry entry_;
   UniqueFd fd_;
   std::optional<gid_t> group_;
   dev_t device_ = 0;  // of the file that is ours

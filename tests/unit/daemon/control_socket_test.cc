@@ -5,6 +5,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cstdlib>
@@ -125,6 +126,56 @@ TEST_F(ControlSocketTest, LeavesWhatIsNoSocketAlone) {
   ASSERT_EQ(::rmdir(path_.c_str()), 0);
   ASSERT_EQ(::symlink("elsewhere", path_.c_str()), 0);
   EXPECT_EQ(listen().err(), EEXIST);
+  EXPECT_EQ(files(), 1u);
+}
+
+// Else they could put a link where the socket is chowned and chmodded.
+TEST_F(ControlSocketTest, RefusesADirectoryThatOthersCanWriteToUnlessItIsSticky) {
+  const std::string directory = directory_.path() + "/open";
+  ASSERT_EQ(::mkdir(directory.c_str(), 0700), 0);
+  for (const std::string& path : {directory + "/control", directory + "/made/control"}) {
+    path_ = path;
+    ASSERT_EQ(::chmod(directory.c_str(), 0777), 0);
+    const auto refused = listen();
+    EXPECT_EQ(refused.err(), EPERM);
+    EXPECT_NE(refused.error().describe().find(directory), std::string::npos);
+    EXPECT_TRUE(std::filesystem::is_empty(directory));
+    ASSERT_EQ(::chmod(directory.c_str(), 01777), 0);
+    EXPECT_TRUE(listen());
+  }
+}
+
+TEST_F(ControlSocketTest, RefusesSomebodyElsesDirectoryAndLink) {
+  if (::geteuid() != 0) GTEST_SKIP() << "wants root, to give things away";
+  constexpr uid_t kOther = 12345;
+  const std::string directory = directory_.path() + "/theirs";
+  const std::string link = directory_.path() + "/link";
+  ASSERT_EQ(::mkdir(directory.c_str(), 0755), 0);
+  ASSERT_EQ(::symlink("theirs", link.c_str()), 0);
+  path_ = link + "/control";
+  EXPECT_TRUE(listen());
+  ASSERT_EQ(::lchown(link.c_str(), kOther, kOther), 0);
+  EXPECT_EQ(listen().err(), EPERM);
+  path_ = directory + "/control";
+  EXPECT_TRUE(listen());
+  ASSERT_EQ(::chown(directory.c_str(), kOther, kOther), 0);
+  EXPECT_EQ(listen().err(), EPERM);
+}
+
+// What a sticky directory lets them leave there.
+TEST_F(ControlSocketTest, ADeadSocketOfAnotherUserIsNotTaken) {
+  if (::geteuid() != 0) GTEST_SKIP() << "wants root, to become somebody else";
+  leave_stale_socket();
+  ASSERT_EQ(::chmod(directory_.path().c_str(), 01777), 0);
+  const pid_t child = ::fork();
+  if (child == 0) {
+    constexpr uid_t kOther = 12345;
+    ::chmod(path_.c_str(), 0777);
+    ::_exit(::setresuid(kOther, kOther, kOther) == 0 ? listen().err() : 100);
+  }
+  int status = 0;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  EXPECT_EQ(WEXITSTATUS(status), EPERM);
   EXPECT_EQ(files(), 1u);
 }
 
