@@ -14,6 +14,7 @@
 #include <csignal>
 #include <ctime>
 #include <memory>
+#include <optional>
 #include <thread>
 #include <utility>
 
@@ -96,7 +97,7 @@ class Daemon {
   // is left, and was logged.
   bool stop();
 
-  const std::string& mount_point() const { return mount_point_; }
+  const std::string& mount_point() const { return mount_point_->path(); }
 
  private:
   Result<void> make_devices();
@@ -110,7 +111,7 @@ class Daemon {
   UserBudgets budgets_;  // outlives all that is charged to it
   EventLoop loop_;
   std::unique_ptr<Pool> pool_;
-  std::string mount_point_;
+  std::optional<MountPoint> mount_point_;
   std::unique_ptr<EventLog> event_log_;
   EventBus events_;
   std::unique_ptr<DeviceTable> devices_;
@@ -134,7 +135,7 @@ class Daemon {
 
 Result<void> Daemon::start() {
   PMEMD_ASSIGN(loop_, make_event_loop());
-  PMEMD_ASSIGN(mount_point_, prepare_mount_point(options_.mount, options_.pool));
+  PMEMD_ASSIGN(mount_point_, MountPoint::find(options_.mount, options_.pool));
   PMEMD_ASSIGN(pool_, open_pool(options_));
   PMEMD_ASSIGN(event_log_, EventLog::open(pool_->database()));
   events_.number_from(event_log_->next_seq());
@@ -154,12 +155,12 @@ Result<void> Daemon::start() {
       .devices = *devices_, .budgets = budgets_, .processes = *processes_, .work = *work_});
   clock_gettime(CLOCK_REALTIME, &fuse_->started);
 
-  PMEMD_ASSIGN(server_, FuseServer::create(*fuse_, {.mount_point = mount_point_,
-                                                    .source = "pmemd:" + pool_->path(),
-                                                    .allow_other = options_.allow_other}));
+  PMEMD_ASSIGN(server_, FuseServer::create(*fuse_, *mount_point_,
+                                           {.source = "pmemd:" + pool_->path(),
+                                            .allow_other = options_.allow_other}));
   PMEMD_ASSIGN(guard_, AbortGuard::start(server_->device_number()));
   notifier_ =
-      std::make_unique<KernelNotifier>(server_->session(), mount_point_, server_->device_number());
+      std::make_unique<KernelNotifier>(server_->session(), mount_point(), server_->device_number());
   fuse_->kernel = notifier_.get();
   make_failure_path(*notifier_);
   waker_ = std::make_unique<PollWaker>();
@@ -192,7 +193,7 @@ Result<void> Daemon::start() {
                                                .armed = *armed_,
                                                .scrubber = *scrubber_,
                                                .prefaulter = *prefaulter_,
-                                               .mount_point = mount_point_,
+                                               .mount_point = mount_point(),
                                                .is_tuned = tuned.has_value(),
                                                .debug_faults = options_.debug_faults,
                                                .control_stats = {}});
@@ -297,7 +298,7 @@ Result<void> Daemon::start_control() {
   options.watches["WaitScrub"] = [this](const Call& call) { return wait_scrub(*machine_, call); };
   machine_->control_stats = [this] { return control_->stats(); };
   PMEMD_ASSIGN(control_, ControlServer::start(loop_.get(), options, make_handlers(*machine_)));
-  spdlog::info("pool {} on {}, control socket {}", pool_->path(), mount_point_, control_->path());
+  spdlog::info("pool {} on {}, control socket {}", pool_->path(), mount_point(), control_->path());
   return {};
 }
 

@@ -2,21 +2,14 @@
 
 #include <fmt/format.h>
 #include <linux/fuse.h>
-#include <poll.h>
 #include <pthread.h>
 #include <spdlog/spdlog.h>
-#include <sys/mount.h>
 #include <sys/statfs.h>
-#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include <csignal>
 #include <cstdlib>
-#include <fstream>
 #include <new>
-#include <sstream>
-
-#include "daemon/mount_point.h"
 
 namespace pmemd {
 namespace {
@@ -58,69 +51,36 @@ fuse_lowlevel_ops make_operations() {
   return ops;
 }
 
-std::string mount_options(const MountOptions& options) {
-  // A comma would end the option.
-  std::string source;
-  for (const char c : options.source) {
-    if (c == ',' || c == '\\') source += '\\';
-    source += c;
-  }
-  // Root's mount honours suid bits and device nodes, as one of a disk does.
-  return fmt::format("fsname={},subtype=pmemd,default_permissions{}{}", source,
-                     geteuid() == 0 ? ",suid,dev" : "", options.allow_other ? ",allow_other" : "");
-}
-
 struct AlignedDelete {
   void operator()(void* memory) const { std::free(memory); }
 };
 
 }  // namespace
 
-FuseServer::FuseServer(FuseContext& context, MountOptions options)
-    : context_(context), options_(std::move(options)) {}
-
 FuseServer::~FuseServer() {
-  if (session_ == nullptr) return;
-  // Frees what libfuse keeps of the mount. Only of one that has ended: else libfuse would unmount
-  // what is at its path, which may be another daemon's by now.
-  pollfd connection{.fd = fuse_session_fd(session_), .events = 0, .revents = 0};
-  if (poll(&connection, 1, 0) == 1 && (connection.revents & POLLERR) != 0) {
-    fuse_session_unmount(session_);
-  }
-  fuse_session_destroy(session_);
+  if (session_ != nullptr) fuse_session_destroy(session_);  // and with it the connection
 }
 
 Result<std::unique_ptr<FuseServer>> FuseServer::create(FuseContext& context,
+                                                       const MountPoint& point,
                                                        const MountOptions& options) {
-  if (access("/dev/fuse", R_OK | W_OK) != 0) {
-    return fail_errno("/dev/fuse", "load the module fuse, or give this user access to the device");
-  }
-  std::unique_ptr<FuseServer> server(new FuseServer(context, options));
-  const std::string text = mount_options(options);
-  const std::array<std::string, 3> words = {"pmemd", "-o", text};
+  std::unique_ptr<FuseServer> server(new FuseServer(context, point));
   fuse_args args = FUSE_ARGS_INIT(0, nullptr);
-  for (const std::string& word : words) fuse_opt_add_arg(&args, word.c_str());
+  fuse_opt_add_arg(&args, "pmemd");
   const fuse_lowlevel_ops ops = make_operations();
   server->session_ = fuse_session_new(&args, &ops, sizeof(ops), &context);
   fuse_opt_free_args(&args);
-  if (server->session_ == nullptr) return fail(EINVAL, "libfuse refused the mount options");
-  if (fuse_session_mount(server->session_, options.mount_point.c_str()) != 0) {
-    return fail(EIO, fmt::format("{}: could not be mounted", options.mount_point),
-                "libfuse's own message is above; as an ordinary user, install fuse3 and see "
-                "/etc/fuse.conf for allow_other");
-  }
-  if (auto found = server->find_device_number(); !found) {
+  if (server->session_ == nullptr) return fail(ENOMEM, "libfuse made no session");
+  PMEMD_ASSIGN(server->mount_, Mount::make(point, options));
+  UniqueFd connection = server->mount_->take_connection();
+  // The name for a connection whose mount is none of libfuse's business.
+  const std::string name = fmt::format("/dev/fd/{}", connection.get());
+  if (fuse_session_mount(server->session_, name.c_str()) != 0) {
     (void)server->unmount();
-    return std::unexpected(std::move(found).error());
+    return fail(EINVAL, "libfuse refused the connection");
   }
+  (void)connection.release();  // the session's
   return server;
-}
-
-Result<void> FuseServer::find_device_number() {
-  const auto mount = find_mount(options_.mount_point);
-  if (!mount) return fail(EIO, fmt::format("{}: not in mountinfo", options_.mount_point));
-  device_number_ = mount->device_number;
-  return {};
 }
 
 void FuseServer::start(unsigned threads) {
@@ -131,7 +91,7 @@ void FuseServer::start(unsigned threads) {
   // What is asked of the mount waits for the kernel to have our answer to INIT, which overwrites
   // the mount's readahead: whoever tunes it comes after that.
   struct statfs ignored = {};
-  (void)statfs(options_.mount_point.c_str(), &ignored);
+  (void)statfs(point_.path().c_str(), &ignored);
 }
 
 bool FuseServer::add_thread() {
@@ -185,9 +145,7 @@ void FuseServer::serve(void* buffer) {
 
 Result<void> FuseServer::unmount() {
   stopping_ = true;  // what ends from now on is no lost mount
-  const auto mount = find_mount(options_.mount_point);
-  if (!mount || mount->device_number != device_number_) return {};  // somebody else has done it
-  return unmount_path(options_.mount_point);
+  return mount_->unmount(point_);
 }
 
 // A thread that is between its look at `stopping_` and its read(2) misses a signal, so the signal

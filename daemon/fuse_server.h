@@ -11,30 +11,24 @@
 
 #include <atomic>
 #include <memory>
-#include <string>
+#include <optional>
 #include <thread>
 #include <vector>
 
 #include "core/base/error.h"
 #include "core/base/mutex.h"
 #include "daemon/fuse_context.h"
+#include "daemon/mount.h"
 #include "daemon/request_readers.h"
 
 namespace pmemd {
-
-struct MountOptions {
-  std::string mount_point;  // absolute
-  std::string source;       // shown in /proc/mounts
-  bool allow_other = false;
-};
 
 class FuseServer {
  public:
   static constexpr unsigned kMaxThreads = 64;
 
-  // Mounts (as root, or by fusermount3). ENOENT, ENODEV, EACCES: no /dev/fuse for us. EIO: libfuse
-  // could not mount; it has told why on stderr.
-  static Result<std::unique_ptr<FuseServer>> create(FuseContext& context,
+  // Mounts on `point`, which outlives the server. Errors as Mount::make().
+  static Result<std::unique_ptr<FuseServer>> create(FuseContext& context, const MountPoint& point,
                                                     const MountOptions& options);
   ~FuseServer();  // unmounted and stopped
   FuseServer(const FuseServer&) = delete;
@@ -42,7 +36,7 @@ class FuseServer {
 
   // Returns when the kernel and we have agreed on the session (INIT).
   void start(unsigned threads);
-  // Unmounts; lazily when it is in use. Errors are those of umount2(2).
+  // Errors as Mount::unmount().
   Result<void> unmount();
   // Ends the threads, and with the session the kernel's connection.
   void stop() PMEMD_EXCLUDES(mutex_);
@@ -56,20 +50,19 @@ class FuseServer {
   void on_exhausted(std::function<void()> tell) { readers_.on_exhausted(std::move(tell)); }
 
   fuse_session* session() { return session_; }
-  dev_t device_number() const { return device_number_; }  // the mount's st_dev
+  dev_t device_number() const { return mount_->id().device_number; }  // the mount's st_dev
   // Called once, in no thread in particular, when the mount went away without unmount().
   void on_lost_mount(std::function<void()> callback) { lost_mount_ = std::move(callback); }
 
  private:
-  FuseServer(FuseContext& context, MountOptions options);
+  FuseServer(FuseContext& context, const MountPoint& point) : context_(context), point_(point) {}
 
   void serve(void* buffer);
-  Result<void> find_device_number();
 
   FuseContext& context_;
-  const MountOptions options_;
+  const MountPoint& point_;
+  std::optional<Mount> mount_;  // from create() on
   fuse_session* session_ = nullptr;
-  dev_t device_number_ = 0;
   std::function<void()> lost_mount_;
   std::atomic<bool> stopping_ = false;
   RequestReaders readers_;

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <fuse3/fuse_lowlevel.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -139,7 +140,13 @@ Result<void> KernelNotifier::flush_mount() const {
 
 UniqueFd KernelNotifier::open_inode(uint64_t ino, const std::string& path) {
   const UniqueFd mount(open(mount_point_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (!mount) return {};
+  struct statx root = {};
+  if (!mount || statx(mount.get(), "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, 0, &root) != 0)
+    return {};
+  if (makedev(root.stx_dev_major, root.stx_dev_minor) != device_number_) {
+    errno = ESTALE;  // another file system is mounted over ours
+    return {};
+  }
   // fs/fuse/inode.c fuse_encode_fh() @v6.12: FILEID_INO64_GEN, three words: node id, generation.
   constexpr int kFileidIno64Gen = 0x81;
   const std::array<uint32_t, 3> words = {static_cast<uint32_t>(ino >> 32),

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <spawn.h>
+#include <sys/file.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
@@ -10,28 +11,20 @@
 #include <unistd.h>
 
 #include <array>
-#include <cstdlib>
+#include <chrono>
 #include <filesystem>
-#include <fstream>
-#include <sstream>
+#include <string_view>
 #include <system_error>
+#include <thread>
+
+#include "core/region/pool_directory.h"
 
 namespace pmemd {
 namespace {
 
-// mountinfo writes space, tab, newline and backslash as \ooo.
-std::string unescape(const std::string& text) {
-  std::string plain;
-  for (size_t i = 0; i < text.size(); ++i) {
-    if (text[i] == '\\' && i + 3 < text.size()) {
-      plain += static_cast<char>(std::stoi(text.substr(i + 1, 3), nullptr, 8));
-      i += 3;
-    } else {
-      plain += text[i];
-    }
-  }
-  return plain;
-}
+constexpr std::chrono::seconds kLockTimeout{5};
+constexpr std::chrono::milliseconds kLockInterval{5};  // flock(2) knows no timeout
+constexpr int kDeadMountsMax = 100;                    // on top of each other
 
 Result<void> run_fusermount(const std::string& path) {
   std::string program = "fusermount3", unmount = "-u", lazy = "-z", quiet = "-q", end = "--";
@@ -50,81 +43,117 @@ Result<void> run_fusermount(const std::string& path) {
 
 // Does the connection behind the mount live? A dead one answers ENOTCONN at once; but not to what
 // the kernel knows by itself, as the attributes of the mount's root.
-bool is_dead(const std::string& path) {
+bool is_dead(const UniqueFd& root) {
   struct statx st = {};
-  return statx(AT_FDCWD, path.c_str(), AT_STATX_FORCE_SYNC, STATX_BASIC_STATS, &st) != 0 &&
-         errno == ENOTCONN;
+  return statx(root.get(), "", AT_EMPTY_PATH | AT_STATX_FORCE_SYNC, STATX_BASIC_STATS, &st) != 0 &&
+         (errno == ENOTCONN || errno == ECONNABORTED);
 }
 
 bool is_below(const std::string& path, const std::string& directory) {
   return path == directory || path.starts_with(directory == "/" ? directory : directory + "/");
 }
 
+std::unexpected<Error> of_mount_point(const std::string& path, Error error) {
+  error.message = fmt::format("mount point {}: {}", path, error.message);
+  return std::unexpected(std::move(error));
+}
+
 }  // namespace
 
-// "36 35 0:44 / /mnt/pmem rw,nosuid shared:1 - fuse.pmemd pmemd rw,user_id=0"
-std::optional<MountInfo> find_mount(const std::string& path) {
-  std::optional<MountInfo> found;
-  std::ifstream file("/proc/self/mountinfo");
-  for (std::string line; std::getline(file, line);) {
-    std::istringstream fields(line);
-    std::string id, parent, numbers, root, point, word;
-    fields >> id >> parent >> numbers >> root >> point;
-    if (unescape(point) != path) continue;
-    while (fields >> word && word != "-") {
-    }
-    MountInfo info;
-    std::string source;
-    fields >> info.type >> source >> info.options;
-    const size_t colon = numbers.find(':');
-    if (colon == std::string::npos) continue;
-    info.device_number = makedev(static_cast<unsigned>(std::stoul(numbers.substr(0, colon))),
-                                 static_cast<unsigned>(std::stoul(numbers.substr(colon + 1))));
-    found = info;  // later lines lie on top
+std::optional<MountId> mount_of(const UniqueFd& fd) {
+  struct statx st = {};
+  if (!fd || statx(fd.get(), "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_MNT_ID, &st) != 0 ||
+      (st.stx_mask & STATX_MNT_ID) == 0) {
+    return std::nullopt;
   }
-  return found;
+  return MountId{st.stx_mnt_id, makedev(st.stx_dev_major, st.stx_dev_minor)};
 }
 
-Result<std::string> prepare_mount_point(const std::string& path, const std::string& pool) {
-  // The last component may be a dead mount, which nothing resolves: resolve its parent.
-  std::error_code ec;
-  const std::filesystem::path absolute = std::filesystem::absolute(path, ec).lexically_normal();
-  std::filesystem::path name = absolute.filename();
-  const auto parent = name.empty() ? absolute.parent_path() : absolute;
-  std::string resolved = std::filesystem::canonical(parent.parent_path(), ec) / parent.filename();
-  if (ec) {
-    return fail(ec.value(), fmt::format("mount point {}: {}", path, ec.message()),
-                "make the directory first");
+std::unexpected<Error> mount_point_taken(const std::string& path, const MountInfo& by) {
+  constexpr std::string_view kSource = "pmemd:";
+  const std::string pool = by.source.starts_with(kSource) ? by.source.substr(kSource.size()) : "";
+  const int pid = pool.empty() ? 0 : pool_owner(pool);
+  const std::string who = pid == 0 ? "a pmemd is" : fmt::format("pmemd with pid {} is", pid);
+  return fail(EBUSY, fmt::format("mount point {}: {} mounted there", path, who),
+              "stop that daemon, or use another directory");
+}
+
+Result<MountPoint> MountPoint::find(const std::string& path, const std::string& pool) {
+  auto entry = find_safe_entry(path, LastLink::kFollow);
+  if (!entry) {
+    if (entry.error().hint.empty()) entry.error().hint = "make the directory first";
+    return of_mount_point(path, std::move(entry).error());
   }
-  while (const auto mount = find_mount(resolved)) {
-    if (mount->type != "fuse.pmemd") break;
-    if (!is_dead(resolved)) {
-      return fail(EBUSY, fmt::format("mount point {}: a pmemd is mounted there", resolved),
-                  "stop that daemon, or use another directory");
-    }
-    PMEMD_TRY(unmount_path(resolved));
+  MountPoint point(*std::move(entry));
+  {
+    const UniqueFd lock = point.lock();
+    PMEMD_TRY(point.make_ready());
   }
-  struct stat st = {};
-  if (stat(resolved.c_str(), &st) != 0) {
-    return fail_errno(fmt::format("mount point {}", resolved), "make the directory first");
-  }
-  if (!S_ISDIR(st.st_mode)) {
-    return fail(ENOTDIR, fmt::format("mount point {}: not a directory", resolved));
-  }
-  resolved = std::filesystem::canonical(resolved, ec);
-  const std::string real_pool = std::filesystem::weakly_canonical(pool, ec);
-  if (is_below(real_pool, resolved)) {
-    return fail(EINVAL, fmt::format("mount point {}: the pool {} lies below it", resolved, pool),
+  std::error_code ignored;
+  const std::string real_pool = std::filesystem::weakly_canonical(pool, ignored);
+  if (is_below(real_pool, point.path())) {
+    return fail(EINVAL,
+                fmt::format("mount point {}: the pool {} lies below it", point.path(), pool),
                 "use a directory beside the pool");
   }
-  return resolved;
+  return point;
 }
 
-Result<void> unmount_path(const std::string& path) {
-  if (geteuid() != 0) return run_fusermount(path);
-  if (umount2(path.c_str(), UMOUNT_NOFOLLOW) == 0) return {};
-  if (errno == EBUSY && umount2(path.c_str(), UMOUNT_NOFOLLOW | MNT_DETACH) == 0) return {};
-  return fail_errno(fmt::format("{}: unmount", path));
+UniqueFd MountPoint::open() const {
+  return UniqueFd(openat(entry_.directory.get(), entry_.name.c_str(),
+                         O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+}
+
+std::optional<MountId> MountPoint::topmost() const { return mount_of(open()); }
+
+UniqueFd MountPoint::lock() const {
+  UniqueFd fd(openat(entry_.directory.get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!fd) return {};
+  const auto deadline = std::chrono::steady_clock::now() + kLockTimeout;
+  while (flock(fd.get(), LOCK_EX | LOCK_NB) != 0) {
+    if (errno == EINTR) continue;
+    if (errno != EWOULDBLOCK || std::chrono::steady_clock::now() > deadline) return {};
+    std::this_thread::sleep_for(kLockInterval);
+  }
+  return fd;
+}
+
+Result<void> MountPoint::make_ready() const {
+  for (int i = 0; i < kDeadMountsMax; ++i) {
+    const UniqueFd root = open();
+    if (!root) {
+      if (errno == ENOTDIR || errno == ELOOP) {
+        return fail(ENOTDIR, fmt::format("mount point {}: not a directory", path_));
+      }
+      return fail_errno(fmt::format("mount point {}", path_), "make the directory first");
+    }
+    const auto id = mount_of(root);
+    if (!id) return fail(ENOSYS, path_ + ": the kernel doesn't tell mounts (Linux 5.8 does)");
+    const auto table = read_mount_table();
+    const MountInfo* const mount = find_mount_id(table, id->id);
+    if (mount == nullptr || mount->point != path_ || mount->type != "fuse.pmemd") {
+      auto safe = open_safe_directory(entry_);
+      if (!safe) return of_mount_point(path_, std::move(safe).error());
+      return {};
+    }
+    // Another user's is none of ours, dead or not; its server isn't asked.
+    if (fuse_owner(*mount) != geteuid()) {
+      auto safe = open_safe_directory(entry_);
+      if (!safe) return of_mount_point(path_, std::move(safe).error());
+      return mount_point_taken(path_, *mount);
+    }
+    if (!is_dead(root)) return mount_point_taken(path_, *mount);
+    if (auto gone = unmount(*id); !gone && gone.err() != ESTALE) return gone;
+  }
+  return fail(EBUSY, fmt::format("mount point {}: too many dead mounts", path_));
+}
+
+Result<void> MountPoint::unmount(const MountId& mount) const {
+  if (topmost() != mount) return fail(ESTALE, path_ + ": something else is mounted there");
+  if (geteuid() != 0) return run_fusermount(path_);
+  if (umount2(path_.c_str(), UMOUNT_NOFOLLOW) == 0) return {};
+  if (errno == EBUSY && umount2(path_.c_str(), UMOUNT_NOFOLLOW | MNT_DETACH) == 0) return {};
+  return fail_errno(fmt::format("{}: unmount", path_));
 }
 
 }  // namespace pmemd

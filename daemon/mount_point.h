@@ -1,32 +1,70 @@
-// The directory that the mount goes onto: is it fit, is a dead mount in the way, how to unmount.
+// The directory that the mount goes onto: is it safe and fit, is a dead mount in the way.
 //
-// Thread contract: no state; not from threads that serve requests.
+// Thread contract: no shared state; not from threads that serve requests.
 #pragma once
 
-#include <sys/types.h>
-
+#include <cstdint>
 #include <optional>
 #include <string>
 
 #include "core/base/error.h"
+#include "core/base/mount_table.h"
+#include "core/base/safe_path.h"
+#include "core/base/unique_fd.h"
 
 namespace pmemd {
 
-struct MountInfo {
+// The mount that a look-up of its name finds, the topmost one. Whoever mounts over it, or takes it
+// away, changes the name's meaning, but not this.
+struct MountId {
+  uint64_t id = 0;  // used again; but not together with the super block's number
   dev_t device_number = 0;
-  std::string type;     // "fuse.pmemd"
-  std::string options;  // of the super block
+
+  bool operator==(const MountId&) const = default;
 };
 
-// The topmost mount on `path` (absolute, resolved), from /proc/self/mountinfo; asks no file system.
-std::optional<MountInfo> find_mount(const std::string& path);
+class MountPoint {
+ public:
+  // Resolves `path`. EPERM: somebody else could change the way to it, or it
+  // (core/base/safe_path.h). EINVAL: the root directory, or the pool lies below it. Else as
+  // make_ready().
+  static Result<MountPoint> find(const std::string& path, const std::string& pool);
 
-// Resolves `path` and makes it ready: a mount that a killed pmemd left (its connection is dead) is
-// taken away. ENOENT, ENOTDIR; EBUSY: a live mount of pmemd is there; EINVAL: the pool lies below
-// it.
-Result<std::string> prepare_mount_point(const std::string& path, const std::string& pool);
+  // A mount that a killed pmemd left (its connection is dead) is taken away. ENOENT, ENOTDIR;
+  // EPERM: the directory, or what is mounted there, is somebody else's; EBUSY: a live mount of
+  // pmemd is there (message: its pid, if it can be known).
+  Result<void> make_ready() const;
 
-// As root by umount2(2), else by fusermount3. Lazily when it is in use.
-Result<void> unmount_path(const std::string& path);
+  // Between a look at the mounts and what is done about them, pmemds with a mount point in the same
+  // directory wait for each other: holds while the descriptor is open. A lock of that directory, as
+  // a mount point is covered by the mount. Whoever may read that directory could hold it; so it is
+  // not waited for longer than some seconds, and what was done is looked at again afterwards.
+  // Nothing: not had.
+  UniqueFd lock() const;
+
+  // O_PATH; errno.
+  UniqueFd open() const;
+  std::optional<MountId> topmost() const;
+  // The topmost mount there, if it is `mount`. As root by umount2(2), else by fusermount3, both of
+  // which know paths alone: the lock keeps other pmemds out, but a mount that somebody else puts
+  // there within these microseconds is taken instead. (/proc/self/fd/N is followed to the topmost
+  // mount, too; Linux 6.18.) Lazily when it is in use. ESTALE: something else is on top.
+  Result<void> unmount(const MountId& mount) const;
+
+  const std::string& path() const { return path_; }  // absolute, resolved
+  const SafeEntry& entry() const { return entry_; }
+
+ private:
+  explicit MountPoint(SafeEntry entry) : entry_(std::move(entry)), path_(entry_.path()) {}
+
+  SafeEntry entry_;
+  std::string path_;
+};
+
+// What a descriptor's mount is; the file system isn't asked.
+std::optional<MountId> mount_of(const UniqueFd& fd);
+
+// The error for a mount point where a pmemd is mounted: with its pid.
+std::unexpected<Error> mount_point_taken(const std::string& path, const MountInfo& by);
 
 }  // namespace pmemd

@@ -26,7 +26,7 @@ class DiskFullTest : public MountTest {
     MountTest::SetUp();
     if (IsSkipped()) return;
     ASSERT_EQ(mkdir(disk_.c_str(), 0755), 0);
-    ASSERT_EQ(::mount("tmpfs", disk_.c_str(), "tmpfs", 0, "size=24M"), 0);
+    ASSERT_EQ(::mount("tmpfs", disk_.c_str(), "tmpfs", 0, "mode=0755,size=24M"), 0);
   }
   void TearDown() override {
     if (HasFailure()) return;
