@@ -4,6 +4,8 @@
 #include <iterator>
 #include <memory>
 
+#include "core/base/memory.h"
+
 namespace pmemd {
 
 Srcu::~Srcu() {
@@ -48,6 +50,7 @@ void Srcu::read_unlock(unsigned slot) {
 // `waiting_` belongs to the period under way. What is retired meanwhile goes to `next_`, since a
 // section of the current slot may be older than it; it needs a period of its own.
 void Srcu::advance() {
+  const MustAllocate whole;
   while (readers_[1 - current_] == 0) {
     std::move(waiting_.begin(), waiting_.end(), std::back_inserter(ready_));
     waiting_.clear();
@@ -84,6 +87,7 @@ void Srcu::run_ready() {
 
 void Srcu::retire(std::function<void()> callback) {
   {
+    const MustAllocate whole;
     MutexLock lock(mutex_);
     next_.push_back(std::move(callback));
     advance();

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "core/base/fault.h"
+#include "core/base/memory.h"
 #include "core/base/units.h"
 
 namespace pmemd {
@@ -198,8 +199,11 @@ void Device::forget(uint64_t ino, uint64_t count) {
     leases().give_back(ino, kWholeFile);
   }
   if (!is_fsdax()) return;
-  // Not live, or a leg: the inode's row waits for the next enable.
-  if (auto request = begin_request()) request->fs().forget(ino);
+  // Not live, or a leg, or no memory: the inode's row waits for the next enable.
+  (void)or_no_memory([&]() -> Result<void> {
+    if (auto request = begin_request()) request->fs().forget(ino);
+    return {};
+  });
 }
 
 Result<void> Device::enable() {
@@ -211,10 +215,11 @@ Result<void> Device::enable() {
     return {};
   }
   if (unmapping_.valid()) unmapping_.get();
-  auto enabled = [&]() -> Result<void> {
+  auto enabled = or_no_memory([&]() -> Result<void> {
     PMEMD_TRY(map_media());
     return mount_and_publish();
-  }();
+  });
+  const MustAllocate until_it_is_live_or_as_before;
   if (!enabled) {
     fs_.reset();
     unmap_media();
@@ -267,6 +272,7 @@ Result<void> Device::mount_and_publish() {
   PMEMD_TRY(fault_volatile.hit());
   if (!is_persistent(record_.mode)) PMEMD_TRY(volatile_.prepare(*image_, clean));
   PMEMD_TRY(publish());
+  const MustAllocate published;
   if (!is_persistent(record_.mode)) volatile_.attach(*pagemap_, *image_);
   return {};
 }
@@ -324,6 +330,7 @@ Result<uint64_t> Device::migrate_to_ram(Deadline deadline) {
 }
 
 void Device::resurrect() {
+  const MustAllocate whole;
   assert(state() == State::kDying || state() == State::kDead);
   if (is_volume()) {
     pagemap_->ref().resurrect();
@@ -366,6 +373,7 @@ Result<void> Device::release(Deadline deadline, bool abandon) {
   put_of_volume();
   if (!fault_leak.hit()) pagemap_->ref().tryget().release();
   PMEMD_TRY(fault_unmap.hit());
+  const MustAllocate from_here_on;
   auto unmapped = registry_.memunmap_pages(*pagemap_, deadline);
   if (!unmapped) {
     if (unmapped.err() != ETIMEDOUT || !abandon) return unmapped;

@@ -3,6 +3,8 @@
 #include <array>
 #include <utility>
 
+#include "core/base/memory.h"
+
 namespace pmemd {
 namespace {
 
@@ -65,6 +67,7 @@ void EventBus::number_from(uint64_t seq) {
 
 uint64_t EventBus::publish(EventKind kind, std::string name_of_namespace, DataRange range,
                            std::optional<EventFile> file) {
+  const MustAllocate it_has_happened;
   uint64_t seq = 0;
   {
     MutexLock lock(mutex_);

@@ -6,13 +6,15 @@
 #include <utility>
 
 #include "core/base/fault.h"
+#include "core/base/memory.h"
 
 namespace pmemd {
 namespace {
 
 FaultPoint fault_write("events.write", "writing events to pool.db");
 
-constexpr size_t kBatch = 512;            // rows that a transaction holds the database for
+constexpr size_t kBatch = 512;  // rows that a transaction holds the database for
+constexpr std::chrono::milliseconds kMemoryRetry{100};
 constexpr std::string_view kGap = "gap";  // a row of so many (length) that are missing
 
 int64_t to_ns(std::chrono::system_clock::time_point time) {
@@ -141,7 +143,11 @@ void EventLog::append(const Event& event) {
   }
   last_seq_ = event.seq;
   if (queue_.size() < options_.max_queued) {
-    queue_.push_back({event});
+    try {
+      queue_.push_back({event});
+    } catch (const std::bad_alloc&) {  // it is missing, and that is told
+      if (!queue_.empty()) queue_.back() = gap(event.seq, count_of(queue_.back()) + 1);
+    }
   } else if (queue_.back().missed != 0) {
     queue_.back() = gap(event.seq, queue_.back().missed + 1);
   } else {
@@ -156,6 +162,7 @@ void EventLog::run() {
     uint64_t reserve_to = 0;
     std::deque<LoggedEvent> batch;
     {
+      const MustAllocate no_event_is_lost;
       MutexLock lock(mutex_);
       while (queue_.empty() && !stop_ && !(wants_numbers() && can_write_)) work_cv_.wait(mutex_);
       if (queue_.empty() && stop_) return;
@@ -166,8 +173,16 @@ void EventLog::run() {
       batch = writing_;
       reserve_to = wants_numbers() ? std::max(next_seq_, reserved_) + options_.reserve : reserved_;
     }
-    const auto written = write(batch, reserve_to);
+    Result<void> written = or_no_memory([&] { return write(batch, reserve_to); });
     MutexLock lock(mutex_);
+    // Memory comes back; what is lost doesn't.
+    while (written.err() == ENOMEM && !stop_) {
+      (void)work_cv_.wait_until(mutex_, deadline_after(kMemoryRetry));
+      mutex_.unlock();
+      written = or_no_memory([&] { return write(batch, reserve_to); });
+      mutex_.lock();
+    }
+    const MustAllocate no_event_is_lost;
     can_write_ = written.has_value();
     if (written) reserved_ = reserve_to;
     // What can't be written is missing from now on, in one place.

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "core/base/memory.h"
 #include "core/range/range_set.h"
 
 namespace pmemd {
@@ -57,6 +58,7 @@ void MapperEvents::tell_one(const Reference& mapping, FileRange range, const Map
 }
 
 uint64_t MapperEvents::tell(uint64_t ino, FileRange range, const MapperNotice& notice) {
+  const MustAllocate it_has_happened;
   Wakeups wakeups;
   uint64_t told = 0;
   {
@@ -72,6 +74,7 @@ uint64_t MapperEvents::tell(uint64_t ino, FileRange range, const MapperNotice& n
 }
 
 uint64_t MapperEvents::tell_all(const MapperNotice& notice) {
+  const MustAllocate it_has_happened;
   Wakeups wakeups;
   uint64_t told = 0;
   {
@@ -93,6 +96,7 @@ uint64_t MapperEvents::tell_all(const MapperNotice& notice) {
 
 MapperEvents::Asked MapperEvents::ask(uint64_t ino, FileRange range, uint64_t seq,
                                       std::chrono::system_clock::time_point time) {
+  const MustAllocate it_has_happened;
   Wakeups wakeups;
   Asked asked;
   {
@@ -141,6 +145,7 @@ std::optional<MapperEvents::Answer> MapperEvents::wait_for_answer(const Question
 }
 
 bool MapperEvents::wait_answers(uint64_t seq, Deadline deadline) {
+  const MustAllocate it_has_happened;
   MutexLock lock(mutex_);
   Grace& grace = graces_[seq];
   for (const uint64_t handle : claims_.handles()) {
@@ -177,6 +182,7 @@ std::optional<MapperEvent> MapperEvents::read(uint64_t handle) {
 }
 
 void MapperEvents::put_back(uint64_t handle, const MapperEvent& event) {
+  const MustAllocate it_has_happened;
   Wakeups wakeups;
   {
     MutexLock lock(mutex_);

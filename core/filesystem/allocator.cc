@@ -6,6 +6,8 @@
 #include <cassert>
 #include <iterator>
 
+#include "core/base/memory.h"
+
 namespace pmemd {
 namespace {
 
@@ -72,6 +74,7 @@ Allocator::Run Allocator::longest_run(const Chunk& chunk, uint64_t enough) {
 bool Allocator::allocate(uint64_t ino, FileRange hole, bool large, std::optional<uint64_t> goal,
                          std::vector<Extent>& pieces) {
   assert(is_aligned(hole.begin | hole.end, kPageSize));
+  const MustAllocate whole;
   if (hole.length() / kPageSize > free_blocks_) return false;
   while (!hole.empty()) {
     const uint64_t file_chunk = hole.begin / kChunkSize;
@@ -215,6 +218,7 @@ void Allocator::give(uint64_t index, Run run) {
 
 void Allocator::free(DataRange range) {
   assert(is_aligned(range.begin | range.end, kPageSize) && range.end <= size_);
+  const MustAllocate whole;
   while (!range.empty()) {
     const uint64_t index = range.begin / kChunkSize;
     const uint64_t length = std::min(range.end, (index + 1) * kChunkSize) - range.begin;
@@ -229,6 +233,7 @@ void Allocator::free(DataRange range) {
 }
 
 void Allocator::drop_reservations(uint64_t ino) {
+  const MustAllocate whole;
   for (auto it = reserved_.lower_bound({ino, 0});
        it != reserved_.end() && it->first.first == ino;) {
     break_reservation(it++);

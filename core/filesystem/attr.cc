@@ -1,4 +1,5 @@
 // getattr, setattr.
+#include "core/base/memory.h"
 #include "core/filesystem/acl.h"
 #include "core/filesystem/change.h"
 #include "core/filesystem/space.h"
@@ -49,6 +50,7 @@ Result<Attr> FileSystem::setattr(uint64_t ino, const SetAttr& wanted) {
     if (wanted.ctime) row->ctime = to_nanoseconds(*wanted.ctime);
     PMEMD_TRY(change.commit(transaction));
   }
+  const MustAllocate committed;
   if (wanted.size && *wanted.size < old_size) {
     PMEMD_TRY(zero_mapped(fs, ino, {*wanted.size, align_up(*wanted.size, kPageSize)}));
   }

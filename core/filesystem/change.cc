@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <string>
 
+#include "core/base/memory.h"
 #include "core/filesystem/acl.h"
 #include "core/region/schema.h"
 
@@ -47,6 +48,7 @@ Result<void> Change::create(const InodeRow& row, std::string_view target) {
 }
 
 Result<void> Change::remap(uint64_t ino, ExtentMap::Plan plan) {
+  freed_.expect(plan.freed.size());
   for (const uint64_t offset : plan.erase) PMEMD_TRY(fs_.rows.erase_extent(ino, offset));
   for (const Extent& extent : plan.put) PMEMD_TRY(fs_.rows.put_extent(ino, extent));
   remapped_.emplace_back(ino, std::move(plan));
@@ -54,6 +56,10 @@ Result<void> Change::remap(uint64_t ino, ExtentMap::Plan plan) {
 }
 
 Result<void> Change::remove(uint64_t ino) {
+  {
+    MutexLock lock(fs_.mutex);
+    freed_.expect(fs_.inodes.at(ino).extents.count());
+  }
   PMEMD_TRY(fs_.rows.remove_inode(ino));
   std::erase_if(edits_, [ino](const Edit& edit) { return edit.row.ino == ino; });
   removed_.push_back(ino);
@@ -89,7 +95,9 @@ Result<void> Change::commit(Transaction& transaction) {
   return {};
 }
 
-void Change::apply() {
+// What is large was set aside before the commit (FreedSpace::expect()).
+void Change::apply() noexcept {
+  const MustAllocate committed;
   if (end_index_) fs_.end_index = *end_index_;
   MutexLock lock(fs_.mutex);
   for (const InodeRow& row : created_) fs_.inodes[row.ino].row = row;

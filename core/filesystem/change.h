@@ -67,7 +67,7 @@ class Change {
   };
 
   // What commit() does once the transaction is in the table.
-  void apply() PMEMD_CHANGE_HELD;
+  void apply() noexcept PMEMD_CHANGE_HELD;
   void apply_edit(const Edit& edit) PMEMD_REQUIRES(fs_.mutex);
   void apply_removal(uint64_t ino) PMEMD_REQUIRES(fs_.mutex);
 

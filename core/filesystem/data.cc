@@ -5,8 +5,10 @@
 
 #include <algorithm>
 #include <array>
+#include <optional>
 #include <utility>
 
+#include "core/base/memory.h"
 #include "core/base/units.h"
 #include "core/filesystem/space.h"
 #include "core/filesystem/state.h"
@@ -43,6 +45,7 @@ Result<void> zero_range(FsState& fs, uint64_t ino, FileRange range, uint64_t siz
     if (!fs.media.bad(extent.data()).empty()) PMEMD_TRY(fs.media.zero(extent.data()));
   }
   PMEMD_TRY(map_range(fs, ino, range, size));
+  const MustAllocate recorded;
   for (const Extent& extent : old) {
     PMEMD_TRY(fs.media.zero(extent.data()));
   }
@@ -107,6 +110,7 @@ Result<void> FileSystem::write(uint64_t ino, uint64_t offset, std::span<const st
   FsState& fs = *state_;
   std::vector<Extent> target;
   bool in_place = false;
+  std::optional<MustAllocate> recorded;  // what it takes is taken: the bytes come after
   PMEMD_TRY(fs.with_file(ino, [&](Inode& inode) -> Result<void> {
     target = inode.extents.find(range);
     in_place = range.end <= inode.row.size && total_length(target) == range.length();
@@ -123,6 +127,7 @@ Result<void> FileSystem::write(uint64_t ino, uint64_t offset, std::span<const st
                                data.subspan(extent.file_offset - offset, extent.length), writer));
     }
     PMEMD_TRY(map_range(fs, ino, range, range.end));
+    recorded.emplace();
     PMEMD_TRY(fs.with_file(ino, [&](Inode& inode) -> Result<void> {
       target = inode.extents.find(range);
       return {};
@@ -130,8 +135,10 @@ Result<void> FileSystem::write(uint64_t ino, uint64_t offset, std::span<const st
   }
   Result<void> written;
   for (const Extent& extent : target) {
-    auto part = fs.media.write(extent.data_offset,
-                               data.subspan(extent.file_offset - offset, extent.length), writer);
+    auto part = or_no_memory([&] {
+      return fs.media.write(extent.data_offset,
+                            data.subspan(extent.file_offset - offset, extent.length), writer);
+    });
     if (part) continue;
     if (written) written = std::move(part);
     // What a mapping stored elsewhere is on the medium all the same.

@@ -4,6 +4,7 @@
 #include <cassert>
 #include <iterator>
 
+#include "core/base/memory.h"
 #include "core/base/units.h"
 
 namespace pmemd {
@@ -130,6 +131,7 @@ ExtentMap::Plan ExtentMap::plan(FileRange cut, std::span<const Extent> added) co
 }
 
 void ExtentMap::apply(const Plan& plan) {
+  const MustAllocate whole;
   for (const uint64_t offset : plan.erase) {
     const auto it = extents_.find(offset);
     assert(it != extents_.end());

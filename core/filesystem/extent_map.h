@@ -52,6 +52,7 @@ class ExtentMap {
 
   std::vector<Extent> all() const { return find(kWholeFile); }
   uint64_t bytes() const { return bytes_; }
+  size_t count() const { return extents_.size(); }
 
  private:
   using Map = std::map<uint64_t, Extent>;

@@ -5,6 +5,7 @@
 #include <span>
 #include <utility>
 
+#include "core/base/memory.h"
 #include "core/filesystem/change.h"
 #include "core/filesystem/rows.h"
 #include "core/filesystem/state.h"
@@ -215,8 +216,6 @@ namespace {
 // What an fsync has to persist of the inode, whatever others do of it at the same time.
 std::vector<DataRange> begin_fsync(Inode& inode) {
   inode.unsynced.for_each([&](FileRange range) { inode.syncing.insert(range); });
-  inode.unsynced.clear();
-  ++inode.fsyncs;
   std::vector<DataRange> ranges;
   inode.syncing.for_each([&](FileRange range) {
     for (const Extent& extent : inode.extents.find(range)) {
@@ -224,6 +223,9 @@ std::vector<DataRange> begin_fsync(Inode& inode) {
       ranges.push_back(data.widened_to(kPageSize));
     }
   });
+  // From here on nothing fails; before it, all is still unsynced.
+  inode.unsynced.clear();
+  ++inode.fsyncs;
   return merged(std::move(ranges));
 }
 
@@ -245,16 +247,15 @@ Result<void> FileSystem::fsync(uint64_t ino, bool datasync) {
     ranges = begin_fsync(inode);
     return {};
   }));
-  Result<void> durable;
-  for (const DataRange& range : ranges) {
-    durable = fs.media.persist(range);
-    if (!durable) break;
-  }
+  const Result<void> durable = or_no_memory([&]() -> Result<void> {
+    for (const DataRange& range : ranges) PMEMD_TRY(fs.media.persist(range));
+    return {};
+  });
   PMEMD_TRY(fs.with_inode(ino, [&](Inode& inode) -> Result<void> {
     end_fsync(inode, durable.has_value());
     return {};
   }));
-  PMEMD_TRY(std::move(durable));
+  PMEMD_TRY(durable);
   if (!datasync) PMEMD_TRY(fs.write_times({&ino, 1}));
   return fs.db.sync();
 }

@@ -32,9 +32,16 @@ uint64_t column(const Statement& statement, int index) {
 
 uint64_t first_ino(uint64_t serial) { return make_inode_number(serial, 0); }
 
+// A query that is left half read would hold its snapshot: also when memory runs out.
+struct ResetAtEnd {
+  Statement& query;
+  ~ResetAtEnd() { query.reset(); }
+};
+
 // The rows of a query, each through `read`.
 template <class T, class Read>
 Result<std::vector<T>> collect(Statement& query, Read read) {
+  const ResetAtEnd reset{query};
   std::vector<T> rows;
   for (;;) {
     PMEMD_ASSIGN(const bool row, query.step());
@@ -46,11 +53,10 @@ Result<std::vector<T>> collect(Statement& query, Read read) {
 // The one row of a query, through `read`, if there is one.
 template <class T, class Read>
 Result<std::optional<T>> first(Statement& query, Read read) {
+  const ResetAtEnd reset{query};
   PMEMD_ASSIGN(const bool row, query.step());
   if (!row) return std::optional<T>();
-  std::optional<T> value = read(query);
-  query.reset();
-  return value;
+  return std::optional<T>(read(query));
 }
 
 // From column `first` on, as kSqlText names them.

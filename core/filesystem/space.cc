@@ -4,6 +4,7 @@
 #include <utility>
 #include <vector>
 
+#include "core/base/memory.h"
 #include "core/base/units.h"
 
 namespace pmemd {
@@ -17,6 +18,7 @@ class NewSpace {
  public:
   explicit NewSpace(FsState& fs) : fs_(fs) {}
   ~NewSpace() {
+    const MustAllocate nobody_else_knows_of_it;
     std::vector<DataRange> ranges;
     ranges.reserve(extents_.size());
     for (const Extent& extent : extents_) ranges.push_back(extent.data());
@@ -183,6 +185,7 @@ Result<void> punch_range(FsState& fs, uint64_t ino, FileRange range) {
     PMEMD_TRY(change.remap(ino, std::move(plan)));
     PMEMD_TRY(change.commit(transaction));
   }
+  const MustAllocate recorded;
   PMEMD_TRY(zero_mapped(fs, ino, {range.begin, inner.begin}));
   return zero_mapped(fs, ino, {inner.end, range.end});
 }

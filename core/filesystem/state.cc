@@ -6,6 +6,7 @@
 #include <memory>
 #include <utility>
 
+#include "core/base/memory.h"
 #include "core/base/units.h"
 #include "core/filesystem/change.h"
 #include "core/range/range_set.h"
@@ -24,15 +25,16 @@ constexpr size_t kBucketsMax = 1024;
 
 std::vector<DataRange> merged(std::vector<DataRange> ranges) {
   std::sort(ranges.begin(), ranges.end());
-  std::vector<DataRange> runs;
-  for (const DataRange& range : ranges) {
-    if (!runs.empty() && runs.back().end >= range.begin) {
-      runs.back().end = std::max(runs.back().end, range.end);
+  size_t runs = 0;
+  for (const DataRange range : ranges) {
+    if (runs != 0 && ranges[runs - 1].end >= range.begin) {
+      ranges[runs - 1].end = std::max(ranges[runs - 1].end, range.end);
     } else {
-      runs.push_back(range);
+      ranges[runs++] = range;
     }
   }
-  return runs;
+  ranges.resize(runs);
+  return ranges;
 }
 
 FsState::~FsState() {
@@ -92,6 +94,10 @@ std::vector<uint64_t> FsState::inodes_to_let_go() {
 
 void FsState::make_room() {
   if (making_room_.test_and_set(std::memory_order_acquire)) return;  // one is enough
+  struct Done {
+    std::atomic_flag& flag;
+    ~Done() { flag.clear(std::memory_order_release); }
+  } const done{making_room_};
   if (const auto found = inodes_to_let_go(); !found.empty()) {
     (void)write_times(found);
     MutexLock change_lock(change_mutex);
@@ -101,7 +107,6 @@ void FsState::make_room() {
       if (it != inodes.end() && it->second.can_be_let_go()) inodes.erase(it);
     }
   }
-  making_room_.clear(std::memory_order_release);
 }
 
 Result<void> FsState::remove_if_unused(uint64_t ino) {
@@ -154,7 +159,8 @@ std::vector<DataRange> FsState::discard(DataRange range) {
   return zeroed;
 }
 
-void FsState::give_back(std::vector<DataRange> ranges, Origin origin) {
+void FsState::give_back(std::vector<DataRange> ranges, Origin origin) noexcept {
+  const MustAllocate nobody_else_knows_of_it;
   ranges = merged(std::move(ranges));
   {
     MutexLock lock(mutex);
@@ -178,7 +184,8 @@ void FsState::give_back(std::vector<DataRange> ranges, Origin origin) {
   }
 }
 
-void FsState::retire(std::vector<DataRange> ranges) {
+void FsState::retire(std::vector<DataRange> ranges) noexcept {
+  const MustAllocate nobody_else_knows_of_it;
   {
     MutexLock lock(mutex);
     for (const DataRange& range : ranges) retiring_bytes += range.length();

@@ -104,10 +104,10 @@ class FsState {
 
   // Gives space back: at once what nobody has seen, else when all requests of now have ended.
   enum class Origin { kNew, kRetired };
-  void give_back(std::vector<DataRange> ranges, Origin origin) PMEMD_EXCLUDES(mutex);
+  void give_back(std::vector<DataRange> ranges, Origin origin) noexcept PMEMD_EXCLUDES(mutex);
   // The parts of it that are zeros now.
   std::vector<DataRange> discard(DataRange range) PMEMD_EXCLUDES(mutex);
-  void retire(std::vector<DataRange> ranges) PMEMD_EXCLUDES(change_mutex, mutex);
+  void retire(std::vector<DataRange> ranges) noexcept PMEMD_EXCLUDES(change_mutex, mutex);
   // Waits, for a limited time, until some of the space on its way has come back. False: there is
   // none to wait for, or it took too long (the caller's own request may be what holds it up).
   bool wait_for_retired_space() PMEMD_EXCLUDES(change_mutex, mutex);
@@ -140,6 +140,7 @@ class FsState {
 };
 
 // Sorted, and merged where one goes on behind another: fewer system calls.
+// In place: it takes no memory.
 std::vector<DataRange> merged(std::vector<DataRange> ranges);
 
 // Space that a change frees. Retires it when it goes out of scope: declared before the locks, so
@@ -153,12 +154,15 @@ class FreedSpace {
   FreedSpace(const FreedSpace&) = delete;
   FreedSpace& operator=(const FreedSpace&) = delete;
 
+  // So many more are going to be added, and that must not fail.
+  void expect(size_t count) { ranges_.reserve(expected_ += count); }
   void add(std::span<const DataRange> ranges) {
     ranges_.insert(ranges_.end(), ranges.begin(), ranges.end());
   }
 
  private:
   FsState& fs_;
+  size_t expected_ = 0;
   std::vector<DataRange> ranges_;
 };
 

@@ -4,6 +4,8 @@
 #include <cassert>
 #include <utility>
 
+#include "core/base/memory.h"
+
 namespace pmemd {
 
 ClaimTable::~ClaimTable() { assert(counts_.pins == 0); }
@@ -23,6 +25,7 @@ bool ClaimTable::close(bool only_if_idle) {
 std::optional<uint64_t> ClaimTable::add_handle(uint64_t ino, pid_t pid, bool writable,
                                                Charge charge) {
   const auto now = std::chrono::system_clock::now();
+  const MustAllocate whole;
   MutexLock lock(mutex_);
   if (!is_open_) return std::nullopt;
   const uint64_t id = next_id_++;
@@ -40,6 +43,7 @@ std::optional<uint64_t> ClaimTable::add_handle(uint64_t ino, pid_t pid, bool wri
 }
 
 void ClaimTable::remove_handle(uint64_t handle) {
+  const MustAllocate whole;
   std::vector<Claim> gone;
   MutexLock lock(mutex_);
   const auto it = handles_.find(handle);
@@ -141,6 +145,7 @@ Result<uint64_t> ClaimTable::add(Claim claim) {
   Reference& reference = claim.reference;
   if (reference.range.empty()) return fail(EINVAL);
   reference.since = std::chrono::system_clock::now();
+  const MustAllocate whole;
   MutexLock lock(mutex_);
   const auto it = handles_.find(reference.handle);
   if (it == handles_.end()) return fail(EBADF);
@@ -184,6 +189,7 @@ Result<void> ClaimTable::remove(uint64_t handle, ReferenceKind kind, uint64_t id
 }
 
 std::vector<Reference> ClaimTable::remove_process(pid_t pid) {
+  const MustAllocate whole;
   std::vector<Claim> gone;
   std::vector<Reference> told;
   MutexLock lock(mutex_);
@@ -196,6 +202,7 @@ std::vector<Reference> ClaimTable::remove_process(pid_t pid) {
 }
 
 uint64_t ClaimTable::remove_pins() {
+  const MustAllocate whole;
   std::vector<Claim> gone;
   MutexLock lock(mutex_);
   for (auto it = claims_.begin(); it != claims_.end();) {

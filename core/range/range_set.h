@@ -1,7 +1,7 @@
 // A set of bytes, kept as disjoint, sorted, merged half-open ranges.
 //
 // Memory grows with the number of distinct ranges, not with their length. Adjacent ranges merge.
-// insert() and erase() cost O(log n + ranges touched).
+// insert() and erase() cost O(log n + ranges touched), and don't fail for want of memory.
 //
 // Thread contract: none of its own; the owner's lock guards it.
 #pragma once
@@ -13,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include "core/base/memory.h"
 #include "core/range/range.h"
 
 namespace pmemd {
@@ -24,6 +25,7 @@ class RangeSet {
 
   void insert(RangeType range) {
     if (range.empty()) return;
+    const MustAllocate whole;
     auto it = first_reaching(range.begin);
     while (it != ranges_.end() && it->first <= range.end) {
       range.begin = std::min(range.begin, it->first);
@@ -37,6 +39,7 @@ class RangeSet {
 
   void erase(RangeType range) {
     if (range.empty()) return;
+    const MustAllocate whole;
     auto it = first_reaching(range.begin);
     while (it != ranges_.end() && it->first < range.end) {
       const RangeType found{it->first, it->second};

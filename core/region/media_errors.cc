@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "core/base/fault.h"
+#include "core/base/memory.h"
 
 namespace pmemd {
 namespace {
@@ -115,8 +116,9 @@ Result<std::vector<RegionRange>> MediaErrors::discover(RegionRange range) {
     }
   }
   if (found.empty()) return std::vector<RegionRange>();
-  PMEMD_TRY(apply({change_of(kKnown, {}, found.ranges())}));
-  return found.ranges();
+  auto ranges = found.ranges();
+  PMEMD_TRY(apply({change_of(kKnown, {}, ranges)}));
+  return ranges;
 }
 
 Result<std::vector<RegionRange>> MediaErrors::clear(RegionRange range) {
@@ -140,6 +142,7 @@ Result<std::vector<RegionRange>> MediaErrors::clear(RegionRange range) {
   }
   if (before.empty()) return std::vector<RegionRange>();
   PMEMD_TRY(apply({change_of(kInjected, {range}, {}), change_of(kKnown, drop, {})}));
+  const MustAllocate committed;
   for (const RegionRange& still : bad(sectors)) before.erase(still);
   return before.ranges();
 }
@@ -198,6 +201,7 @@ Result<void> MediaErrors::apply(const std::vector<Change>& changes) {
     }
     PMEMD_TRY(transaction.commit());
   }
+  const MustAllocate committed;
   MutexLock lock(mutex_);
   for (const Change& change : changes) {
     for (const RegionRange& range : change.erase) sets_[change.kind].erase(range);

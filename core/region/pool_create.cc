@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <utility>
 
+#include "core/base/memory.h"
 #include "core/base/units.h"
 #include "core/region/info_block.h"
 #include "core/region/placement.h"
@@ -152,6 +153,7 @@ Result<RegionRecord> Pool::reserve_region(uint64_t size, Reservation reservation
   PMEMD_TRY(transaction.begin());
   PMEMD_TRY(insert_region(*database_, label));
   PMEMD_TRY(transaction.commit());
+  const MustAllocate committed;
   labels_.regions.push_back(label);
   return region;
 }
@@ -165,6 +167,7 @@ Result<void> Pool::make_region(const RegionRecord& region) {
   PMEMD_ASSIGN(auto errors, MediaErrors::load(*database_, region.id));
   PMEMD_TRY(change("UPDATE regions SET live = 1 WHERE id = ?", {region.id}));
   PMEMD_TRY(database_->sync());
+  const MustAllocate committed;
   MutexLock lock(mutex_);
   images_.emplace(region.id, std::move(image));
   media_errors_.emplace(region.id, std::move(errors));
@@ -188,8 +191,8 @@ Result<RegionRecord> Pool::create_region(uint64_t size, Reservation reservation,
                                          std::optional<uint64_t> base) {
   PMEMD_TRY(check_size("region", size));
   PMEMD_ASSIGN(const RegionRecord region, reserve_region(size, reservation, base));
-  if (auto made = make_region(region); !made) {
-    (void)drop_region(region);  // or the next open does
+  if (auto made = or_no_memory([&] { return make_region(region); }); !made) {
+    (void)or_no_memory([&] { return drop_region(region); });  // or the next open does
     return std::unexpected(std::move(made).error());
   }
   return region;

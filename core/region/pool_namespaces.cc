@@ -16,6 +16,7 @@
 #include <utility>
 
 #include "core/base/fault.h"
+#include "core/base/memory.h"
 #include "core/base/units.h"
 #include "core/region/info_block.h"
 #include "core/region/placement.h"
@@ -85,6 +86,7 @@ Result<NamespaceRecord> Pool::reserve_namespace(const CreateNamespace& want) {
   PMEMD_ASSIGN(label.record.serial, take_serial(*database_));
   PMEMD_TRY(insert_namespace(*database_, label));
   PMEMD_TRY(transaction.commit());
+  const MustAllocate committed;
   const auto behind = std::ranges::find_if(labels_.namespaces, [&](const NamespaceLabel& other) {
     return std::pair(other.record.region, other.record.id) >
            std::pair(label.record.region, label.record.id);
@@ -114,14 +116,16 @@ Result<NamespaceRecord> Pool::create_namespace(const CreateNamespace& want) {
   PMEMD_TRY(fault_label.hit());
   PMEMD_ASSIGN(NamespaceRecord record, reserve_namespace(want));
 
-  Result<void> made = database_->sync();
-  if (made) made = fault_info_block.hit();
-  if (made) made = write_info_block(record);
-  if (made) made = fault_mark_live.hit();
-  if (made) made = set_live(record.serial, true);
+  Result<void> made = or_no_memory([&]() -> Result<void> {
+    PMEMD_TRY(database_->sync());
+    PMEMD_TRY(fault_info_block.hit());
+    PMEMD_TRY(write_info_block(record));
+    PMEMD_TRY(fault_mark_live.hit());
+    return set_live(record.serial, true);
+  });
   if (!made) {
     // If this fails, the next open does it.
-    if (set_live(record.serial, false)) (void)erase_or_note(record);
+    if (or_no_memory([&] { return set_live(record.serial, false); })) (void)erase_or_note(record);
     return std::unexpected(std::move(made).error());
   }
   MutexLock lock(mutex_);
@@ -143,11 +147,12 @@ Result<void> Pool::destroy_namespace(const NamespaceRecord& record) {
       return fail(EBUSY, fmt::format("{}: it is a leg of {}", record.name(), volume->record.name()),
                   "pmemctl destroy-volume " + volume->record.name());
     }
-    label->live = false;
     known = label->record;
+    label->live = false;
   }
-  if (auto done = change("UPDATE namespaces SET live = 0 WHERE serial = ?", {record.serial});
-      !done) {
+  auto done = or_no_memory(
+      [&] { return change("UPDATE namespaces SET live = 0 WHERE serial = ?", {record.serial}); });
+  if (!done) {
     MutexLock lock(mutex_);
     find_label(record.serial)->live = true;
     return std::unexpected(std::move(done).error());
@@ -156,8 +161,9 @@ Result<void> Pool::destroy_namespace(const NamespaceRecord& record) {
 }
 
 Result<void> Pool::erase_or_note(const NamespaceRecord& record) {
-  auto erased = erase_namespace(record);
+  auto erased = or_no_memory([&] { return erase_namespace(record); });
   if (erased) return erased;
+  const MustAllocate noted;
   MutexLock lock(mutex_);
   half_erased_.push_back(record);
   return fail(erased.err(),

@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "core/base/fault.h"
+#include "core/base/memory.h"
 #include "core/base/units.h"
 #include "core/region/pool.h"
 #include "core/region/schema.h"
@@ -136,6 +137,7 @@ Result<VolumeRecord> Pool::reserve_volume(VolumeType type, uint64_t chunk_bytes,
   PMEMD_ASSIGN(label.record.serial, take_serial(*database_));
   PMEMD_TRY(insert_volume(*database_, label));
   PMEMD_TRY(transaction.commit());
+  const MustAllocate committed;
   labels_.volumes.push_back(label);  // its serial is the highest
   return label.record;
 }
@@ -178,9 +180,11 @@ Result<VolumeRecord> Pool::create_volume(VolumeType type, uint64_t chunk_bytes,
   finish_erasures();
   PMEMD_TRY(fault_label.hit());
   PMEMD_ASSIGN(VolumeRecord record, reserve_volume(type, chunk_bytes, legs));
-  if (auto made = make_volume(record); !made) {
+  if (auto made = or_no_memory([&] { return make_volume(record); }); !made) {
     // If this fails, the next open does it.
-    if (set_volume_live(record.serial, false)) (void)erase_or_note(record);
+    if (or_no_memory([&] { return set_volume_live(record.serial, false); })) {
+      (void)erase_or_note(record);
+    }
     return std::unexpected(std::move(made).error());
   }
   MutexLock lock(mutex_);
@@ -204,10 +208,12 @@ Result<void> Pool::destroy_volume(const VolumeRecord& record) {
       return fail(ENOENT, record.name() + ": there is no such volume", "list -V shows them");
     }
     PMEMD_TRY(check_leg(record.serial));  // EBUSY: a leg of another
-    label->live = false;
     known = label->record;
+    label->live = false;
   }
-  if (auto done = change("UPDATE volumes SET live = 0 WHERE serial = ?", {record.serial}); !done) {
+  auto done = or_no_memory(
+      [&] { return change("UPDATE volumes SET live = 0 WHERE serial = ?", {record.serial}); });
+  if (!done) {
     MutexLock lock(mutex_);
     for (VolumeLabel& one : labels_.volumes) {
       if (one.record.serial == record.serial) one.live = true;
@@ -218,8 +224,9 @@ Result<void> Pool::destroy_volume(const VolumeRecord& record) {
 }
 
 Result<void> Pool::erase_or_note(const VolumeRecord& record) {
-  auto erased = erase_volume(record);
+  auto erased = or_no_memory([&] { return erase_volume(record); });
   if (erased) return erased;
+  const MustAllocate noted;
   MutexLock lock(mutex_);
   half_erased_volumes_.push_back(record);
   return fail(erased.err(),

@@ -11,6 +11,7 @@
 #include <memory>
 
 #include "core/base/fault.h"
+#include "core/base/memory.h"
 
 namespace pmemd {
 namespace {
@@ -219,6 +220,7 @@ Result<void> SettingsTable::write(uint64_t serial, const std::vector<SettingChan
     }
     PMEMD_TRY(transaction.commit());
   }
+  const MustAllocate committed;
   MutexLock lock(mutex_);
   by_serial_[serial] = settings;
   return {};

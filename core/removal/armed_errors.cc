@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "core/base/memory.h"
+
 namespace pmemd {
 namespace {
 
@@ -65,6 +67,7 @@ std::vector<ArmedError> ArmedErrors::list(const Device& device) const {
 }
 
 void ArmedErrors::count_access(Device& device, DataRange range, MediaAccess access) {
+  const MustAllocate it_has_happened;
   std::vector<ArmedError> due;
   {
     MutexLock lock(mutex_);
@@ -118,6 +121,7 @@ void ArmedErrors::run() {
       due = std::move(*next);
       armed_.erase(next);
     }
+    const MustAllocate it_has_happened;
     // Destroyed meanwhile: nothing is there to go bad.
     if (const auto device = ports_.device_of(due.device_ino)) go_off(*device, due, false);
   }

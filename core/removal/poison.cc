@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "core/base/fault.h"
+#include "core/base/memory.h"
 #include "core/base/units.h"
 #include "core/failure/memory_failure.h"
 #include "core/region/schema.h"
@@ -270,6 +271,7 @@ void RangeFailure::shut_down() {
 // Everything behind the record.
 Result<FailureReport> fail_ranges(Device& device, DataRange asked,
                                   const std::vector<DataRange>& bad, const FailurePorts& ports) {
+  const MustAllocate recorded;
   RangeFailure failure(device, asked, ports);
   PMEMD_TRY(fault_failure.hit());
   PMEMD_TRY(failure.find(bad));

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "core/base/fault.h"
+#include "core/base/memory.h"
 #include "core/base/unique_fd.h"
 #include "core/base/units.h"
 #include "core/region/schema.h"
@@ -80,8 +81,11 @@ class Removal {
 
   Result<void> step(const char* name, FaultPoint& fault, Result<void> (Removal::*act)()) {
     const auto start = Clock::now();
-    Result<void> result = fault.hit();
-    if (result) result = (this->*act)();
+    Result<void> result = or_no_memory([&]() -> Result<void> {
+      PMEMD_TRY(fault.hit());
+      return (this->*act)();
+    });
+    const MustAllocate noted;
     const auto took = std::chrono::duration_cast<std::chrono::microseconds>(Clock::now() - start);
     for (auto& report : reports_) report.steps.push_back({name, took});
     return result;
@@ -128,6 +132,7 @@ class Removal {
 
 // Live as before, each that was killed here and isn't gone.
 void Removal::take_back() {
+  const MustAllocate whole;
   // Inside out: a volume is live when its legs are.
   for (size_t i = devices_.size(); i-- > 0;) {
     Device* const device = devices_[i];
@@ -441,6 +446,7 @@ MapperEventKind to_mappers(EventKind kind) {
 
 uint64_t announce(EventKind kind, Device& device, EventBus& events,
                   std::chrono::milliseconds answer_within, const LegUsers* users) {
+  const MustAllocate it_has_happened;
   const auto now = std::chrono::system_clock::now();
   const DeviceRecord& record = device.record();
   const uint64_t seq = events.publish(kind, record.name(), {0, record.data_bytes()});

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "core/base/memory.h"
 #include "core/base/units.h"
 
 namespace pmemd {
@@ -100,6 +101,7 @@ void Scrubber::run() {
       step = next_step();
     }
     if (step.range.empty()) return;
+    const MustAllocate not_lost;  // who waits for the end would wait for ever
     ScrubStatus found;
     do_step(step, found);
     ScrubStatus done;

@@ -6,10 +6,10 @@
 #include <cstdlib>
 #include <functional>
 #include <memory>
-#include <new>
 #include <string>
 #include <vector>
 
+#include "core/base/memory.h"
 #include "core/pagemap/lease_table.h"
 #include "core/pagemap/pagemap_registry.h"
 #include "core/pagemap/percpu_ref.h"
@@ -20,15 +20,12 @@ namespace {
 
 uint64_t allocations = 0;  // of C++; SQLite's are its own
 
-}  // namespace
-
-void* operator new(size_t size) {
+void* count_allocation(size_t bytes) {
   ++allocations;
-  if (void* memory = std::malloc(size)) return memory;
-  throw std::bad_alloc();
+  return std::malloc(bytes);
 }
-void operator delete(void* memory) noexcept { std::free(memory); }
-void operator delete(void* memory, size_t /*size*/) noexcept { std::free(memory); }
+
+}  // namespace
 
 namespace pmemd {
 namespace {
@@ -111,6 +108,7 @@ void file_system() {
 }  // namespace pmemd
 
 int main() {
+  pmemd::set_allocate_hook(count_allocation);
   pmemd::references();
   pmemd::registry();
   pmemd::range_sets();
