@@ -69,7 +69,7 @@ Result<UniqueFd> open_pool_directory(const SafeEntry& pool) {
   if (!directory) return of_pool(path, directory.error());
   for (const char* const suffix : {"", "-wal", "-shm", "-journal"}) {
     const std::string name = std::string("pool.db") + suffix;
-    const auto safe = check_safe_file(directory->get(), name, path + "/" + name);
+    const auto safe = check_safe_file(directory->get(), name, fmt::format("{}/{}", path, name));
     if (!safe) return of_pool(path, safe.error());
   }
   return directory;
