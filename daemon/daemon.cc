@@ -20,6 +20,7 @@
 
 #include "core/base/fault.h"
 #include "core/failure/event_log.h"
+#include "core/filesystem/check.h"
 #include "core/region/pool.h"
 #include "core/removal/armed_errors.h"
 #include "core/removal/removal.h"

@@ -321,20 +321,6 @@ Result<void> enable_device(Machine& machine, Device& device) {
   return {};
 }
 
-Result<std::vector<Finding>> check_pool(Pool& pool) {
-  PMEMD_ASSIGN(auto findings, check_regions(pool));
-  for (const NamespaceRecord& record : pool.namespaces()) {
-    if (record.mode != NamespaceMode::kFsDax) continue;
-    PMEMD_ASSIGN(auto more, check_filesystem(pool, record));
-    findings.insert(findings.end(), more.begin(), more.end());
-  }
-  for (const VolumeRecord& record : pool.volumes()) {
-    PMEMD_ASSIGN(auto more, check_filesystem(pool, record));
-    findings.insert(findings.end(), more.begin(), more.end());
-  }
-  return findings;
-}
-
 MachineView::MachineView(Machine& machine)
     : pool(machine.pool),
       devices(machine.devices),

@@ -62,7 +62,4 @@ Handlers make_handlers(Machine& machine);
 // Enables a device, shows it in the mount's root, and tells so.
 Result<void> enable_device(Machine& machine, Device& device);
 
-// What is wrong with the pool: regions, and the file systems of fsdax namespaces.
-Result<std::vector<Finding>> check_pool(Pool& pool);
-
 }  // namespace pmemd

@@ -7,6 +7,7 @@
 
 #include "core/base/fault.h"
 #include "core/base/memory.h"
+#include "core/region/columns.h"
 
 namespace pmemd {
 namespace {
@@ -24,25 +25,28 @@ int64_t to_ns(std::chrono::system_clock::time_point time) {
 LoggedEvent event_of(const Statement& row) {
   LoggedEvent logged;
   Event& event = logged.event;
-  event.seq = static_cast<uint64_t>(row.column_int(0));
-  const std::string kind = row.column_text(2);
-  const auto length = static_cast<uint64_t>(row.column_int(5));
+  RowReader reader(row);
+  event.seq = reader.number(0, columns::kEventSeq);
+  const int64_t time = reader.integer(1, columns::kEventTime);
+  const std::string_view kind = reader.bytes(2, columns::kEventKind);
+  event.name_of_namespace = reader.bytes(3, columns::kEventNamespace);
+  const auto length = reader.number(5, columns::kEventLength);
+  event.range = DataRange::sized(reader.number(4, columns::kEventStart), length);
+  if (!row.column_is_null(6)) {
+    event.file = EventFile{std::string(reader.bytes(6, columns::kEventFile)),
+                           FileRange::sized(reader.number(7, columns::kEventFileOffset),
+                                            reader.number(8, columns::kEventFileLength))};
+  }
   const auto known = parse_event_kind(kind);
-  if (!known) {
-    logged.missed = kind == kGap ? length : 1;
+  // One that is damaged, and one of a later version, is missing.
+  if (!reader.done() || !known) {
+    logged.missed = kind == kGap ? std::max<uint64_t>(length, 1) : 1;
     return logged;
   }
   event.time = std::chrono::system_clock::time_point(
       std::chrono::duration_cast<std::chrono::system_clock::duration>(
-          std::chrono::nanoseconds(row.column_int(1))));
+          std::chrono::nanoseconds(time)));
   event.kind = *known;
-  event.name_of_namespace = row.column_text(3);
-  event.range = DataRange::sized(static_cast<uint64_t>(row.column_int(4)), length);
-  if (!row.column_is_null(6)) {
-    event.file =
-        EventFile{row.column_blob(6), FileRange::sized(static_cast<uint64_t>(row.column_int(7)),
-                                                       static_cast<uint64_t>(row.column_int(8)))};
-  }
   return logged;
 }
 
@@ -62,6 +66,14 @@ void bind(Statement& put, const LoggedEvent& logged) {
 }
 
 uint64_t count_of(const LoggedEvent& logged) { return logged.missed == 0 ? 1 : logged.missed; }
+
+// How many events a row stands for: its kind and its length.
+uint64_t missed_of(const Statement& row) {
+  RowReader reader(row);
+  const bool is_gap = reader.bytes(1, columns::kEventKind) == kGap;
+  const auto length = reader.number(2, columns::kEventLength);
+  return reader.done() && is_gap ? length : 1;
+}
 
 LoggedEvent gap(uint64_t last_seq, uint64_t missed) {
   LoggedEvent logged{.missed = missed};
@@ -95,7 +107,9 @@ Result<void> EventLog::start() {
     PMEMD_ASSIGN(const bool has_meta, take.step());
     next = has_meta ? static_cast<uint64_t>(take.column_int(0)) : 0;
     take.reset();
-    if (next == 0) return fail(EIO, "pool.db: meta: next_event is missing");
+    if (next == 0 || next > uint64_t{columns::kRowMax} - options_.reserve) {
+      return fail(EIO, "pool.db: meta: next_event is missing, or no number is left", kDamagedHint);
+    }
     PMEMD_TRY(transaction.commit());
   }
   {
@@ -237,7 +251,7 @@ Result<void> EventLog::trim() {
       PMEMD_ASSIGN(const bool more, oldest.step());
       if (!more) break;
       last = static_cast<uint64_t>(oldest.column_int(0));
-      missed += oldest.column_text(1) == kGap ? static_cast<uint64_t>(oldest.column_int(2)) : 1;
+      missed = std::min(missed + missed_of(oldest), uint64_t{columns::kRowMax});
     }
   }
   PMEMD_ASSIGN(Statement drop, db_.prepare("DELETE FROM events WHERE seq <= ?"));

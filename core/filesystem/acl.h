@@ -17,11 +17,9 @@
 #include <vector>
 
 #include "core/base/error.h"
+#include "core/region/columns.h"
 
 namespace pmemd {
-
-inline constexpr std::string_view kAclAccessName = "system.posix_acl_access";
-inline constexpr std::string_view kAclDefaultName = "system.posix_acl_default";
 
 // In the order in which a valid ACL has them.
 enum AclTag : uint16_t {

@@ -24,8 +24,7 @@ Allocator::Allocator(uint64_t size) : size_(size), free_blocks_(size / kPageSize
   whole_.insert({0, size / kChunkSize});
 }
 
-Result<Allocator> Allocator::with_used(uint64_t size, std::vector<DataRange> used) {
-  Allocator allocator(size);
+Result<void> Allocator::check_used(uint64_t size, std::vector<DataRange>& used) {
   std::sort(used.begin(), used.end());
   uint64_t end = 0;
   for (const DataRange& range : used) {
@@ -39,6 +38,14 @@ Result<Allocator> Allocator::with_used(uint64_t size, std::vector<DataRange> use
                                    range.begin, range.length()));
     }
     end = range.end;
+  }
+  return {};
+}
+
+Result<Allocator> Allocator::with_used(uint64_t size, std::vector<DataRange> used) {
+  PMEMD_TRY(check_used(size, used));
+  Allocator allocator(size);
+  for (const DataRange& range : used) {
     for (DataRange rest = range; !rest.empty();) {
       if (const uint64_t chunks = rest.length() / kChunkSize;
           chunks > 0 && is_aligned(rest.begin, kChunkSize)) {

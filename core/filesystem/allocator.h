@@ -44,6 +44,8 @@ class Allocator {
 
   // With `used` taken (any order). EIO: they overlap, leave the area, or aren't whole blocks.
   static Result<Allocator> with_used(uint64_t size, std::vector<DataRange> used);
+  // Whether it could be made; sorts `used`. EIO: the same.
+  static Result<void> check_used(uint64_t size, std::vector<DataRange>& used);
 
   uint64_t size_bytes() const { return size_; }
   uint64_t free_bytes() const { return free_blocks_ * kPageSize; }  // reserved ones included

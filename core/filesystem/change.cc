@@ -1,10 +1,13 @@
 #include "core/filesystem/change.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <string>
 
 #include "core/base/memory.h"
 #include "core/filesystem/acl.h"
+#include "core/region/columns.h"
 #include "core/region/schema.h"
 
 namespace pmemd {
@@ -35,7 +38,7 @@ Result<InodeRow*> Change::open_directory(uint64_t ino) {
 
 Result<uint64_t> Change::new_inode_number() {
   if (fs_.next_index >= fs_.end_index) {
-    PMEMD_ASSIGN(fs_.next_index, fs_.rows.reserve_indices(fs_.options.serial, kIndexBatch));
+    PMEMD_ASSIGN(fs_.next_index, fs_.rows.reserve_indices(kIndexBatch));
     end_index_ = fs_.next_index + kIndexBatch;
   }
   return make_inode_number(fs_.options.serial, fs_.next_index++);
@@ -66,7 +69,29 @@ Result<void> Change::remove(uint64_t ino) {
   return {};
 }
 
+Result<void> Change::drop_entry(InodeRow* dir) {
+  if (dir->size == 0) {
+    return fail(EIO, fmt::format("pool.db: inode {}: an entry more than it counts", dir->ino),
+                kDamagedHint);
+  }
+  dir->size -= 1;
+  return {};
+}
+
+Result<void> Change::drop_subdirectory(InodeRow* dir) {
+  if (dir->nlink <= 2) {
+    return fail(EIO, fmt::format("pool.db: inode {}: a directory more than it counts", dir->ino),
+                kDamagedHint);
+  }
+  dir->nlink -= 1;
+  return {};
+}
+
 Result<void> Change::drop_link(InodeRow* row) {
+  if (row->nlink == 0) {
+    return fail(EIO, fmt::format("pool.db: inode {}: an entry more than it has links", row->ino),
+                kDamagedHint);
+  }
   row->nlink = row->is_directory() ? 0 : row->nlink - 1;
   row->ctime = now_;
   if (row->nlink > 0 || fs_.lookups.is_known(row->ino)) return {};

@@ -50,8 +50,12 @@ class Change {
   Result<void> remap(uint64_t ino, ExtentMap::Plan plan);
   Result<void> remove(uint64_t ino);  // the row, its extents and xattrs
 
+  // One entry, and one subdirectory's `..`, less. EIO: the database counts none.
+  Result<void> drop_entry(InodeRow* dir);
+  Result<void> drop_subdirectory(InodeRow* dir);
+
   // One link less; the inode goes with the last one, unless the kernel knows it. `row` is not to
-  // be used afterwards.
+  // be used afterwards. EIO: it has none.
   Result<void> drop_link(InodeRow* row);
 
   // The value of a directory's default ACL; empty: none.

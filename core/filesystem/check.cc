@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <iterator>
 #include <map>
 #include <memory>
 #include <string>
@@ -15,6 +16,7 @@
 #include "core/base/units.h"
 #include "core/filesystem/allocator.h"
 #include "core/range/range_set.h"
+#include "core/region/check.h"
 #include "core/region/schema.h"
 
 namespace pmemd {
@@ -39,6 +41,17 @@ constexpr std::array kRules = {
 
     "SELECT ino, 'its number may be given again' FROM inodes"
     " WHERE ino >= ?1 AND ino < ?2 AND ino != ?1 + 1 AND ino - ?1 >= ?3",
+
+    "SELECT ino, 'a symbolic link to ' || ifnull(length(target), 0) || ' bytes, with size ' || size"
+    " FROM inodes WHERE ino >= ?1 AND ino < ?2 AND mode >> 12 = 10"
+    " AND (target IS NULL OR length(target) = 0 OR length(target) != size)",
+
+    "SELECT ino, 'extents of a number that may be given again' FROM extents"
+    " WHERE ino >= ?1 + max(?3, 2) AND ino < ?2 UNION ALL"
+    " SELECT ino, 'attributes of a number that may be given again' FROM xattrs"
+    " WHERE ino >= ?1 + max(?3, 2) AND ino < ?2 UNION ALL"
+    " SELECT parent, 'entries of a number that may be given again' FROM dirents"
+    " WHERE parent >= ?1 + max(?3, 2) AND parent < ?2",
 
     "SELECT d.parent, 'entry \"' || d.name || '\" in what is no directory'"
     " FROM dirents d LEFT JOIN inodes i ON i.ino = d.parent"
@@ -116,8 +129,9 @@ std::string printable(std::string_view bytes) {
 class Check {
  public:
   // `table`: the one that has the device's label.
-  Check(Pool& pool, const char* table, std::string name, uint64_t serial, uint64_t data_bytes)
-      : pool_(pool),
+  Check(PoolView& view, const char* table, std::string name, uint64_t serial, uint64_t data_bytes)
+      : view_(view),
+        pool_(view.pool()),
         table_(table),
         name_(std::move(name)),
         serial_(serial),
@@ -140,6 +154,7 @@ class Check {
     findings_.push_back({fmt::format("{} inode {}", name_, ino), printable(problem)});
   }
 
+  PoolView& view_;
   Pool& pool_;
   const char* const table_;
   const std::string name_;
@@ -152,14 +167,14 @@ class Check {
 };
 
 Result<uint64_t> Check::next_index() {
-  PMEMD_ASSIGN(Statement query, pool_.database().prepare(fmt::format(
+  PMEMD_ASSIGN(Statement query, view_.database().prepare(fmt::format(
                                     "SELECT next_index FROM {} WHERE serial = ?", table_)));
   PMEMD_ASSIGN(const bool row, query.bind(0, static_cast<int64_t>(serial_)).step());
   return row ? static_cast<uint64_t>(query.column_int(0)) : 0;
 }
 
 Result<void> Check::rule(const char* sql, uint64_t next_index) {
-  PMEMD_ASSIGN(Statement query, pool_.database().prepare(std::string(kParameters) + sql));
+  PMEMD_ASSIGN(Statement query, view_.database().prepare(std::string(kParameters) + sql));
   int index = 0;
   for (const uint64_t parameter : {first_, end_, next_index, data_bytes_}) {
     query.bind(index++, static_cast<int64_t>(parameter));
@@ -176,7 +191,7 @@ Result<void> Check::rule(const char* sql, uint64_t next_index) {
 Result<void> Check::cycles() {
   std::unordered_map<uint64_t, uint64_t> parents;
   PMEMD_ASSIGN(Statement query,
-               pool_.database().prepare("SELECT ino, parent FROM inodes WHERE ino >= ? AND ino < ?"
+               view_.database().prepare("SELECT ino, parent FROM inodes WHERE ino >= ? AND ino < ?"
                                         " AND mode >> 12 = 4 AND nlink > 0"));
   query.bind(0, static_cast<int64_t>(first_)).bind(1, static_cast<int64_t>(end_));
   for (;;) {
@@ -207,15 +222,15 @@ Result<void> Check::cycles() {
 }
 
 Result<void> Check::tables() {
-  MutexLock lock(pool_.database().mutex());
+  MutexLock lock(view_.database().mutex());
   PMEMD_ASSIGN(const uint64_t next, next_index());
   for (const char* sql : kRules) PMEMD_TRY(rule(sql, next));
   return cycles();
 }
 
 Result<std::vector<DataRange>> Check::used() {
-  MutexLock lock(pool_.database().mutex());
-  PMEMD_ASSIGN(Statement query, pool_.database().prepare("SELECT data_offset, length FROM extents"
+  MutexLock lock(view_.database().mutex());
+  PMEMD_ASSIGN(Statement query, view_.database().prepare("SELECT data_offset, length FROM extents"
                                                          " WHERE ino >= ? AND ino < ?"));
   query.bind(0, static_cast<int64_t>(first_)).bind(1, static_cast<int64_t>(end_));
   std::vector<DataRange> ranges;
@@ -249,7 +264,7 @@ Result<bool> Check::is_zero(DataRange range) {
 }
 
 Result<void> Check::free_space() {
-  PMEMD_ASSIGN(const bool clean, pool_.is_clean(serial_));
+  PMEMD_ASSIGN(const bool clean, view_.is_clean(serial_));
   if (!clean) return {};
   PMEMD_ASSIGN(auto ranges, used());
   const auto allocator = Allocator::with_used(data_bytes_, std::move(ranges));
@@ -257,7 +272,10 @@ Result<void> Check::free_space() {
   Result<void> read;
   allocator->for_each_free([&](DataRange range) {
     if (!read) return;
-    const auto zero = is_zero(range);
+    auto zero = is_zero(range);
+    // Between two moments at which nobody had it enabled: else the bytes are of who has.
+    if (zero && !*zero && view_.is_as_clean(serial_, true)) zero = is_zero(range);
+    if (!view_.is_as_clean(serial_, true)) return;
     if (!zero) {
       read = std::unexpected(zero.error());
     } else if (!*zero) {
@@ -271,20 +289,36 @@ Result<void> Check::free_space() {
 
 }  // namespace
 
-Result<std::vector<Finding>> check_filesystem(Pool& pool, const NamespaceRecord& record) {
+Result<std::vector<Finding>> check_filesystem(PoolView& view, const NamespaceRecord& record) {
   if (record.mode != NamespaceMode::kFsDax) return std::vector<Finding>();
-  Check check(pool, "namespaces", record.name(), record.serial, record.data_bytes());
+  Check check(view, "namespaces", record.name(), record.serial, record.data_bytes());
   PMEMD_TRY(check.tables());
   // The bytes of a leg are its volume's.
-  if (!pool.volume_of(record.serial)) PMEMD_TRY(check.free_space());
+  if (view.labels().volume_of(record.serial) == nullptr) PMEMD_TRY(check.free_space());
   return check.take_findings();
 }
 
-Result<std::vector<Finding>> check_filesystem(Pool& pool, const VolumeRecord& record) {
-  Check check(pool, "volumes", record.name(), record.serial, record.data_bytes());
+Result<std::vector<Finding>> check_filesystem(PoolView& view, const VolumeRecord& record) {
+  Check check(view, "volumes", record.name(), record.serial, record.data_bytes());
   PMEMD_TRY(check.tables());
-  if (!pool.volume_of(record.serial)) PMEMD_TRY(check.free_space());
+  if (view.labels().volume_of(record.serial) == nullptr) PMEMD_TRY(check.free_space());
   return check.take_findings();
+}
+
+Result<std::vector<Finding>> check_pool(Pool& pool) {
+  PMEMD_ASSIGN(const auto view, PoolView::open(pool));
+  PMEMD_ASSIGN(auto findings, check_regions(*view));
+  const auto check_all = [&](const auto& labels) -> Result<void> {
+    for (const auto& [record, live] : labels) {
+      if (!live) continue;
+      PMEMD_ASSIGN(auto more, check_filesystem(*view, record));
+      std::ranges::move(more, std::back_inserter(findings));
+    }
+    return {};
+  };
+  PMEMD_TRY(check_all(view->labels().namespaces));
+  PMEMD_TRY(check_all(view->labels().volumes));
+  return findings;
 }
 
 }  // namespace pmemd

@@ -1,11 +1,12 @@
 // Does a file system hold together? Reads the tables, and what free space should be zero; changes
-// nothing.
+// nothing. Thread contract: PoolView's.
 #pragma once
 
 #include <vector>
 
 #include "core/base/error.h"
 #include "core/region/pool.h"
+#include "core/region/pool_view.h"
 
 namespace pmemd {
 
@@ -20,11 +21,15 @@ namespace pmemd {
 // Free space reads as zeros: only of a namespace that was cleanly disabled, since until then space
 // may be on its way; reads only what the host has allocated and written.
 //
-// All tables are looked at under the database's mutex: what it finds was so at one moment, and a
-// file system that is in use waits. Of each kind of problem, the first hundred are told.
-// Errors: the database's, the image's.
+// What it finds in the tables was so at the view's one moment. Of each kind of problem, the first
+// hundred are told. Errors: the database's, the image's.
 // A leg has no file system of its own, and its bytes are its volume's.
-Result<std::vector<Finding>> check_filesystem(Pool& pool, const NamespaceRecord& record);
-Result<std::vector<Finding>> check_filesystem(Pool& pool, const VolumeRecord& record);
+Result<std::vector<Finding>> check_filesystem(PoolView& view, const NamespaceRecord& record);
+Result<std::vector<Finding>> check_filesystem(PoolView& view, const VolumeRecord& record);
+
+// All of a pool: check_regions() (core/region/check.h), and then each file system, as they are at
+// one moment. What is made, destroyed or enabled meanwhile is left out where its bytes would
+// mislead.
+Result<std::vector<Finding>> check_pool(Pool& pool);
 
 }  // namespace pmemd

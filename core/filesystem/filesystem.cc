@@ -11,6 +11,7 @@
 #include "core/filesystem/state.h"
 #include "core/filesystem/superblock.h"
 #include "core/range/range_set.h"
+#include "core/region/columns.h"
 #include "core/region/schema.h"
 
 namespace pmemd {
@@ -20,26 +21,23 @@ constexpr size_t kTimesBatch = 64;
 
 // Removes the inodes without links that the kernel doesn't know; returns the others. Nothing is in
 // use yet.
-Result<std::vector<uint64_t>> remove_orphans(Database& db, Rows& rows, uint64_t serial,
-                                             const LookupCounts& lookups) {
+Result<std::vector<uint64_t>> remove_orphans(Database& db, Rows& rows, const LookupCounts& lookups,
+                                             bool& is_changed) {
   Transaction transaction(db);
   PMEMD_TRY(transaction.begin());
-  PMEMD_ASSIGN(auto orphans, rows.orphans(serial));
+  PMEMD_ASSIGN(auto orphans, rows.orphans());
   const auto forgotten =
       std::ranges::partition(orphans, [&lookups](uint64_t ino) { return lookups.is_known(ino); });
   for (const uint64_t ino : forgotten) PMEMD_TRY(rows.remove_inode(ino));
+  is_changed = forgotten.begin() != orphans.end();
   orphans.erase(forgotten.begin(), orphans.end());
   PMEMD_TRY(transaction.commit());
   return orphans;
 }
 
-Result<Allocator> read_free_space(Database& db, Rows& rows, uint64_t serial, uint64_t size) {
-  std::vector<DataRange> used;
-  {
-    MutexLock lock(db.mutex());
-    PMEMD_ASSIGN(used, rows.used(serial));
-  }
-  return Allocator::with_used(size, std::move(used));
+Result<std::vector<DataRange>> verify_rows(Database& db, Rows& rows) {
+  MutexLock lock(db.mutex());
+  return rows.verify();
 }
 
 // A file system of pool version 2 has none.
@@ -87,9 +85,14 @@ Result<void> FileSystem::format(Database& db, uint64_t serial, uint64_t data_byt
                                 const Caller& owner) {
   Transaction transaction(db);
   PMEMD_TRY(transaction.begin());
-  PMEMD_ASSIGN(Rows rows, Rows::prepare(db));
+  PMEMD_ASSIGN(Rows rows, Rows::prepare(db, serial, data_bytes));
   PMEMD_ASSIGN(const auto found, rows.inode(make_inode_number(serial, kRootIndex)));
   if (found) return {};
+  // A new root would hide them all, and their space is taken.
+  PMEMD_ASSIGN(const bool has_files, rows.has_files());
+  if (has_files) {
+    return fail(EIO, "pool.db: files without a root directory", kDamagedHint);
+  }
   InodeRow root;
   root.ino = root.parent = make_inode_number(serial, kRootIndex);
   root.mode = S_IFDIR | 0755;
@@ -111,13 +114,18 @@ Result<std::unique_ptr<FileSystem>> FileSystem::mount(Database& db, Media& media
   std::optional<Rows> rows;
   {
     MutexLock lock(db.mutex());
-    PMEMD_ASSIGN(rows, Rows::prepare(db));
+    PMEMD_ASSIGN(rows, Rows::prepare(db, options.serial, media.size_bytes()));
   }
   // First: nothing changes, above all no byte, where it isn't known whose data area this is.
   PMEMD_TRY(check_superblock(db, *rows, media, options));
-  PMEMD_ASSIGN(const auto unlinked, remove_orphans(db, *rows, options.serial, lookups));
-  PMEMD_ASSIGN(Allocator free_space,
-               read_free_space(db, *rows, options.serial, media.size_bytes()));
+  PMEMD_ASSIGN(auto used, verify_rows(db, *rows));
+  PMEMD_TRY(Allocator::check_used(media.size_bytes(), used));
+  bool is_changed = false;
+  PMEMD_ASSIGN(const auto unlinked, remove_orphans(db, *rows, lookups, is_changed));
+  if (is_changed) {
+    PMEMD_ASSIGN(used, verify_rows(db, *rows));
+  }
+  PMEMD_ASSIGN(Allocator free_space, Allocator::with_used(media.size_bytes(), std::move(used)));
   PMEMD_TRY(drop_free(media, free_space, options.clean));
   auto state = std::make_unique<FsState>(db, *std::move(rows), media, srcu, lookups, options,
                                          std::move(free_space));
@@ -145,7 +153,7 @@ Result<struct statvfs> FileSystem::statfs() {
     uint64_t count = 0;
     {
       MutexLock lock(fs.db.mutex());
-      PMEMD_ASSIGN(count, fs.rows.count_inodes(fs.options.serial));
+      PMEMD_ASSIGN(count, fs.rows.count_inodes());
     }
     MutexLock lock(fs.mutex);
     fs.inode_count = count;
@@ -265,7 +273,7 @@ Result<FailedParts> FileSystem::owners(DataRange range) {
   std::vector<Rows::Owner> owners;
   {
     MutexLock lock(fs.db.mutex());
-    PMEMD_ASSIGN(owners, fs.rows.owners(fs.options.serial, range));
+    PMEMD_ASSIGN(owners, fs.rows.owners(range));
   }
   FailedParts parts;
   parts.reserve(owners.size());
@@ -281,7 +289,7 @@ Result<std::map<uint64_t, std::string>> FileSystem::paths(const std::set<uint64_
   Rows::Names names;
   {
     MutexLock lock(fs.db.mutex());
-    PMEMD_ASSIGN(names, fs.rows.names_of(fs.options.serial, inos));
+    PMEMD_ASSIGN(names, fs.rows.names_of(inos));
   }
   std::map<uint64_t, std::string> paths;
   for (const uint64_t ino : inos) {

@@ -40,7 +40,8 @@ Result<void> check_regular(const InodeRow& row) {
 }
 
 void Inode::touch_atime(int64_t now) {
-  if (row.atime > row.mtime && row.atime > row.ctime && now - row.atime < kDay) return;
+  // Times may be any, so that they aren't subtracted.
+  if (row.atime > row.mtime && row.atime > row.ctime && row.atime > now - kDay) return;
   row.atime = now;
   times_dirty = true;
 }

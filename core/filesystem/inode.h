@@ -14,14 +14,9 @@
 #include "core/filesystem/extent_map.h"
 #include "core/filesystem/filesystem.h"
 #include "core/range/range_set.h"
+#include "core/region/columns.h"
 
 namespace pmemd {
-
-// Limits, all of them ext4's.
-inline constexpr size_t kNameMax = 255;
-inline constexpr size_t kSymlinkTargetMax = 4095;
-inline constexpr uint32_t kLinkMax = 65000;
-inline constexpr uint64_t kFileSizeMax = uint64_t{UINT32_MAX} * kPageSize;
 
 // Times are nanoseconds since the epoch; what 64 bits can't hold (before 1677, after 2262) becomes
 // the nearest that they can.

@@ -124,7 +124,7 @@ Result<void> FileSystem::unlink(uint64_t parent, std::string_view name) {
   PMEMD_ASSIGN(InodeRow * victim, change.open(entry.ino));
   if (victim->is_directory()) return fail(EISDIR);
   PMEMD_TRY(fs.rows.remove_dirent(entry.cookie));
-  dir->size -= 1;
+  PMEMD_TRY(change.drop_entry(dir));
   dir->touch(change.now());
   PMEMD_TRY(change.drop_link(victim));
   return change.commit(transaction);
@@ -145,8 +145,8 @@ Result<void> FileSystem::rmdir(uint64_t parent, std::string_view name) {
   if (!victim->is_directory()) return fail(ENOTDIR);
   if (victim->size > 0) return fail(ENOTEMPTY);
   PMEMD_TRY(fs.rows.remove_dirent(entry.cookie));
-  dir->nlink -= 1;
-  dir->size -= 1;
+  PMEMD_TRY(change.drop_subdirectory(dir));
+  PMEMD_TRY(change.drop_entry(dir));
   dir->touch(change.now());
   PMEMD_TRY(change.drop_link(victim));
   return change.commit(transaction);

@@ -5,6 +5,7 @@
 #include <linux/fs.h>
 
 #include <optional>
+#include <set>
 
 #include "core/filesystem/change.h"
 #include "core/filesystem/namei.h"
@@ -58,8 +59,11 @@ Result<void> Rename::open() {
 
 Result<bool> Rename::lies_below(uint64_t dir, uint64_t ancestor) {
   const uint64_t root = make_inode_number(fs.options.serial, kRootIndex);
+  // In a damaged database the way up may be a ring.
+  std::set<uint64_t> seen;
   while (dir != ancestor) {
     if (dir == root) return false;
+    if (!seen.insert(dir).second) return fail(EIO, "a directory lies below itself");
     PMEMD_ASSIGN(const auto step, fs.rows.inode(dir));
     if (!step) return fail(EIO, "a directory's parent doesn't exist");
     dir = step->parent;
@@ -93,22 +97,22 @@ Result<void> Rename::reparent(InodeRow* moved, InodeRow* old_dir, InodeRow* new_
   moved->ctime = change.now();
   if (!moved->is_directory() || old_dir == new_dir) return {};
   moved->parent = new_dir->ino;
-  old_dir->nlink -= 1;
+  PMEMD_TRY(change.drop_subdirectory(old_dir));
   new_dir->nlink += 1;
   return {};
 }
 
 Result<void> Rename::move() {
   if (row->is_directory() && from_dir != to_dir && to_dir->nlink >= kLinkMax) return fail(EMLINK);
-  from_dir->size -= 1;
+  PMEMD_TRY(change.drop_entry(from_dir));
   to_dir->size += 1;
   PMEMD_TRY(reparent(row, from_dir, to_dir));
   return fs.rows.move_dirent(entry.cookie, to.parent, to.name);
 }
 
 Result<void> Rename::replace() {
-  from_dir->size -= 1;
-  if (target->is_directory()) to_dir->nlink -= 1;
+  PMEMD_TRY(change.drop_entry(from_dir));
+  if (target->is_directory()) PMEMD_TRY(change.drop_subdirectory(to_dir));
   PMEMD_TRY(reparent(row, from_dir, to_dir));
   PMEMD_TRY(fs.rows.remove_dirent(entry.cookie));
   PMEMD_TRY(fs.rows.retarget_dirent(target_entry->cookie, row->ino, row->mode));

@@ -1,7 +1,11 @@
 #include "core/filesystem/rows.h"
 
+#include <fmt/format.h>
+
+#include <algorithm>
 #include <utility>
 
+#include "core/region/columns.h"
 #include "core/region/schema.h"
 
 namespace pmemd {
@@ -26,19 +30,13 @@ void bind_value(Statement& statement, int index, Text value) {
   statement.bind_text(index, value.text);
 }
 
-uint64_t column(const Statement& statement, int index) {
-  return static_cast<uint64_t>(statement.column_int(index));
-}
-
-uint64_t first_ino(uint64_t serial) { return make_inode_number(serial, 0); }
-
 // A query that is left half read would hold its snapshot: also when memory runs out.
 struct ResetAtEnd {
   Statement& query;
   ~ResetAtEnd() { query.reset(); }
 };
 
-// The rows of a query, each through `read`.
+// The rows of a query, each through `read`, which returns a Result.
 template <class T, class Read>
 Result<std::vector<T>> collect(Statement& query, Read read) {
   const ResetAtEnd reset{query};
@@ -46,7 +44,9 @@ Result<std::vector<T>> collect(Statement& query, Read read) {
   for (;;) {
     PMEMD_ASSIGN(const bool row, query.step());
     if (!row) return rows;
-    rows.push_back(read(query));
+    auto value = read(query);
+    if (!value) return std::unexpected(std::move(value).error());
+    rows.push_back(*std::move(value));
   }
 }
 
@@ -56,41 +56,47 @@ Result<std::optional<T>> first(Statement& query, Read read) {
   const ResetAtEnd reset{query};
   PMEMD_ASSIGN(const bool row, query.step());
   if (!row) return std::optional<T>();
-  return std::optional<T>(read(query));
+  auto value = read(query);
+  if (!value) return std::unexpected(std::move(value).error());
+  return std::optional<T>(*std::move(value));
 }
 
-// From column `first` on, as kSqlText names them.
-InodeRow inode_row(const Statement& row, uint64_t ino, int first) {
-  return {.ino = ino,
-          .mode = static_cast<mode_t>(row.column_int(first)),
-          .uid = static_cast<uid_t>(row.column_int(first + 1)),
-          .gid = static_cast<gid_t>(row.column_int(first + 2)),
-          .nlink = static_cast<uint32_t>(row.column_int(first + 3)),
-          .rdev = column(row, first + 4),
-          .parent = column(row, first + 5),
-          .size = column(row, first + 6),
-          .atime = row.column_int(first + 7),
-          .mtime = row.column_int(first + 8),
-          .ctime = row.column_int(first + 9),
-          .btime = row.column_int(first + 10)};
+// A number that is computed, or that the rows were asked by.
+Result<uint64_t> count_of(const Statement& row) { return static_cast<uint64_t>(row.column_int(0)); }
+
+// An inode number, of column 0.
+auto read_number(const Column& column) {
+  return [&column](const Statement& row) -> Result<uint64_t> {
+    RowReader reader(row);
+    const auto number = reader.number(0, column);
+    PMEMD_TRY(reader.done());
+    return number;
+  };
 }
 
-DirentRow dirent_row(const Statement& row, bool with_name) {
-  return {column(row, 0), with_name ? row.column_blob(3) : std::string(), column(row, 1),
-          static_cast<mode_t>(row.column_int(2) << kTypeShift)};
+auto read_bytes(const Column& column) {
+  return [&column](const Statement& row) -> Result<std::string> {
+    RowReader reader(row);
+    std::string bytes(reader.bytes(0, column));
+    PMEMD_TRY(reader.done());
+    return bytes;
+  };
 }
 
-// Behind the columns of dirent_row() with a name.
-EntryRow entry_row(const Statement& row, bool with_name) {
-  return {dirent_row(row, with_name), inode_row(row, column(row, 1), 5), column(row, 4)};
+std::unexpected<Error> damaged(std::string problem) {
+  return fail(EIO, "pool.db: " + std::move(problem), kDamagedHint);
 }
+
+// The index leads to a row's number, and the row is looked up by that: joined with itself, since
+// SQLite takes from the index what the index has, and what it has may not be what the row has.
+#define PMEMD_FROM_ENTRIES " FROM dirents i CROSS JOIN dirents d ON d.cookie = i.cookie"
 
 // CROSS JOIN: the entries lead, in their order.
-#define PMEMD_SELECT_ENTRIES                                                         \
-  "SELECT cookie, dirents.ino, type, name,"                                          \
-  " (SELECT coalesce(sum(length), 0) FROM extents WHERE extents.ino = dirents.ino)," \
-  " mode, uid, gid, nlink, rdev, inodes.parent, size, atime, mtime, ctime, btime"    \
-  " FROM dirents CROSS JOIN inodes ON inodes.ino = dirents.ino"
+#define PMEMD_SELECT_ENTRIES                                                                    \
+  "SELECT d.cookie, d.ino, d.type, d.name, d.parent,"                                           \
+  " (SELECT coalesce(sum(length), 0) FROM extents WHERE extents.ino = d.ino),"                  \
+  " mode, uid, gid, nlink, rdev, n.parent, size, atime, mtime, ctime, btime" PMEMD_FROM_ENTRIES \
+  " CROSS JOIN inodes n ON n.ino = d.ino"
 
 }  // namespace
 
@@ -112,18 +118,30 @@ const std::array<const char*, Rows::kSqlCount> Rows::kSqlText = {
     " RETURNING next_index",
     "UPDATE volumes SET next_index = max(next_index, ?) + ? WHERE serial = ?"
     " RETURNING next_index",
-    "SELECT cookie, ino, type FROM dirents WHERE parent = ? AND name = ?",
-    "SELECT cookie, ino, type, name FROM dirents WHERE parent = ? AND cookie > ?"
-    " ORDER BY cookie LIMIT ?",
-    PMEMD_SELECT_ENTRIES " WHERE dirents.parent = ? AND name = ?",
-    PMEMD_SELECT_ENTRIES " WHERE dirents.parent = ? AND cookie > ? ORDER BY cookie LIMIT ?",
+    "SELECT d.cookie, d.ino, d.type, d.name, d.parent" PMEMD_FROM_ENTRIES
+    " WHERE i.parent = ? AND i.name = ?",
+    "SELECT d.cookie, d.ino, d.type, d.name, d.parent" PMEMD_FROM_ENTRIES
+    " WHERE i.parent = ? AND i.cookie > ? ORDER BY i.cookie LIMIT ?",
+    PMEMD_SELECT_ENTRIES " WHERE i.parent = ? AND i.name = ?",
+    PMEMD_SELECT_ENTRIES " WHERE i.parent = ? AND i.cookie > ? ORDER BY i.cookie LIMIT ?",
+    "SELECT 1 FROM inodes WHERE ino >= ? AND ino < ? AND nlink > 0 LIMIT 1",
+    "SELECT 1 FROM dirents WHERE parent >= ? AND parent < ? LIMIT 1",
+    "SELECT next_index FROM namespaces WHERE serial = ?",
+    "SELECT next_index FROM volumes WHERE serial = ?",
+    "SELECT 'inodes', ino FROM inodes WHERE ino >= ?1 AND ino < ?2 UNION ALL"
+    " SELECT 'dirents', parent FROM dirents WHERE parent >= ?1 AND parent < ?2 UNION ALL"
+    " SELECT 'extents', ino FROM extents WHERE ino >= ?1 AND ino < ?2 UNION ALL"
+    " SELECT 'xattrs', ino FROM xattrs WHERE ino >= ?1 AND ino < ?2 LIMIT 1",
+    "SELECT ino FROM dirents WHERE parent >= ?1 AND parent < ?2 AND ino IN"
+    " (SELECT ino FROM inodes WHERE nlink = 0 AND ino >= ?1 AND ino < ?2) LIMIT 1",
     "SELECT ino, type, parent, name FROM dirents WHERE parent >= ? AND parent < ?",
     "INSERT INTO dirents (parent, name, ino, type) VALUES (?, ?, ?, ?)",
     "UPDATE dirents SET parent = ?, name = ? WHERE cookie = ?",
     "UPDATE dirents SET ino = ?, type = ? WHERE cookie = ?",
     "DELETE FROM dirents WHERE cookie = ?",
     "SELECT file_offset, data_offset, length FROM extents WHERE ino = ? ORDER BY file_offset",
-    "SELECT data_offset, length FROM extents WHERE ino >= ? AND ino < ?",
+    "SELECT ino, file_offset, data_offset, length FROM extents WHERE ino >= ? AND ino < ?"
+    " ORDER BY ino, file_offset",
     // Extents of a namespace don't overlap: the last that begins at or before the range's begin is
     // the first that can reach into it.
     "SELECT ino, file_offset, data_offset, length FROM extents WHERE ino >> 40 = ?1"
@@ -139,8 +157,15 @@ const std::array<const char*, Rows::kSqlCount> Rows::kSqlText = {
     "DELETE FROM xattrs WHERE ino = ? AND name = ?",
 };
 
-Result<Rows> Rows::prepare(Database& db) {
-  Rows rows(db);
+Rows::Rows(Database& db, uint64_t serial, uint64_t data_bytes)
+    : db_(&db),
+      serial_(serial),
+      data_bytes_(data_bytes),
+      first_(make_inode_number(serial, 0)),
+      end_(make_inode_number(serial + 1, 0)) {}
+
+Result<Rows> Rows::prepare(Database& db, uint64_t serial, uint64_t data_bytes) {
+  Rows rows(db, serial, data_bytes);
   for (size_t i = 0; i < kSqlCount; ++i) {
     PMEMD_ASSIGN(rows.statements_[i], db.prepare(kSqlText[i]));
   }
@@ -155,18 +180,157 @@ Statement& Rows::bound(Sql sql, const Values&... values) {
   return statement;
 }
 
+// --- decoding
+
+// From column `first` on, as kSqlText names them.
+Result<InodeRow> Rows::decode_inode(const Statement& row, uint64_t ino, int first) const {
+  RowReader reader(row);
+  const InodeRow inode = {.ino = ino,
+                          .mode = reader.number<mode_t>(first, columns::kInodeMode),
+                          .uid = reader.number<uid_t>(first + 1, columns::kInodeUid),
+                          .gid = reader.number<gid_t>(first + 2, columns::kInodeGid),
+                          .nlink = reader.number<uint32_t>(first + 3, columns::kInodeNlink),
+                          .rdev = reader.number(first + 4, columns::kInodeRdev),
+                          .parent = reader.number(first + 5, columns::kInodeParent),
+                          .size = reader.number(first + 6, columns::kInodeSize),
+                          .atime = reader.integer(first + 7, columns::kInodeAtime),
+                          .mtime = reader.integer(first + 8, columns::kInodeMtime),
+                          .ctime = reader.integer(first + 9, columns::kInodeCtime),
+                          .btime = reader.integer(first + 10, columns::kInodeBtime)};
+  PMEMD_TRY(reader.done());
+  if (inode.is_directory() && !is_ours(inode.parent)) {
+    return damaged(fmt::format("inode {}: its \"..\" is inode {}", ino, inode.parent));
+  }
+  return inode;
+}
+
+Result<DirentRow> Rows::decode_dirent(const Statement& row, uint64_t parent,
+                                      std::optional<std::string_view> name) const {
+  RowReader reader(row);
+  DirentRow entry;
+  entry.cookie = reader.number(0, columns::kDirentCookie);
+  entry.ino = reader.number(1, columns::kDirentIno);
+  entry.type = reader.number<mode_t>(2, columns::kDirentType) << kTypeShift;
+  const std::string_view stored = reader.bytes(3, columns::kDirentName);
+  const bool is_wanted =
+      reader.number(4, columns::kDirentParent) == parent && (!name || *name == stored);
+  PMEMD_TRY(reader.done());
+  if (!is_wanted) return damaged("an index of dirents leads to another entry");
+  if (!is_ours(entry.ino)) {
+    return damaged(
+        fmt::format("inode {}: an entry leads to inode {}, which isn't of its file"
+                    " system",
+                    parent, entry.ino));
+  }
+  if (!name) entry.name = stored;
+  return entry;
+}
+
+// Behind the columns of decode_dirent().
+Result<EntryRow> Rows::decode_entry(const Statement& row, uint64_t parent,
+                                    std::optional<std::string_view> name) const {
+  EntryRow found;
+  PMEMD_ASSIGN(found.entry, decode_dirent(row, parent, name));
+  PMEMD_ASSIGN(found.inode, decode_inode(row, found.entry.ino, 6));
+  if ((found.inode.mode & S_IFMT) != found.entry.type) {
+    return damaged(fmt::format("inode {}: an entry leads to inode {}, which is of another type",
+                               parent, found.entry.ino));
+  }
+  // A sum of what verify() has accepted.
+  found.mapped_bytes = static_cast<uint64_t>(row.column_int(5));
+  return found;
+}
+
+Result<Extent> Rows::decode_extent(const Statement& row, int first) const {
+  RowReader reader(row);
+  const Extent extent = {reader.number(first, columns::kExtentFileOffset),
+                         reader.number(first + 1, columns::kExtentDataOffset),
+                         reader.number(first + 2, columns::kExtentLength)};
+  PMEMD_TRY(reader.done());
+  if (extent.data().end > data_bytes_ || extent.file().end > kFileSizeMax) {
+    return damaged(
+        fmt::format("extent at {:#x}, data at {:#x}, {:#x} bytes: beyond the data area"
+                    " or the largest file",
+                    extent.file_offset, extent.data_offset, extent.length));
+  }
+  return extent;
+}
+
+// --- what a mount relies on
+
+Result<std::vector<DataRange>> Rows::verify() {
+  PMEMD_TRY(verify_root());
+  PMEMD_ASSIGN(const uint64_t next, next_index());
+  const uint64_t end_of_numbers = first_ + std::max(next, kRootIndex + 1);
+  Statement& unnumbered = bound(kUnnumbered, end_of_numbers, end_);
+  PMEMD_ASSIGN(const bool is_unnumbered, unnumbered.step());
+  if (is_unnumbered) {
+    auto failure = damaged(fmt::format("{} of inode {}, a number that may be given again",
+                                       unnumbered.column_text(0), unnumbered.column_int(1)));
+    unnumbered.reset();
+    return failure;
+  }
+  PMEMD_ASSIGN(auto used, verify_extents());
+  PMEMD_ASSIGN(const auto unlinked, orphans());
+  if (unlinked.empty()) return used;  // else all entries are looked at
+  PMEMD_ASSIGN(const auto entry, first<uint64_t>(bound(kOrphanEntry, first_, end_), count_of));
+  if (entry) return damaged(fmt::format("inode {} has no links, but an entry", *entry));
+  return used;
+}
+
+Result<void> Rows::verify_root() {
+  const uint64_t root = first_ + kRootIndex;
+  PMEMD_ASSIGN(const auto row, inode(root));
+  if (row && row->is_directory() && row->nlink >= 2 && row->parent == root) return {};
+  return damaged(fmt::format("inode {}: there is no root directory", root));
+}
+
+Result<uint64_t> Rows::next_index() {
+  PMEMD_ASSIGN(auto index, first<uint64_t>(bound(kNextIndex, serial_),
+                                           read_number(columns::kNamespaceNextIndex)));
+  if (!index) {
+    PMEMD_ASSIGN(index, first<uint64_t>(bound(kVolumeNextIndex, serial_),
+                                        read_number(columns::kVolumeNextIndex)));
+  }
+  if (!index) return damaged(fmt::format("there is no namespace of serial {}", serial_));
+  return *index;
+}
+
+Result<std::vector<DataRange>> Rows::verify_extents() {
+  const uint64_t root = first_ + kRootIndex;
+  uint64_t before_ino = 0, before_end = 0;
+  return collect<DataRange>(
+      bound(kUsed, first_, end_), [&](const Statement& row) -> Result<DataRange> {
+        RowReader reader(row);
+        const uint64_t ino = reader.number(0, columns::kExtentIno);
+        PMEMD_TRY(reader.done());
+        PMEMD_ASSIGN(const Extent extent, decode_extent(row, 1));
+        if (ino == before_ino && extent.file_offset < before_end) {
+          return damaged(fmt::format("inode {}: extent at {:#x} overlaps the one before it", ino,
+                                     extent.file_offset));
+        }
+        if (ino == root && extent != Extent{0, data_bytes_ - kPageSize, kPageSize}) {
+          return damaged(
+              fmt::format("inode {}: an extent of the root directory that is no superblock", ino));
+        }
+        before_ino = ino;
+        before_end = extent.file().end;
+        return extent.data();
+      });
+}
+
 // --- inodes
 
 Result<std::optional<InodeRow>> Rows::inode(uint64_t ino) {
   return first<InodeRow>(bound(kInode, ino),
-                         [ino](const Statement& row) { return inode_row(row, ino, 0); });
+                         [&](const Statement& row) { return decode_inode(row, ino, 0); });
 }
 
 Result<std::string> Rows::target(uint64_t ino) {
-  PMEMD_ASSIGN(auto target, first<std::string>(bound(kTarget, ino), [](const Statement& row) {
-                 return row.column_blob(0);
-               }));
+  PMEMD_ASSIGN(auto target,
+               first<std::string>(bound(kTarget, ino), read_bytes(columns::kInodeTarget)));
   if (!target) return fail(ESTALE);
+  if (target->empty()) return damaged(fmt::format("inode {}: a link to nothing", ino));
   return *std::move(target);
 }
 
@@ -189,24 +353,32 @@ Result<void> Rows::remove_inode(uint64_t ino) {
   return bound(kRemoveXattrs, ino).run();
 }
 
-Result<std::vector<uint64_t>> Rows::orphans(uint64_t serial) {
-  return collect<uint64_t>(bound(kOrphans, first_ino(serial), first_ino(serial + 1)),
-                           [](const Statement& row) { return column(row, 0); });
+Result<std::vector<uint64_t>> Rows::orphans() {
+  return collect<uint64_t>(bound(kOrphans, first_, end_), read_number(columns::kInodeIno));
 }
 
-Result<uint64_t> Rows::count_inodes(uint64_t serial) {
-  PMEMD_ASSIGN(const auto count,
-               first<uint64_t>(bound(kCountInodes, first_ino(serial), first_ino(serial + 1)),
-                               [](const Statement& row) { return column(row, 0); }));
+Result<uint64_t> Rows::count_inodes() {
+  PMEMD_ASSIGN(const auto count, first<uint64_t>(bound(kCountInodes, first_, end_), count_of));
   return count.value_or(0);
 }
 
-Result<uint64_t> Rows::reserve_indices(uint64_t serial, uint64_t count) {
+Result<bool> Rows::has_files() {
+  for (const Sql table : {kHasInodes, kHasEntries}) {
+    PMEMD_ASSIGN(const auto found, first<uint64_t>(bound(table, first_, end_), count_of));
+    if (found) return true;
+  }
+  return false;
+}
+
+Result<uint64_t> Rows::reserve_indices(uint64_t count) {
   for (const Sql table : {kReserveIndices, kReserveVolumeIndices}) {
     PMEMD_ASSIGN(const auto ends,
-                 collect<uint64_t>(bound(table, kRootIndex + 1, count, serial),
-                                   [](const Statement& row) { return column(row, 0); }));
-    if (!ends.empty()) return ends.front() - count;
+                 collect<uint64_t>(bound(table, kRootIndex + 1, count, serial_), count_of));
+    if (ends.empty()) continue;
+    // One more would be the next namespace's.
+    if (ends.front() > make_inode_number(1, 0))
+      return fail(ENOSPC, "all inode numbers have been used");
+    return ends.front() - count;
   }
   return fail(EIO, "neither a namespace nor a volume in pool.db");
 }
@@ -215,36 +387,42 @@ Result<uint64_t> Rows::reserve_indices(uint64_t serial, uint64_t count) {
 
 Result<std::optional<DirentRow>> Rows::dirent(uint64_t parent, std::string_view name) {
   return first<DirentRow>(bound(kDirent, parent, name),
-                          [](const Statement& row) { return dirent_row(row, false); });
+                          [&](const Statement& row) { return decode_dirent(row, parent, name); });
 }
 
 Result<std::vector<DirentRow>> Rows::dirents_behind(uint64_t parent, uint64_t cookie,
                                                     uint64_t most) {
-  return collect<DirentRow>(bound(kDirentsBehind, parent, cookie, most),
-                            [](const Statement& row) { return dirent_row(row, true); });
+  return collect<DirentRow>(bound(kDirentsBehind, parent, cookie, most), [&](const Statement& row) {
+    return decode_dirent(row, parent, std::nullopt);
+  });
 }
 
 Result<std::optional<EntryRow>> Rows::entry(uint64_t parent, std::string_view name) {
   return first<EntryRow>(bound(kEntry, parent, name),
-                         [](const Statement& row) { return entry_row(row, false); });
+                         [&](const Statement& row) { return decode_entry(row, parent, name); });
 }
 
 Result<std::vector<EntryRow>> Rows::entries_behind(uint64_t parent, uint64_t cookie,
                                                    uint64_t most) {
-  return collect<EntryRow>(bound(kEntriesBehind, parent, cookie, most),
-                           [](const Statement& row) { return entry_row(row, true); });
+  return collect<EntryRow>(bound(kEntriesBehind, parent, cookie, most), [&](const Statement& row) {
+    return decode_entry(row, parent, std::nullopt);
+  });
 }
 
-Result<Rows::Names> Rows::names_of(uint64_t serial, const std::set<uint64_t>& inos) {
-  Statement& query = bound(kNames, first_ino(serial), first_ino(serial + 1));
+Result<Rows::Names> Rows::names_of(const std::set<uint64_t>& inos) {
+  Statement& query = bound(kNames, first_, end_);
   Names names;
   for (;;) {
     PMEMD_ASSIGN(const bool row, query.step());
     if (!row) return names;
-    const uint64_t ino = column(query, 0);
-    const bool is_directory = column(query, 1) == S_IFDIR >> kTypeShift;
-    if (!is_directory && !inos.contains(ino)) continue;
-    names.try_emplace(ino, column(query, 2), query.column_blob(3));
+    RowReader reader(query);
+    const auto ino = reader.number(0, columns::kDirentIno);
+    const bool is_directory = reader.number(1, columns::kDirentType) == S_IFDIR >> kTypeShift;
+    const auto parent = reader.number(2, columns::kDirentParent);
+    const std::string_view name = reader.bytes(3, columns::kDirentName);
+    // For reports: who lies behind a damaged entry has no name there.
+    if (!reader.done() || (!is_directory && !inos.contains(ino))) continue;
+    names.try_emplace(ino, parent, name);
   }
 }
 
@@ -266,24 +444,29 @@ Result<void> Rows::remove_dirent(uint64_t cookie) { return bound(kRemoveDirent, 
 // --- extents
 
 Result<std::vector<Extent>> Rows::extents(uint64_t ino) {
-  return collect<Extent>(bound(kExtents, ino), [](const Statement& row) {
-    return Extent{column(row, 0), column(row, 1), column(row, 2)};
+  uint64_t end = 0;
+  return collect<Extent>(bound(kExtents, ino), [&](const Statement& row) -> Result<Extent> {
+    PMEMD_ASSIGN(const Extent extent, decode_extent(row, 0));
+    if (extent.file_offset < end) {
+      return damaged(fmt::format("inode {}: extent at {:#x} overlaps the one before it", ino,
+                                 extent.file_offset));
+    }
+    end = extent.file().end;
+    return extent;
   });
 }
 
-Result<std::vector<DataRange>> Rows::used(uint64_t serial) {
-  return collect<DataRange>(
-      bound(kUsed, first_ino(serial), first_ino(serial + 1)),
-      [](const Statement& row) { return DataRange::sized(column(row, 0), column(row, 1)); });
-}
-
-Result<std::vector<Rows::Owner>> Rows::owners(uint64_t serial, DataRange range) {
+Result<std::vector<Rows::Owner>> Rows::owners(DataRange range) {
   static_assert(kInodeSerialShift == 40);
-  PMEMD_ASSIGN(
-      auto owners,
-      collect<Owner>(bound(kOwners, serial, range.begin, range.end), [](const Statement& row) {
-        return Owner{column(row, 0), Extent{column(row, 1), column(row, 2), column(row, 3)}};
-      }));
+  PMEMD_ASSIGN(auto owners,
+               collect<Owner>(bound(kOwners, serial_, range.begin, range.end),
+                              [&](const Statement& row) -> Result<Owner> {
+                                RowReader reader(row);
+                                const uint64_t ino = reader.number(0, columns::kExtentIno);
+                                PMEMD_TRY(reader.done());
+                                PMEMD_ASSIGN(const Extent extent, decode_extent(row, 1));
+                                return Owner{ino, extent};
+                              }));
   std::erase_if(owners, [&](Owner& owner) {
     const Extent& whole = owner.extent;
     const DataRange part = whole.data().intersect(range);
@@ -305,19 +488,15 @@ Result<void> Rows::erase_extent(uint64_t ino, uint64_t file_offset) {
 // --- extended attributes
 
 Result<std::optional<std::string>> Rows::xattr(uint64_t ino, std::string_view name) {
-  return first<std::string>(bound(kXattr, ino, Text{name}),
-                            [](const Statement& row) { return row.column_blob(0); });
+  return first<std::string>(bound(kXattr, ino, Text{name}), read_bytes(columns::kXattrValue));
 }
 
 Result<std::vector<std::string>> Rows::xattr_names(uint64_t ino) {
-  return collect<std::string>(bound(kXattrNames, ino),
-                              [](const Statement& row) { return row.column_text(0); });
+  return collect<std::string>(bound(kXattrNames, ino), read_bytes(columns::kXattrName));
 }
 
 Result<uint64_t> Rows::xattr_bytes(uint64_t ino) {
-  PMEMD_ASSIGN(const auto bytes, first<uint64_t>(bound(kXattrBytes, ino), [](const Statement& row) {
-                 return column(row, 0);
-               }));
+  PMEMD_ASSIGN(const auto bytes, first<uint64_t>(bound(kXattrBytes, ino), count_of));
   return bytes.value_or(0);
 }
 

@@ -1,5 +1,9 @@
 // The file system's rows in pool.db: prepared statements, one function each.
 //
+// What is read has been accepted by its column (core/region/columns.h), belongs to this file
+// system, and is the row that was asked for, whatever an index says; an extent lies in the data
+// area, and behind the one before it. Else EIO, which says what is wrong: the database is damaged.
+//
 // Thread contract: the database's mutex is held around each call (by a Transaction, where the call
 // changes something).
 // Errors: the database's (ENOSPC, EIO, …); others are named.
@@ -39,7 +43,14 @@ struct EntryRow {
 
 class Rows {
  public:
-  static Result<Rows> prepare(Database& db);
+  // Of the namespace or volume of that serial, whose data area has `data_bytes`.
+  static Result<Rows> prepare(Database& db, uint64_t serial, uint64_t data_bytes);
+
+  // What a mount relies on, at the cost of the extents alone: the root directory is one; no row is
+  // of an inode whose number is still to be given; extents are disjoint in their file, none of a
+  // file without a number, and of the root none but the superblock's; no inode without links has
+  // an entry. EIO. Returns what is used of the data area, by all files, in no order.
+  Result<std::vector<DataRange>> verify();
 
   // --- inodes
   Result<std::optional<InodeRow>> inode(uint64_t ino);
@@ -47,10 +58,12 @@ class Rows {
   Result<void> insert_inode(const InodeRow& row, std::string_view target);
   Result<void> update_inode(const InodeRow& row);  // all but type, device, birth and target
   Result<void> remove_inode(uint64_t ino);         // with its extents and xattrs
-  Result<std::vector<uint64_t>> orphans(uint64_t serial);
-  Result<uint64_t> count_inodes(uint64_t serial);
-  // Makes `count` indices the caller's; returns the first.
-  Result<uint64_t> reserve_indices(uint64_t serial, uint64_t count);
+  Result<std::vector<uint64_t>> orphans();
+  Result<uint64_t> count_inodes();
+  // Whether there are inodes with links, or entries.
+  Result<bool> has_files();
+  // Makes `count` indices the caller's; returns the first. ENOSPC: all are used up.
+  Result<uint64_t> reserve_indices(uint64_t count);
 
   // --- directory entries
   Result<std::optional<DirentRow>> dirent(uint64_t parent, std::string_view name);
@@ -60,7 +73,7 @@ class Rows {
   Result<std::vector<EntryRow>> entries_behind(uint64_t parent, uint64_t cookie, uint64_t most);
   // An entry of each directory of the namespace, and of each of `inos`: where it lies, its name.
   using Names = std::map<uint64_t, std::pair<uint64_t, std::string>>;
-  Result<Names> names_of(uint64_t serial, const std::set<uint64_t>& inos);
+  Result<Names> names_of(const std::set<uint64_t>& inos);
   Result<void> insert_dirent(uint64_t parent, std::string_view name, const InodeRow& to);  // EEXIST
   Result<void> move_dirent(uint64_t cookie, uint64_t parent, std::string_view name);       // EEXIST
   Result<void> retarget_dirent(uint64_t cookie, uint64_t ino, mode_t type);
@@ -68,13 +81,12 @@ class Rows {
 
   // --- extents
   Result<std::vector<Extent>> extents(uint64_t ino);
-  Result<std::vector<DataRange>> used(uint64_t serial);  // by all files
   // What of `range` belongs to which inode of the namespace, in order of the range.
   struct Owner {
     uint64_t ino = 0;
     Extent extent;  // clipped to the range
   };
-  Result<std::vector<Owner>> owners(uint64_t serial, DataRange range);
+  Result<std::vector<Owner>> owners(DataRange range);
   Result<void> put_extent(uint64_t ino, const Extent& extent);
   Result<void> erase_extent(uint64_t ino, uint64_t file_offset);
 
@@ -102,6 +114,12 @@ class Rows {
     kDirentsBehind,
     kEntry,
     kEntriesBehind,
+    kHasInodes,
+    kHasEntries,
+    kNextIndex,
+    kVolumeNextIndex,
+    kUnnumbered,
+    kOrphanEntry,
     kNames,
     kInsertDirent,
     kMoveDirent,
@@ -121,12 +139,29 @@ class Rows {
   };
   static const std::array<const char*, kSqlCount> kSqlText;
 
-  explicit Rows(Database& db) : db_(&db) {}
+  Rows(Database& db, uint64_t serial, uint64_t data_bytes);
 
   template <class... Values>
   Statement& bound(Sql sql, const Values&... values);
 
+  // Whether an inode number is one of this file system's.
+  bool is_ours(uint64_t ino) const { return ino > first_ && ino < end_; }
+  Result<InodeRow> decode_inode(const Statement& row, uint64_t ino, int first) const;
+  // Of an entry in `parent`; `name`: what it was asked by, and else the row's own is kept.
+  Result<DirentRow> decode_dirent(const Statement& row, uint64_t parent,
+                                  std::optional<std::string_view> name) const;
+  Result<EntryRow> decode_entry(const Statement& row, uint64_t parent,
+                                std::optional<std::string_view> name) const;
+  Result<Extent> decode_extent(const Statement& row, int first) const;
+  Result<void> verify_root();
+  Result<uint64_t> next_index();
+  Result<std::vector<DataRange>> verify_extents();
+
   Database* db_;
+  uint64_t serial_;
+  uint64_t data_bytes_;
+  uint64_t first_;  // of its inode numbers; index 0, which none has
+  uint64_t end_;
   std::array<Statement, kSqlCount> statements_;
 };
 

@@ -2,21 +2,18 @@
 #include <sys/xattr.h>
 
 #include <algorithm>
-#include <array>
 
 #include "core/base/units.h"
 #include "core/filesystem/acl.h"
 #include "core/filesystem/change.h"
 #include "core/filesystem/state.h"
+#include "core/region/columns.h"
 
 namespace pmemd {
 namespace {
 
-constexpr size_t kXattrNameMax = 255;
-constexpr uint64_t kXattrSizeMax = 64 * kKiB;
 // Names and values of one inode.
 constexpr uint64_t kXattrBytesMax = kMiB;
-constexpr std::array<std::string_view, 3> kPrefixes = {"user.", "trusted.", "security."};
 
 bool is_acl_name(std::string_view name) {
   return name == kAclAccessName || name == kAclDefaultName;
@@ -26,7 +23,7 @@ bool is_acl_name(std::string_view name) {
 Result<void> check_xattr_name(std::string_view name) {
   if (name.empty() || name.size() > kXattrNameMax) return fail(ERANGE);
   if (is_acl_name(name)) return {};
-  for (const std::string_view prefix : kPrefixes) {
+  for (const std::string_view prefix : kXattrPrefixes) {
     if (!name.starts_with(prefix)) continue;
     if (name.size() == prefix.size() || name.find('\0') != name.npos) return fail(EINVAL);
     return {};

@@ -1,18 +1,24 @@
-// Does a pool hold together? Labels, info blocks, images, and SQLite's own check.
+#include "core/region/check.h"
+
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <filesystem>
 #include <iterator>
+#include <span>
 #include <utility>
 
 #include "core/base/units.h"
+#include "core/region/columns.h"
 #include "core/region/pool.h"
 #include "core/region/pool_directory.h"
-#include "core/region/schema.h"
+#include "core/region/strays.h"
 
 namespace pmemd {
 namespace {
+
+constexpr int kFindingsPerRule = 100;
 
 Result<void> check_integrity(Database& database, std::vector<Finding>& findings) {
   MutexLock lock(database.mutex());
@@ -26,42 +32,110 @@ Result<void> check_integrity(Database& database, std::vector<Finding>& findings)
   }
 }
 
-// Rows of inodes whose namespace isn't there, and serials that may be given twice.
-Result<void> check_serials(Database& database, const Labels& labels,
-                           std::vector<Finding>& findings) {
+Result<void> check_references(Database& database, std::vector<Finding>& findings) {
   MutexLock lock(database.mutex());
-  // A pool of version 2 has no table of volumes.
-  const std::string serials =
-      labels.volumes.empty() ? "SELECT serial FROM namespaces"
-                             : "SELECT serial FROM namespaces UNION SELECT serial FROM volumes";
-  PMEMD_ASSIGN(Statement strays,
-               database.prepare(fmt::format("WITH used(serial, what) AS ("
-                                            " SELECT ino >> {0}, 'inodes' FROM inodes UNION"
-                                            " SELECT parent >> {0}, 'dirents' FROM dirents UNION"
-                                            " SELECT ino >> {0}, 'extents' FROM extents UNION"
-                                            " SELECT ino >> {0}, 'xattrs' FROM xattrs)"
-                                            " SELECT what, serial FROM used"
-                                            " WHERE serial NOT IN ({1})",
-                                            kInodeSerialShift, serials)));
-  for (;;) {
-    PMEMD_ASSIGN(const bool row, strays.step());
-    if (!row) break;
-    findings.push_back({"pool.db", fmt::format("{} of serial {}, which no namespace has",
-                                               strays.column_text(0), strays.column_int(1))});
-  }
-  PMEMD_ASSIGN(Statement reused,
-               database.prepare(fmt::format(
-                   "SELECT serial FROM ({}), meta WHERE serial >= next_serial", serials)));
-  PMEMD_ASSIGN(const bool row, reused.step());
-  if (row) {
-    findings.push_back(
-        {"pool.db", fmt::format("serial {} is in use, but next_serial is not above it",
-                                reused.column_int(0))});
+  PMEMD_ASSIGN(Statement check, database.prepare("PRAGMA foreign_key_check"));
+  for (int count = 0; count < kFindingsPerRule; ++count) {
+    PMEMD_ASSIGN(const bool row, check.step());
+    if (!row) return {};
+    findings.push_back({"pool.db", fmt::format("{}: a row of {} that doesn't exist",
+                                               check.column_text(0), check.column_text(2))});
   }
   return {};
 }
 
-void check_images(const std::string& pool, const Labels& labels, std::vector<Finding>& findings) {
+// Each value of a table, by its column.
+Result<void> check_table(Database& database, std::span<const Column> columns,
+                         std::vector<Finding>& findings) {
+  std::string names;
+  for (const Column& column : columns) {
+    names += (names.empty() ? "" : ", ") + std::string(column.name);
+  }
+  // Not by an index: what it says may differ.
+  PMEMD_ASSIGN(Statement rows, database.prepare(fmt::format("SELECT {} FROM {} NOT INDEXED", names,
+                                                            columns.front().table)));
+  int count = 0;
+  for (;;) {
+    PMEMD_ASSIGN(const bool row, rows.step());
+    if (!row) return {};
+    for (size_t i = 0; i < columns.size(); ++i) {
+      const auto index = static_cast<int>(i);
+      if (columns[i].accepts(rows, index)) continue;
+      // The first columns say which row it is.
+      findings.push_back(
+          {"pool.db", fmt::format("{} (a row with {} {})", columns[i].problem(rows, index),
+                                  columns.front().name, rows.column_int(0))});
+      if (++count == kFindingsPerRule) return {};
+    }
+  }
+}
+
+Result<void> check_values(Database& database, std::vector<Finding>& findings) {
+  MutexLock lock(database.mutex());
+  const std::span<const Column> all = all_columns();
+  for (size_t begin = 0; begin < all.size();) {
+    size_t end = begin;
+    while (end < all.size() && all[end].table == all[begin].table) ++end;
+    const auto columns = all.subspan(begin, end - begin);
+    begin = end;
+    PMEMD_ASSIGN(Statement table,
+                 database.prepare("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?"));
+    PMEMD_ASSIGN(const bool is_there, table.bind_text(0, columns.front().table).step());
+    // A pool of version 2 has fewer; of version 3, check_schema() has told.
+    if (is_there) PMEMD_TRY(check_table(database, columns, findings));
+  }
+  return {};
+}
+
+// Rules of several values, or several rows, of tables that aren't a file system's. A query's rows
+// are what is wrong, in words.
+constexpr std::array kRules = {
+    "SELECT 'bad blocks behind the end of region' || r.id FROM badblocks b JOIN regions r"
+    " ON r.id = b.region WHERE b.start + b.length > r.size",
+    "SELECT 'known bad blocks of region' || region || ' that are not whole sectors' FROM badblocks"
+    " WHERE kind = 0 AND (start | length) & 511",
+    "SELECT 'bad blocks of region' || region || ' that overlap' FROM (SELECT region, start,"
+    "  lag(start + length) OVER (PARTITION BY region, kind ORDER BY start) AS before_end"
+    "  FROM badblocks) WHERE start < before_end",
+    "SELECT 'settings of serial ' || serial || ', which nothing has' FROM settings"
+    " WHERE serial NOT IN (SELECT serial FROM namespaces UNION SELECT serial FROM volumes)",
+    "SELECT 'event ' || seq || ' may be told again' FROM events, meta WHERE seq >= next_event",
+    "SELECT 'event ' || seq || ' with a part of a file' FROM events"
+    " WHERE (file IS NULL) != (file_offset IS NULL) OR (file IS NULL) != (file_length IS NULL)",
+};
+
+Result<void> check_rules(Database& database, std::vector<Finding>& findings) {
+  MutexLock lock(database.mutex());
+  PMEMD_ASSIGN(Statement newest,
+               database.prepare("SELECT 1 FROM sqlite_master WHERE name = 'badblocks'"));
+  PMEMD_ASSIGN(const bool is_newest, newest.step());
+  if (!is_newest) return {};
+  for (const char* const sql : kRules) {
+    PMEMD_ASSIGN(Statement query, database.prepare(sql));
+    for (int count = 0; count < kFindingsPerRule; ++count) {
+      PMEMD_ASSIGN(const bool row, query.step());
+      if (!row) break;
+      findings.push_back({"pool.db", query.column_text(0)});
+    }
+  }
+  return {};
+}
+
+Result<void> check_strays(Database& database, const Labels& labels,
+                          std::vector<Finding>& findings) {
+  MutexLock lock(database.mutex());
+  PMEMD_ASSIGN(const auto strays, find_strays(database, labels));
+  for (const auto& [table, serial] : strays) {
+    findings.push_back(
+        {"pool.db", fmt::format("{} of serial {}, which no namespace has", table, serial)});
+  }
+  return {};
+}
+
+Result<void> check_images(PoolView& view, std::vector<Finding>& findings) {
+  const std::string& pool = view.pool().path();
+  const Labels& labels = view.labels();
+  std::vector<Finding> unknown;
   std::error_code error;
   for (const auto& [region, live] : labels.regions) {
     if (!live) continue;
@@ -80,14 +154,19 @@ void check_images(const std::string& pool, const Labels& labels, std::vector<Fin
       return label.record.name() + ".img" == name;
     });
     if (name.starts_with("region") && name.ends_with(".img") && !known) {
-      findings.push_back({name, "there is no such region"});
+      unknown.push_back({name, "there is no such region"});
     }
   }
+  if (unknown.empty()) return {};
+  PMEMD_ASSIGN(const bool is_as_seen, view.has_no_new_label());
+  if (is_as_seen) std::ranges::move(unknown, std::back_inserter(findings));
+  return {};
 }
 
 // What no namespace covers must be zero, or the next one would show old bytes.
-Result<void> check_free_space(const std::string& pool, const Labels& labels,
-                              std::vector<Finding>& findings) {
+Result<void> check_free_space(PoolView& view, std::vector<Finding>& findings) {
+  const std::string& pool = view.pool().path();
+  const Labels& labels = view.labels();
   for (const auto& [region, live] : labels.regions) {
     if (!live) continue;
     const auto image =
@@ -96,7 +175,9 @@ Result<void> check_free_space(const std::string& pool, const Labels& labels,
     for (const RegionRange extent : labels.free_extents(region)) {
       PMEMD_ASSIGN(const auto mapped, image->map(extent));
       PMEMD_ASSIGN(const bool zero, mapped->is_zero(0, extent.length()));
-      if (!zero) {
+      if (zero) continue;
+      PMEMD_ASSIGN(const bool is_as_seen, view.has_no_new_label());
+      if (is_as_seen) {
         findings.push_back({region.name(), fmt::format("free bytes in [{:#x}, {:#x}) are not zero",
                                                        extent.begin, extent.end)});
       }
@@ -107,22 +188,33 @@ Result<void> check_free_space(const std::string& pool, const Labels& labels,
 
 }  // namespace
 
-// By a connection of its own, so that a running daemon isn't stopped by it.
-Result<std::vector<Finding>> check_regions(Pool& pool) {
-  PMEMD_ASSIGN(const auto database,
-               Database::open(database_path(pool.path()), Database::Mode::kReadOnly));
+Result<std::vector<Finding>> check_regions(PoolView& view) {
   std::vector<Finding> findings;
-  PMEMD_TRY(check_integrity(*database, findings));
-  PMEMD_ASSIGN(const Labels labels, load_labels(*database));
-  std::ranges::move(check_labels(labels), std::back_inserter(findings));
-  if (!findings.empty()) return findings;  // what comes now relies on them
-  PMEMD_TRY(check_serials(*database, labels, findings));
-  check_images(pool.path(), labels, findings);
-  PMEMD_TRY(check_free_space(pool.path(), labels, findings));
-  for (const NamespaceRecord& record : pool.namespaces()) {
-    if (const auto image = pool.map_namespace(record); !image) {
-      findings.push_back({record.name(), image.error().message});
-    }
+  Database& database = view.database();
+  PMEMD_TRY(check_integrity(database, findings));
+  {
+    MutexLock lock(database.mutex());
+    PMEMD_TRY(check_schema(database, findings));
+  }
+  if (!findings.empty()) return findings;  // what comes now relies on it
+  PMEMD_TRY(check_references(database, findings));
+  PMEMD_TRY(check_values(database, findings));
+  if (!view.labels_error()) {
+    findings.push_back({"pool.db", view.labels_error().error().message});
+    return findings;
+  }
+  std::ranges::move(check_labels(view.labels()), std::back_inserter(findings));
+  if (!findings.empty()) return findings;
+  PMEMD_TRY(check_rules(database, findings));
+  PMEMD_TRY(check_strays(database, view.labels(), findings));
+  std::ranges::move(check_next_serial(view.labels()), std::back_inserter(findings));
+  PMEMD_TRY(check_images(view, findings));
+  PMEMD_TRY(check_free_space(view, findings));
+  for (const auto& [record, live] : view.labels().namespaces) {
+    if (!live) continue;
+    const auto image = view.pool().map_namespace(record);
+    if (image || !view.is_as_seen(record)) continue;
+    findings.push_back({record.name(), image.error().message});
   }
   return findings;
 }

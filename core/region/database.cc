@@ -149,15 +149,33 @@ Result<void> Statement::run() {
 
 void Statement::reset() { sqlite3_reset(stmt_); }
 
+Statement::Type Statement::column_type(int index) const {
+  switch (sqlite3_column_type(stmt_, index)) {
+    case SQLITE_INTEGER:
+      return Type::kInteger;
+    case SQLITE_FLOAT:
+      return Type::kReal;
+    case SQLITE_TEXT:
+      return Type::kText;
+    case SQLITE_BLOB:
+      return Type::kBlob;
+    default:
+      return Type::kNull;
+  }
+}
+
 int64_t Statement::column_int(int index) const { return sqlite3_column_int64(stmt_, index); }
+
+std::string_view Statement::column_view(int index) const {
+  const void* data = sqlite3_column_blob(stmt_, index);
+  const auto size = static_cast<size_t>(sqlite3_column_bytes(stmt_, index));
+  return data == nullptr ? std::string_view()
+                         : std::string_view(static_cast<const char*>(data), size);
+}
 
 std::string Statement::column_text(int index) const { return column_blob(index); }
 
-std::string Statement::column_blob(int index) const {
-  const void* data = sqlite3_column_blob(stmt_, index);
-  const auto size = static_cast<size_t>(sqlite3_column_bytes(stmt_, index));
-  return data == nullptr ? std::string() : std::string(static_cast<const char*>(data), size);
-}
+std::string Statement::column_blob(int index) const { return std::string(column_view(index)); }
 
 bool Statement::column_is_null(int index) const {
   return sqlite3_column_type(stmt_, index) == SQLITE_NULL;
@@ -205,6 +223,16 @@ Result<std::unique_ptr<Database>> Database::open(const std::string& path, Mode m
   PMEMD_ASSIGN(db->begin_, db->prepare("BEGIN IMMEDIATE"));
   PMEMD_ASSIGN(db->commit_, db->prepare("COMMIT"));
   PMEMD_ASSIGN(db->rollback_, db->prepare("ROLLBACK"));
+  return db;
+}
+
+Result<std::unique_ptr<Database>> Database::open_in_memory() {
+  const std::string path = ":memory:";
+  sqlite3* connection = nullptr;
+  const int code = sqlite3_open_v2(path.c_str(), &connection,
+                                   SQLITE_OPEN_READWRITE | SQLITE_OPEN_EXRESCODE, nullptr);
+  std::unique_ptr<Database> db(new Database(connection, path, Mode::kReadWrite));
+  if (code != SQLITE_OK) return sqlite_fail(connection, path, code);
   return db;
 }
 

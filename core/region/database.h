@@ -58,7 +58,11 @@ class Statement {
   Result<void> run();  // step() to the end, rows ignored, reset
   void reset();
 
+  enum class Type : uint8_t { kNull, kInteger, kReal, kText, kBlob };
+  Type column_type(int index) const;  // of the value; a column may hold any
   int64_t column_int(int index) const;
+  // Of a text or blob; good until the next step or reset.
+  std::string_view column_view(int index) const;
   std::string column_text(int index) const;
   std::string column_blob(int index) const;  // bytes, valid after reset too
   bool column_is_null(int index) const;
@@ -84,6 +88,8 @@ class Database {
   // ENOENT. ELOOP: a link is on the way (SQLite looks at the whole path). EIO with the path and
   // SQLite's words where the file is no database or is corrupt (quick_check on open).
   static Result<std::unique_ptr<Database>> open(const std::string& path, Mode mode);
+  // One without a file, for this connection alone.
+  static Result<std::unique_ptr<Database>> open_in_memory();
   ~Database();  // all Statements must be gone
   Database(const Database&) = delete;
   Database& operator=(const Database&) = delete;

@@ -1,30 +1,30 @@
 #include "core/region/labels.h"
 
 #include <fmt/format.h>
-#include <uuid/uuid.h>
 
 #include <algorithm>
-#include <limits>
 #include <set>
 #include <utility>
 
 #include "core/base/units.h"
+#include "core/region/columns.h"
 #include "core/region/schema.h"
 
 namespace pmemd {
 namespace {
 
-bool is_uuid(const std::string& text) {
-  uuid_t ignored;
-  return uuid_parse(text.c_str(), ignored) == 0;
-}
-
-Result<uint32_t> to_id(int64_t value, std::string_view table) {
-  if (value < 0 || value > std::numeric_limits<uint32_t>::max()) {
-    return fail(EIO, fmt::format("pool.db: {}: id {} is out of range", table, value),
-                "restore it from a backup; the images are untouched");
-  }
-  return static_cast<uint32_t>(value);
+Result<void> load_meta(Database& database, Labels& labels) {
+  PMEMD_ASSIGN(Statement rows, database.prepare("SELECT uuid, next_serial, next_event FROM meta"));
+  PMEMD_ASSIGN(const bool row, rows.step());
+  if (!row) return fail(EIO, "pool.db: meta has no row", kDamagedHint);
+  RowReader reader(rows);
+  labels.pool_uuid = reader.bytes(0, columns::kMetaUuid);
+  labels.next_serial = reader.number(1, columns::kMetaNextSerial);
+  (void)reader.integer(2, columns::kMetaNextEvent);  // the event log reads it
+  PMEMD_TRY(reader.done());
+  PMEMD_ASSIGN(const bool another, rows.step());
+  if (another) return fail(EIO, "pool.db: meta has more than one row", kDamagedHint);
+  return {};
 }
 
 Result<void> load_regions(Database& database, Labels& labels) {
@@ -33,51 +33,66 @@ Result<void> load_regions(Database& database, Labels& labels) {
   for (;;) {
     PMEMD_ASSIGN(const bool row, rows.step());
     if (!row) return {};
+    RowReader reader(rows);
     RegionLabel label;
-    PMEMD_ASSIGN(label.record.id, to_id(rows.column_int(0), "regions"));
-    label.record.size_bytes = static_cast<uint64_t>(rows.column_int(1));
-    label.record.base_address = static_cast<uint64_t>(rows.column_int(2));
-    label.record.reservation =
-        rows.column_int(3) != 0 ? Reservation::kSparse : Reservation::kReserved;
-    label.live = rows.column_int(4) != 0;
+    label.record.id = reader.number<uint32_t>(0, columns::kRegionId);
+    label.record.size_bytes = reader.number(1, columns::kRegionSize);
+    label.record.base_address = reader.number(2, columns::kRegionBase);
+    label.record.reservation = reader.integer(3, columns::kRegionSparse) != 0
+                                   ? Reservation::kSparse
+                                   : Reservation::kReserved;
+    label.live = reader.integer(4, columns::kRegionLive) != 0;
+    PMEMD_TRY(reader.done());
     labels.regions.push_back(label);
   }
 }
 
 Result<void> load_namespaces(Database& database, Labels& labels) {
   PMEMD_ASSIGN(Statement rows,
-               database.prepare("SELECT serial, region, id, uuid, mode, start, size, align, live"
-                                " FROM namespaces ORDER BY region, id"));
+               database.prepare("SELECT serial, region, id, uuid, mode, start, size, align, live,"
+                                " clean, next_index FROM namespaces ORDER BY region, id"));
   for (;;) {
     PMEMD_ASSIGN(const bool row, rows.step());
     if (!row) return {};
+    RowReader reader(rows);
     NamespaceLabel label;
     NamespaceRecord& record = label.record;
-    record.serial = static_cast<uint64_t>(rows.column_int(0));
-    PMEMD_ASSIGN(record.region, to_id(rows.column_int(1), "namespaces"));
-    PMEMD_ASSIGN(record.id, to_id(rows.column_int(2), "namespaces"));
-    record.uuid = rows.column_text(3);
-    const auto mode = parse_namespace_mode(rows.column_text(4));
-    if (!mode) return fail(EIO, "pool.db: " + record.name() + ": " + mode.error().message);
+    record.serial = reader.number(0, columns::kNamespaceSerial);
+    record.region = reader.number<uint32_t>(1, columns::kNamespaceRegion);
+    record.id = reader.number<uint32_t>(2, columns::kNamespaceId);
+    record.uuid = reader.bytes(3, columns::kNamespaceUuid);
+    const auto mode = parse_namespace_mode(reader.bytes(4, columns::kNamespaceMode));
+    record.range = RegionRange::sized(reader.number(5, columns::kNamespaceStart),
+                                      reader.number(6, columns::kNamespaceSize));
+    record.align = reader.number(7, columns::kNamespaceAlign);
+    label.live = reader.integer(8, columns::kNamespaceLive) != 0;
+    (void)reader.integer(9, columns::kNamespaceClean);  // read when they are wanted
+    (void)reader.integer(10, columns::kNamespaceNextIndex);
+    PMEMD_TRY(reader.done());
     record.mode = *mode;
-    // Wrapped around if the size is nonsense, which check_labels() sees.
-    record.range = RegionRange::sized(static_cast<uint64_t>(rows.column_int(5)),
-                                      static_cast<uint64_t>(rows.column_int(6)));
-    record.align = static_cast<uint64_t>(rows.column_int(7));
-    label.live = rows.column_int(8) != 0;
     labels.namespaces.push_back(std::move(label));
   }
 }
 
 Result<std::vector<uint64_t>> load_legs(Database& database, uint64_t volume) {
-  PMEMD_ASSIGN(Statement rows, database.prepare("SELECT leg FROM volume_legs WHERE volume = ?"
-                                                " ORDER BY position"));
+  PMEMD_ASSIGN(Statement rows, database.prepare("SELECT position, leg FROM volume_legs"
+                                                " WHERE volume = ? ORDER BY position"));
   rows.bind(0, static_cast<int64_t>(volume));
   std::vector<uint64_t> legs;
   for (;;) {
     PMEMD_ASSIGN(const bool row, rows.step());
     if (!row) return legs;
-    legs.push_back(static_cast<uint64_t>(rows.column_int(0)));
+    RowReader reader(rows);
+    const auto position = reader.number(0, columns::kLegPosition);
+    const auto leg = reader.number(1, columns::kLegSerial);
+    PMEMD_TRY(reader.done());
+    if (position != legs.size()) {
+      return fail(
+          EIO,
+          fmt::format("pool.db: volume of serial {}: no leg at position {}", volume, legs.size()),
+          kDamagedHint);
+    }
+    legs.push_back(leg);
   }
 }
 
@@ -89,28 +104,30 @@ Result<void> load_volumes(Database& database, Labels& labels) {
   PMEMD_ASSIGN(const bool has_volumes, version.step());
   if (!has_volumes) return {};
   PMEMD_ASSIGN(Statement rows,
-               database.prepare("SELECT serial, id, uuid, type, chunk, live FROM volumes"
-                                " ORDER BY serial"));
+               database.prepare("SELECT serial, id, uuid, type, chunk, live, clean, next_index"
+                                " FROM volumes ORDER BY serial"));
   for (;;) {
     PMEMD_ASSIGN(const bool row, rows.step());
     if (!row) return {};
+    RowReader reader(rows);
     VolumeLabel label;
     VolumeRecord& record = label.record;
-    record.serial = static_cast<uint64_t>(rows.column_int(0));
-    PMEMD_ASSIGN(record.id, to_id(rows.column_int(1), "volumes"));
-    record.uuid = rows.column_text(2);
-    const auto chunk = static_cast<uint64_t>(rows.column_int(4));
-    label.live = rows.column_int(5) != 0;
+    record.serial = reader.number(0, columns::kVolumeSerial);
+    record.id = reader.number<uint32_t>(1, columns::kVolumeId);
+    record.uuid = reader.bytes(2, columns::kVolumeUuid);
+    const auto type = parse_volume_type(reader.bytes(3, columns::kVolumeType));
+    const auto chunk = reader.number(4, columns::kVolumeChunk);
+    label.live = reader.integer(5, columns::kVolumeLive) != 0;
+    (void)reader.integer(6, columns::kVolumeClean);  // read when they are wanted
+    (void)reader.integer(7, columns::kVolumeNextIndex);
+    PMEMD_TRY(reader.done());
     PMEMD_ASSIGN(record.legs, load_legs(database, record.serial));
     std::vector<uint64_t> sizes;
     sizes.reserve(record.legs.size());
     for (const uint64_t leg : record.legs) sizes.push_back(labels.data_bytes(leg));
-    const auto type = parse_volume_type(rows.column_text(3));
-    auto table = type ? VolumeTable::make(*type, chunk, std::move(sizes))
-                      : Result<VolumeTable>(std::unexpected(type.error()));
+    auto table = VolumeTable::make(*type, chunk, std::move(sizes));
     if (!table) {
-      return fail(EIO, "pool.db: " + record.name() + ": " + table.error().message,
-                  "restore it from a backup; the images are untouched");
+      return fail(EIO, "pool.db: " + record.name() + ": " + table.error().message, kDamagedHint);
     }
     record.table = *std::move(table);
     labels.volumes.push_back(std::move(label));
@@ -142,10 +159,12 @@ void check_namespace(const NamespaceRecord& record, const RegionLabel* region,
   };
   const RegionRange range = record.range;
   if (region == nullptr) return add(fmt::format("there is no region{}", record.region));
+  // It would go with the region, image and all.
+  if (!region->live) add(fmt::format("region{} is still being made", record.region));
   if (record.serial == 0 || record.serial >= kSerialEnd) {
     add(fmt::format("its serial {} is out of range", record.serial));
   }
-  if (!is_uuid(record.uuid)) add("its uuid is none: '" + record.uuid + "'");
+  if (!columns::is_uuid(record.uuid)) add("its uuid is none: '" + record.uuid + "'");
   if (range.end < range.begin || range.end > region->record.size_bytes) {
     return add(fmt::format("its range [{:#x}, {:#x}) is not within region{}", range.begin,
                            range.end, record.region));
@@ -164,12 +183,15 @@ void check_volume(const Labels& labels, const VolumeRecord& record,
   if (record.serial == 0 || record.serial >= kSerialEnd) {
     add(fmt::format("its serial {} is out of range", record.serial));
   }
-  if (!is_uuid(record.uuid)) add("its uuid is none: '" + record.uuid + "'");
+  if (!columns::is_uuid(record.uuid)) add("its uuid is none: '" + record.uuid + "'");
   for (const uint64_t leg : record.legs) {
     const NamespaceLabel* const label = labels.find_namespace(leg);
     if (label != nullptr && label->record.mode != NamespaceMode::kFsDax) {
       add("its leg " + label->record.name() + " is no fsdax");
     }
+    const VolumeLabel* const volume = labels.find_volume(leg);
+    const bool is_live = label != nullptr ? label->live : volume != nullptr && volume->live;
+    if (!is_live) add(fmt::format("its leg of serial {} isn't there, or is being destroyed", leg));
   }
 }
 
@@ -225,18 +247,27 @@ std::vector<RegionRange> Labels::free_extents(const RegionRecord& region) const 
 Result<Labels> load_labels(Database& database) {
   MutexLock lock(database.mutex());
   Labels labels;
-  PMEMD_ASSIGN(Statement meta, database.prepare("SELECT uuid FROM meta"));
-  PMEMD_ASSIGN(const bool row, meta.step());
-  if (row) labels.pool_uuid = meta.column_text(0);
-  meta.reset();
-  if (!is_uuid(labels.pool_uuid)) {
-    return fail(EIO, "pool.db: the pool's uuid is missing",
-                "restore it from a backup; the images are untouched");
-  }
+  PMEMD_TRY(load_meta(database, labels));
   PMEMD_TRY(load_regions(database, labels));
   PMEMD_TRY(load_namespaces(database, labels));
   PMEMD_TRY(load_volumes(database, labels));
   return labels;
+}
+
+Result<bool> read_clean(Database& database, uint64_t serial) {
+  MutexLock lock(database.mutex());
+  for (const auto& [sql, column] :
+       {std::pair("SELECT clean FROM namespaces WHERE serial = ?", columns::kNamespaceClean),
+        std::pair("SELECT clean FROM volumes WHERE serial = ?", columns::kVolumeClean)}) {
+    PMEMD_ASSIGN(Statement select, database.prepare(sql));
+    PMEMD_ASSIGN(const bool row, select.bind(0, static_cast<int64_t>(serial)).step());
+    if (!row) continue;
+    RowReader reader(select);
+    const bool is_clean = reader.integer(0, column) != 0;
+    PMEMD_TRY(reader.done());
+    return is_clean;
+  }
+  return fail(ENOENT, fmt::format("there is no namespace of serial {}", serial));
 }
 
 Result<uint64_t> take_serial(Database& database) {
@@ -320,7 +351,14 @@ std::vector<Finding> check_labels(const Labels& labels) {
     previous_end = region.base_address + region.size_bytes;
   }
   std::set<std::string> uuids;
+  std::set<uint64_t> serials, legs;
+  const auto check_serial = [&](const auto& record) {
+    if (!serials.insert(record.serial).second) {
+      findings.push_back({record.name(), "another has its serial"});
+    }
+  };
   for (const auto& [record, live] : labels.namespaces) {
+    check_serial(record);
     check_namespace(record, labels.find_region(record.region), findings);
     if (!uuids.insert(record.uuid).second) {
       findings.push_back({record.name(), "another namespace has its uuid " + record.uuid});
@@ -333,11 +371,32 @@ std::vector<Finding> check_labels(const Labels& labels) {
     }
   }
   for (const auto& [record, live] : labels.volumes) {
+    check_serial(record);
     check_volume(labels, record, findings);
+    for (const uint64_t leg : record.legs) {
+      if (!legs.insert(leg).second) {
+        findings.push_back({record.name(), fmt::format("its leg of serial {} is one twice", leg)});
+      }
+    }
     if (!uuids.insert(record.uuid).second) {
       findings.push_back({record.name(), "another device has its uuid " + record.uuid});
     }
   }
+  return findings;
+}
+
+std::vector<Finding> check_next_serial(const Labels& labels) {
+  std::vector<Finding> findings;
+  const auto check = [&](const auto& devices) {
+    for (const auto& [record, live] : devices) {
+      if (record.serial < labels.next_serial) continue;
+      findings.push_back({"pool.db", fmt::format("serial {} is in use, but next_serial is not "
+                                                 "above it",
+                                                 record.serial)});
+    }
+  };
+  check(labels.namespaces);
+  check(labels.volumes);
   return findings;
 }
 

@@ -1,7 +1,7 @@
 // The labels of a pool: which regions, namespaces and volumes its database says there are.
 //
-// Thread contract: values; load_labels() takes the database's mutex, take_serial() and insert_*()
-// want it held, by a transaction that has begun.
+// Thread contract: values; load_labels() and read_clean() take the database's mutex, take_serial()
+// and insert_*() want it held, by a transaction that has begun.
 #pragma once
 
 #include <cstdint>
@@ -12,6 +12,7 @@
 #include "core/pagemap/pfn.h"
 #include "core/region/database.h"
 #include "core/region/records.h"
+#include "core/region/schema.h"
 
 namespace pmemd {
 
@@ -32,6 +33,7 @@ struct VolumeLabel {
 
 struct Labels {
   std::string pool_uuid;
+  uint64_t next_serial = kSerialEnd;       // those from here on were never used, when it was read
   std::vector<RegionLabel> regions;        // by id
   std::vector<NamespaceLabel> namespaces;  // by region, then id
   std::vector<VolumeLabel> volumes;        // by serial: a leg before what stands on it
@@ -53,8 +55,11 @@ struct Labels {
 inline constexpr uint64_t kFirstRegionBase = 4 * kGiB;
 inline constexpr uint64_t kRegionBaseAlign = kGiB;
 
-// EIO: unreadable, or a value that no pool of this version holds.
+// EIO: unreadable, or a value that its column doesn't accept (core/region/columns.h).
 Result<Labels> load_labels(Database& database);
+
+// Whether a namespace or volume is marked clean. ENOENT.
+Result<bool> read_clean(Database& database, uint64_t serial);
 
 // A serial that no namespace and no volume ever had. ENOSPC: there is none left.
 Result<uint64_t> take_serial(Database& database);
@@ -62,7 +67,10 @@ Result<void> insert_region(Database& database, const RegionLabel& label);
 Result<void> insert_namespace(Database& database, const NamespaceLabel& label);
 Result<void> insert_volume(Database& database, const VolumeLabel& label);  // its legs, too
 
-// What is wrong with them: sizes, alignment, bounds, overlaps, names given twice.
+// What is wrong with them: sizes, alignment, bounds, overlaps, names, serials and legs given twice,
+// what lies in or on something that is not live.
 std::vector<Finding> check_labels(const Labels& labels);
+// Serials that may be given twice: nothing to a reader, but nobody may write such a pool.
+std::vector<Finding> check_next_serial(const Labels& labels);
 
 }  // namespace pmemd

@@ -6,6 +6,7 @@
 
 #include "core/base/fault.h"
 #include "core/base/memory.h"
+#include "core/region/columns.h"
 
 namespace pmemd {
 namespace {
@@ -36,16 +37,16 @@ Result<void> MediaErrors::read_rows() {
   for (;;) {
     PMEMD_ASSIGN(const bool more, rows.step());
     if (!more) break;
-    const int64_t kind = rows.column_int(0), start = rows.column_int(1);
-    const int64_t length = rows.column_int(2);
-    const bool is_possible = (kind == kKnown || kind == kInjected) && start >= 0 && length > 0 &&
-                             length <= INT64_MAX - start;
-    const auto range =
-        RegionRange::sized(static_cast<uint64_t>(start), static_cast<uint64_t>(length));
-    if (!is_possible || sets_[kind].overlaps(range) ||
-        (kind == kKnown && sectors_of(range) != range)) {
-      return fail(EIO, fmt::format("region{}: bad blocks: a row of kind {} at {} with length {}",
-                                   region_, kind, start, length));
+    RowReader reader(rows);
+    const auto kind = reader.integer(0, columns::kBadKind);
+    const auto range = RegionRange::sized(reader.number(1, columns::kBadStart),
+                                          reader.number(2, columns::kBadLength));
+    PMEMD_TRY(reader.done());
+    if (sets_[kind].overlaps(range) || (kind == kKnown && sectors_of(range) != range)) {
+      return fail(EIO,
+                  fmt::format("region{}: bad blocks: a row of kind {} at {} with length {}",
+                              region_, kind, range.begin, range.length()),
+                  kDamagedHint);
     }
     sets_[kind].insert(range);
   }

@@ -4,9 +4,13 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <utility>
 
+#include "core/region/check.h"
+#include "core/region/columns.h"
 #include "core/region/pool_directory.h"
+#include "core/region/strays.h"
 #include "core/region/upgrade.h"
 
 namespace pmemd {
@@ -38,18 +42,57 @@ Result<std::unique_ptr<Pool>> Pool::open(const std::string& path, Mode mode) {
   return open_locked(std::move(pool), std::move(lock), mode);
 }
 
+namespace {
+
+// Whether the pool was left by a kill: a stop copies the WAL into the database and removes it.
+bool has_wal(const std::string& pool) {
+  std::error_code error;
+  const auto size = std::filesystem::file_size(database_path(pool) + "-wal", error);
+  return !error && size > 0;
+}
+
+// Of a damaged WAL SQLite reads what lies before the damage, and nobody can tell it from a whole
+// one. So what it says of `clean` isn't relied on: it may be of before the enable.
+Result<void> mark_unclean(Database& database) {
+  Transaction transaction(database);
+  PMEMD_TRY(transaction.begin());
+  PMEMD_TRY(database.execute("UPDATE namespaces SET clean = 0; UPDATE volumes SET clean = 0"));
+  return transaction.commit();
+}
+
+}  // namespace
+
 Result<std::unique_ptr<Pool>> Pool::open_locked(std::string path, UniqueFd lock, Mode mode) {
   PMEMD_ASSIGN(const int32_t version, check_version(path));  // before SQLite may write
+  const bool was_killed = mode == Mode::kReadWrite && has_wal(path);
   if (mode == Mode::kReadWrite) {
     record_lock_owner(lock);
     PMEMD_TRY(upgrade_database(path, version));
   }
   std::unique_ptr<Pool> pool(new Pool(std::move(path), std::move(lock), mode));
   PMEMD_TRY(pool->load());
+  if (was_killed) PMEMD_TRY(mark_unclean(*pool->database_));
   PMEMD_TRY(pool->open_images());
   if (mode == Mode::kReadWrite) PMEMD_TRY(pool->remove_half_made());
   return pool;
 }
+
+namespace {
+
+// What a reader may look at, and nobody may write: another schema, serials that may be given twice,
+// rows whose label is lost.
+Result<void> refuse_to_write(Database& database, const Labels& labels) {
+  std::vector<Finding> findings;
+  {
+    MutexLock lock(database.mutex());
+    PMEMD_TRY(check_schema(database, findings));
+  }
+  if (findings.empty()) findings = check_next_serial(labels);
+  if (findings.empty()) return refuse_strays(database, labels);
+  return fail(EIO, "pool.db: " + findings.front().problem, kDamagedHint);
+}
+
+}  // namespace
 
 Result<void> Pool::load() {
   PMEMD_ASSIGN(database_, Database::open(database_path(path_), mode_ == Mode::kReadWrite
@@ -58,9 +101,9 @@ Result<void> Pool::load() {
   PMEMD_ASSIGN(Labels labels, load_labels(*database_));
   if (const auto findings = check_labels(labels); !findings.empty()) {
     const auto& [object, problem] = findings.front();
-    return fail(EIO, fmt::format("pool {}: pool.db: {}: {}", path_, object, problem),
-                "restore it from a backup; the images are untouched");
+    return fail(EIO, fmt::format("pool {}: pool.db: {}: {}", path_, object, problem), kDamagedHint);
   }
+  if (mode_ == Mode::kReadWrite) PMEMD_TRY(refuse_to_write(*database_, labels));
   PMEMD_ASSIGN(settings_, SettingsTable::load(*database_));
   uuid_ = labels.pool_uuid;
   MutexLock lock(mutex_);
@@ -82,6 +125,11 @@ Result<void> Pool::open_images() {
     }
     if (!image) return std::unexpected(std::move(image).error());
     PMEMD_ASSIGN(auto errors, MediaErrors::load(*database_, region.id));
+    if (errors->is_bad({region.size_bytes, UINT64_MAX})) {
+      return fail(
+          EIO, fmt::format("pool {}: pool.db: bad blocks behind region{}'s end", path_, region.id),
+          kDamagedHint);
+    }
     images_.emplace(region.id, *std::move(image));
     media_errors_.emplace(region.id, std::move(errors));
   }
@@ -188,16 +236,7 @@ Result<int64_t> Pool::change(std::string_view sql, std::initializer_list<uint64_
   return changes;
 }
 
-Result<bool> Pool::is_clean(uint64_t serial) const {
-  MutexLock lock(database_->mutex());
-  for (const char* const sql : {"SELECT clean FROM namespaces WHERE serial = ?",
-                                "SELECT clean FROM volumes WHERE serial = ?"}) {
-    PMEMD_ASSIGN(Statement select, database_->prepare(sql));
-    PMEMD_ASSIGN(const bool row, select.bind(0, static_cast<int64_t>(serial)).step());
-    if (row) return select.column_int(0) != 0;
-  }
-  return fail(ENOENT, fmt::format("there is no namespace of serial {}", serial));
-}
+Result<bool> Pool::is_clean(uint64_t serial) const { return read_clean(*database_, serial); }
 
 Result<void> Pool::set_clean(uint64_t serial, bool clean) {
   PMEMD_ASSIGN(int64_t changes, change("UPDATE namespaces SET clean = ? WHERE serial = ?",

@@ -209,9 +209,4 @@ class Pool {
   std::map<uint32_t, std::unique_ptr<MediaErrors>> media_errors_ PMEMD_GUARDED_BY(mutex_);
 };
 
-// What is wrong with labels and images: overlaps, alignment, bounds, info blocks, image sizes,
-// files and rows that belong to nothing, SQLite integrity. Empty when the pool holds together. What
-// is being made or destroyed meanwhile may show up.
-Result<std::vector<Finding>> check_regions(Pool& pool);
-
 }  // namespace pmemd

@@ -18,8 +18,9 @@ inline constexpr int32_t kPoolVersion = 3;
 
 inline constexpr unsigned kInodeSerialShift = 40;
 inline constexpr uint64_t kRootIndex = 1;
-// Serials lie below, since SQLite's integers are signed.
-inline constexpr uint64_t kSerialEnd = uint64_t{1} << (63 - kInodeSerialShift);
+// Serials lie below, since SQLite's integers are signed: even the end of the last one's numbers is
+// one.
+inline constexpr uint64_t kSerialEnd = (uint64_t{1} << (63 - kInodeSerialShift)) - 1;
 
 constexpr uint64_t make_inode_number(uint64_t serial, uint64_t index) {
   return (serial << kInodeSerialShift) | index;

@@ -12,6 +12,7 @@
 
 #include "core/base/fault.h"
 #include "core/base/memory.h"
+#include "core/region/columns.h"
 
 namespace pmemd {
 namespace {
@@ -183,11 +184,15 @@ Result<void> SettingsTable::read_rows() {
   for (;;) {
     PMEMD_ASSIGN(const bool more, rows.step());
     if (!more) return {};
-    const auto serial = static_cast<uint64_t>(rows.column_int(0));
-    const auto set = set_value(by_serial_[serial], rows.column_text(1), rows.column_text(2));
-    if (!set) {
+    RowReader reader(rows);
+    const auto serial = reader.number(0, columns::kSettingSerial);
+    const auto name = reader.bytes(1, columns::kSettingName);
+    const auto value = reader.bytes(2, columns::kSettingValue);
+    PMEMD_TRY(reader.done());
+    if (const auto set = set_value(by_serial_[serial], name, value); !set) {
       return fail(EIO,
-                  fmt::format("pool.db: settings of serial {}: {}", serial, set.error().message));
+                  fmt::format("pool.db: settings of serial {}: {}", serial, set.error().message),
+                  kDamagedHint);
     }
   }
 }

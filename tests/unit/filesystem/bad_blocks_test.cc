@@ -200,10 +200,10 @@ TEST(BadBlocksInAPool, ACheckDoesNotLookAtBadFreeSpace) {
   MountedFs fs(*pool);
   const std::string old(kPageSize, 'x');
   value(fs.image().write(MountedFs::kDataOffset + kMiB, std::as_bytes(std::span(old))));
-  EXPECT_EQ(value(check_filesystem(*pool, record)).size(), 1u);
+  EXPECT_EQ(value(check_filesystem(*value(PoolView::open(*pool)), record)).size(), 1u);
   const RegionRange in_region = fs.in_region({kMiB, kMiB + kPageSize});
   value(fs.errors().inject({in_region}, in_region));
-  EXPECT_THAT(value(check_filesystem(*pool, record)), IsEmpty());
+  EXPECT_THAT(value(check_filesystem(*value(PoolView::open(*pool)), record)), IsEmpty());
 }
 
 }  // namespace

@@ -53,7 +53,9 @@ class CheckFilesystem : public testing::Test {
     value(fs->flush_times());
   }
 
-  std::vector<Finding> check() { return value(check_filesystem(*pool_, record_)); }
+  std::vector<Finding> check() {
+    return value(check_filesystem(*value(PoolView::open(*pool_)), record_));
+  }
 
   // What the check says once `sql` has been done to the tables.
   std::vector<Finding> after(const std::string& sql) {

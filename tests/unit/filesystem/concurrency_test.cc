@@ -30,7 +30,7 @@ class ConcurrencyTest : public testing::Test {
   }
   ~ConcurrencyTest() override {
     value((*fs_)->flush_times());
-    for (const Finding& finding : value(check_filesystem(*pool_, pool_->namespaces().front()))) {
+    for (const Finding& finding : value(check_pool(*pool_))) {
       ADD_FAILURE() << finding.object << ": " << finding.problem;
     }
   }

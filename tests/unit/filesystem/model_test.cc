@@ -334,7 +334,7 @@ void ModelTest::compare_all() {
   ASSERT_NO_FATAL_FAILURE(compare(root_));
   for (const NodePtr& node : open_) ASSERT_NO_FATAL_FAILURE(compare(node));
   value((*fs_)->flush_times());
-  for (const Finding& finding : value(check_filesystem(*pool_, pool_->namespaces().front()))) {
+  for (const Finding& finding : value(check_pool(*pool_))) {
     ADD_FAILURE() << finding.object << ": " << finding.problem;
   }
   uint64_t mapped = 0;

@@ -144,6 +144,8 @@ TEST_F(LabelsTest, EachRuleThatIsBrokenIsFound) {
   expect("namespace1.0", [&] { space(2).uuid = space(0).uuid; });
   expect("namespace0.0", [&] { space(0).serial = 0; });
   expect("namespace1.0", [&] { space(2).serial = kSerialEnd; });
+  expect("namespace1.0", [&] { space(2).serial = space(0).serial; });
+  expect("namespace1.0", [&] { labels_.regions[1].live = false; });  // it would go with it
   expect("namespace0.0", [&] { space(0).range.end = 2 * kMiB; });
   expect("namespace0.0", [&] { space(0).range.end = 9 * kMiB; });
   expect("namespace1.0", [&] { space(2).range.end = 66 * kMiB; });

@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "core/region/check.h"
 #include "core/region/pool.h"
 #include "core/region/schema.h"
 #include "tests/unit/region/killed_at.h"
@@ -29,7 +30,7 @@ inline std::unique_ptr<Pool> open(const std::string& path) {
 
 inline std::vector<std::string> findings(Pool& pool) {
   std::vector<std::string> texts;
-  const auto found = check_regions(pool);
+  const auto found = check_regions(**PoolView::open(pool));
   if (!found) return {found.error().describe()};
   for (const auto& [object, problem] : *found) texts.push_back(object + ": " + problem);
   return texts;
@@ -52,9 +53,9 @@ inline int use(Pool& pool, const NamespaceRecord& record) {
   const uint64_t ino = make_inode_number(record.serial, kRootIndex);
   for (const char* sql :
        {"INSERT INTO inodes (ino, mode, uid, gid, nlink, rdev, size, atime, mtime, ctime, btime)"
-        " VALUES (?, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0)",
-        "INSERT INTO dirents (parent, name, ino, type) VALUES (?1, 'a', ?1, 4)",
-        "INSERT INTO extents VALUES (?, 0, 0, 65536)", "INSERT INTO xattrs VALUES (?, 'a', 'b')"}) {
+        " VALUES (?, 16877, 0, 0, 1, 0, 0, 0, 0, 0, 0)",
+        "INSERT INTO dirents (parent, name, ino, type) VALUES (?1, x'61', ?1, 4)",
+        "INSERT INTO extents VALUES (?, 0, 0, 65536)", "INSERT INTO xattrs VALUES (?, 'user.a', x'62')"}) {
     auto statement = pool.database().prepare(sql);
     if (!statement || !statement->bind(0, static_cast<int64_t>(ino)).run()) return EIO;
   }

@@ -7,6 +7,7 @@
 #include <random>
 #include <thread>
 
+#include "core/region/check.h"
 #include "core/region/info_block.h"
 #include "core/region/pool.h"
 #include "core/region/schema.h"
@@ -30,7 +31,7 @@ std::vector<std::string> names(const Pool& pool) {
 
 std::vector<std::string> findings(Pool& pool) {
   std::vector<std::string> texts;
-  const auto found = check_regions(pool);
+  const auto found = check_regions(**PoolView::open(pool));
   EXPECT_TRUE(found) << found.error().describe();
   for (const auto& [object, problem] : *found) texts.push_back(object + ": " + problem);
   return texts;
@@ -256,11 +257,11 @@ TEST_F(PoolNamespaces, DestroyTakesBytesAndRowsOfItAndOfNoOther) {
     insert(
         "WITH RECURSIVE n(i) AS (VALUES (0) UNION ALL SELECT i + 1 FROM n WHERE i < 30000)"
         " INSERT INTO extents SELECT ?1 + i, 0, 0, 4096 FROM n");
-    insert("INSERT INTO dirents (parent, name, ino, type) VALUES (?1, 'a', ?1, 4)");
-    insert("INSERT INTO xattrs VALUES (?1, 'a', 'b')");
+    insert("INSERT INTO dirents (parent, name, ino, type) VALUES (?1, x'61', ?1, 4)");
+    insert("INSERT INTO xattrs VALUES (?1, 'user.a', x'62')");
     insert(
         "INSERT INTO inodes (ino, mode, uid, gid, nlink, rdev, size, atime, mtime, ctime, btime)"
-        " VALUES (?1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0)");
+        " VALUES (?1, 16877, 0, 0, 1, 0, 0, 0, 0, 0, 0)");
     ASSERT_TRUE(transaction.commit());
   }
   ASSERT_TRUE(pool_->destroy_namespace(second));

@@ -11,6 +11,7 @@
 #include <map>
 #include <thread>
 
+#include "core/region/check.h"
 #include "core/region/info_block.h"
 #include "core/region/schema.h"
 #include "tests/unit/temporary_directory.h"
@@ -44,7 +45,7 @@ class PoolTest : public ::testing::Test {
   }
   static std::vector<std::string> findings(Pool& pool) {
     std::vector<std::string> texts;
-    const auto found = check_regions(pool);
+    const auto found = check_regions(**PoolView::open(pool));
     EXPECT_TRUE(found) << found.error().describe();
     for (const auto& [object, problem] : *found) texts.push_back(object + ": " + problem);
     return texts;
@@ -378,7 +379,7 @@ TEST_F(PoolTest, CheckFindsWhatIsWrong) {
   overwrite("region0.img", 4096 + 16, "X");
   overwrite("region0.img", kSize, "more");
   std::ofstream(path_ + "/region7.img") << "";
-  change_database("INSERT INTO xattrs VALUES (5 << 40, 'a', 'b'); UPDATE meta SET next_serial = 1");
+  change_database("INSERT INTO xattrs VALUES (5 << 40, 'user.a', x'62'); UPDATE meta SET next_serial = 1");
   const auto pool = open(Pool::Mode::kReadOnly);
   EXPECT_THAT(findings(*pool),
               ElementsAre("pool.db: xattrs of serial 5, which no namespace has",

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "core/base/fault.h"
+#include "core/region/check.h"
 #include "core/region/pool.h"
 #include "core/region/pool_directory.h"
 #include "core/region/schema.h"
@@ -78,7 +79,7 @@ TEST_F(PoolVolumes, AreThereAfterAReopenWithTheirLegsInOrder) {
     EXPECT_EQ(pool_->volume_of(serial("namespace0.2"))->name(), "volume0");
     EXPECT_EQ(pool_->volume_of(volumes[0].serial)->name(), "volume1");
     EXPECT_FALSE(pool_->volume_of(volumes[1].serial));
-    EXPECT_THAT(*check_regions(*pool_), IsEmpty());
+    EXPECT_THAT(*check_regions(**PoolView::open(*pool_)), IsEmpty());
   }
 }
 
@@ -109,11 +110,11 @@ TEST_F(PoolVolumes, RefusesWhatCanBeNoLeg) {
   const uint64_t file = make_inode_number(serial("namespace0.1"), 2);
   sql("INSERT INTO inodes (ino, mode, uid, gid, nlink, rdev, size, atime, mtime, ctime, btime)"
       " VALUES (" +
-      std::to_string(file) + ", 0, 0, 0, 1, 0, 0, 0, 0, 0, 0)");
+      std::to_string(file) + ", 33188, 0, 0, 1, 0, 0, 0, 0, 0, 0)");
   EXPECT_EQ(create({"namespace0.1"}).err(), ENOTEMPTY);
   sql("UPDATE inodes SET nlink = 0 WHERE ino = " + std::to_string(file));
   EXPECT_EQ(create({"namespace0.1"}).err(), 0) << "an orphan goes with what it was";
-  EXPECT_THAT(*check_regions(*pool_), IsEmpty());
+  EXPECT_THAT(*check_regions(**PoolView::open(*pool_)), IsEmpty());
 }
 
 TEST_F(PoolVolumes, NeitherALegNorWhatIsUnderOneIsDestroyed) {
@@ -161,7 +162,7 @@ TEST_F(PoolVolumes, AFailedStepLeavesAllAsItWas) {
     EXPECT_EQ(create({"namespace0.0", "namespace0.1"}).err(), EIO);
     EXPECT_THAT(pool_->volumes(), IsEmpty());
     EXPECT_FALSE(pool_->volume_of(serial("namespace0.0")));
-    EXPECT_THAT(*check_regions(*pool_), IsEmpty());
+    EXPECT_THAT(*check_regions(**PoolView::open(*pool_)), IsEmpty());
   }
   ASSERT_TRUE(create({"namespace0.0", "namespace0.1"}));
   ASSERT_TRUE(FaultPoint::arm("destroy-volume.mark", {}));
@@ -202,7 +203,7 @@ TEST_F(PoolVolumes, RowsThatAreNoVolumeAreRefused) {
           "UPDATE volumes SET uuid = '01234567-89ab-cdef-0123-456789abcdef'");
   refused("UPDATE volume_legs SET leg = 999 WHERE position = 0",
           "UPDATE volume_legs SET leg = 2 WHERE position = 0");
-  EXPECT_THAT(*check_regions(*pool_), IsEmpty());
+  EXPECT_THAT(*check_regions(**PoolView::open(*pool_)), IsEmpty());
 }
 
 }  // namespace

@@ -96,7 +96,7 @@ TEST_F(VolumeCrash, ADestroyedVolumeIsThereAsItWasOrGoneWithItsBytes) {
     const auto ino = static_cast<int64_t>(make_inode_number(pool->volumes()[0].serial, kRootIndex));
     for (const char* sql :
          {"INSERT INTO inodes (ino, mode, uid, gid, nlink, rdev, size, atime, mtime, ctime, btime)"
-          " VALUES (?, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0)",
+          " VALUES (?, 33188, 0, 0, 1, 0, 0, 0, 0, 0, 0)",
           "INSERT INTO extents VALUES (?, 0, 65536, 65536)"}) {
       auto statement = pool->database().prepare(sql);
       ASSERT_TRUE(statement && statement->bind(0, ino).run());

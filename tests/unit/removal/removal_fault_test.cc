@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "core/base/fault.h"
+#include "core/region/check.h"
 #include "core/region/pool.h"
 #include "core/removal/removal.h"
 #include "tests/unit/let_others_fall_asleep.h"
@@ -128,7 +129,7 @@ TEST_F(RemovalFaultTest, EveryStepOfMakingANamespaceLeavesItsPlaceFree) {
     must(FaultPoint::arm(point, {}));
     EXPECT_EQ(pool_.pool().create_namespace({.region = 1}).err(), EIO);
     EXPECT_TRUE(was_hit(point));
-    EXPECT_TRUE(must(check_regions(pool_.pool())).empty());
+    EXPECT_TRUE(must(check_regions(*must(PoolView::open(pool_.pool())))).empty());
     const auto record = must(pool_.pool().create_namespace({.region = 1}));
     EXPECT_EQ(record.range.length(), DevicePool::kSize) << "all of the region";
     must(pool_.pool().destroy_namespace(record));
@@ -151,7 +152,7 @@ TEST_F(RemovalFaultTest, EveryStepOfDestroyingIsAllOrNothingAndTheSpaceComesBack
     const auto next = must(pool_.pool().create_namespace({.region = 1}));
     EXPECT_EQ(next.range.length(), DevicePool::kSize);
     must(pool_.pool().destroy_namespace(next));
-    EXPECT_TRUE(must(check_regions(pool_.pool())).empty());
+    EXPECT_TRUE(must(check_regions(*must(PoolView::open(pool_.pool())))).empty());
   }
 }
 
