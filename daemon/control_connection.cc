@@ -4,7 +4,10 @@
 
 #include <algorithm>
 #include <array>
+#include <new>
 #include <utility>
+
+#include "core/base/memory.h"
 
 namespace pmemd {
 
@@ -25,6 +28,7 @@ Result<void> ControlConnection::receive() {
 }
 
 void ControlConnection::send(std::string reply) {
+  const MustAllocate done;  // what it tells of
   output_.push_back(std::make_shared<const std::string>(std::move(reply)));
 }
 
@@ -35,7 +39,11 @@ void ControlConnection::send_event(const Event& event) {
   if (missed_ > 0 || output_.size() >= max_queued_events_) {
     ++missed_;
   } else {
-    output_.push_back(event);
+    try {
+      output_.push_back(event);
+    } catch (const std::bad_alloc&) {
+      ++missed_;
+    }
   }
 }
 

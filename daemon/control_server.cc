@@ -11,9 +11,11 @@
 #include <array>
 #include <cassert>
 #include <cstring>
+#include <new>
 #include <span>
 #include <utility>
 
+#include "core/base/memory.h"
 #include "core/control/interface.h"
 
 namespace pmemd {
@@ -40,6 +42,8 @@ std::string encode_result(HandlerResult result) {
   if (!result) return encode(failed(result.error().error, result.error().details));
   return encode(Reply{result->is_null() ? Json::object() : *std::move(result), false, {}});
 }
+
+std::string no_memory_reply() { return encode(failed(fail_no_memory().error())); }
 
 }  // namespace
 
@@ -86,7 +90,7 @@ Result<void> ControlServer::add_sources() {
   sd_event_source* made = nullptr;
   int r = sd_event_add_io(
       event_, &made, socket_.fd(), EPOLLIN,
-      [](sd_event_source*, int, uint32_t, void* server) {
+      [](sd_event_source*, int, uint32_t, void* server) noexcept {
         static_cast<ControlServer*>(server)->accept_some();
         return 0;
       },
@@ -94,7 +98,7 @@ Result<void> ControlServer::add_sources() {
   PMEMD_TRY(keep(accept_source_, made, r));
   r = sd_event_add_io(
       event_, &made, wakeup_.get(), EPOLLIN,
-      [](sd_event_source*, int, uint32_t, void* server) {
+      [](sd_event_source*, int, uint32_t, void* server) noexcept {
         static_cast<ControlServer*>(server)->on_wakeup();
         return 0;
       },
@@ -102,7 +106,7 @@ Result<void> ControlServer::add_sources() {
   PMEMD_TRY(keep(wakeup_source_, made, r));
   r = sd_event_add_io(
       event_, &made, clients_epoll_.get(), EPOLLIN,
-      [](sd_event_source*, int, uint32_t, void* server) {
+      [](sd_event_source*, int, uint32_t, void* server) noexcept {
         static_cast<ControlServer*>(server)->serve_some();
         return 0;
       },
@@ -149,10 +153,14 @@ bool ControlServer::is_owner(const Peer& peer) const {
 // ---- Accepting
 
 void ControlServer::accept_some() {
+  const MustAllocate json;  // its destructor allocates
   for (int i = 0; i < kAcceptsAtOnce; ++i) {
     UniqueFd fd(::accept4(socket_.fd(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
     if (fd) {
-      add_client(std::move(fd));
+      try {
+        add_client(std::move(fd));
+      } catch (const std::bad_alloc&) {  // hung up on
+      }
     } else if (errno == EAGAIN) {
       return;
     } else if (errno != EINTR && errno != ECONNABORTED) {
@@ -200,9 +208,10 @@ void ControlServer::add_client(UniqueFd fd) {
       new Client{.id = id,
                  .connection = {std::move(fd), *std::move(peer), options_.limits.queued_events},
                  .awaited = EPOLLIN});
-  ++clients_of_user_[client->connection.peer().uid];
-  ++connections_;
+  size_t& of_user = clients_of_user_[client->connection.peer().uid];
   clients_.emplace(id, std::move(client));
+  ++of_user;
+  ++connections_;
 }
 
 void ControlServer::remove_client(uint64_t id) {
@@ -219,11 +228,26 @@ void ControlServer::remove_client(uint64_t id) {
 // ---- Serving
 
 void ControlServer::serve_some() {
+  const MustAllocate json;
   std::array<epoll_event, kClientsAtOnce> ready;
   const int count = ::epoll_wait(clients_epoll_.get(), ready.data(), kClientsAtOnce, 0);
   for (const epoll_event& one : std::span(ready).first(static_cast<size_t>(std::max(count, 0)))) {
     const auto found = clients_.find(one.data.u64);
-    if (found != clients_.end()) on_ready(*found->second, one.events);
+    if (found == clients_.end()) continue;
+    try {
+      on_ready(*found->second, one.events);
+    } catch (const std::bad_alloc&) {
+      remove_client(one.data.u64);
+    }
+  }
+}
+
+void ControlServer::serve_or_hang_up(Client& client) {
+  const uint64_t id = client.id;
+  try {
+    serve(client);
+  } catch (const std::bad_alloc&) {
+    remove_client(id);
   }
 }
 
@@ -287,23 +311,33 @@ void ControlServer::handle(Client& client, std::string_view message) {
   ControlConnection& connection = client.connection;
   auto call = parse_call(message);
   if (!call) return connection.send(encode(call.error()));
-  const auto reply = [&](std::string text) {
-    if (!call->oneway) connection.send(std::move(text));
-  };
+  const bool wants_reply = !call->oneway;
+  const auto answered = or_no_memory([&]() -> Result<void> {
+    PMEMD_TRY(check_memory());
+    answer_call(client, *std::move(call));
+    return {};
+  });
+  if (!answered && wants_reply) connection.send(no_memory_reply());
+}
 
-  const auto method = find_method(*call);
+void ControlServer::answer_call(Client& client, Call call) {
+  ControlConnection& connection = client.connection;
+  const auto reply = [&](std::string text) {
+    if (!call.oneway) connection.send(std::move(text));
+  };
+  const auto method = find_method(call);
   if (!method) return reply(encode(method.error()));
   // Before the parameters: who may not call it, learns nothing about it.
   if ((*method)->access == Access::kOwner && !is_owner(connection.peer())) {
     return reply(encode(permission_denied()));
   }
-  if (const auto wrong = check_parameters(**method, *call)) return reply(encode(*wrong));
+  if (const auto wrong = check_parameters(**method, call)) return reply(encode(*wrong));
   if ((*method)->interface == kServiceInterface) {
-    const auto answer = answer_service_call(*call);
+    const auto answer = answer_service_call(call);
     return reply(answer ? encode(Reply{*answer, false, {}}) : encode(answer.error()));
   }
-  if ((*method)->streams) return stream(client, **method, *call);
-  dispatch(client, **method, *std::move(call));
+  if ((*method)->streams) return stream(client, **method, call);
+  dispatch(client, **method, std::move(call));
 }
 
 void ControlServer::stream(Client& client, const Method& method, const Call& call) {
@@ -323,8 +357,13 @@ void ControlServer::dispatch(Client& client, const Method& method, Call call) {
   }
   auto run = [this, id = client.id, peer = connection.peer(), &handle = handler->second,
               call = std::move(call)] {
-    HandlerResult result = handle(call, peer);
-    Completion completion{id, call.oneway ? std::string() : encode_result(std::move(result))};
+    Completion completion{id, {}};
+    try {
+      HandlerResult result = handle(call, peer);
+      if (!call.oneway) completion.reply = encode_result(std::move(result));
+    } catch (const std::bad_alloc&) {
+      if (!call.oneway) completion.reply = no_memory_reply();
+    }
     {
       MutexLock lock(mutex_);
       completions_.push_back(std::move(completion));
@@ -349,6 +388,7 @@ void ControlServer::wake() {
 }
 
 void ControlServer::on_wakeup() {
+  const MustAllocate json;
   uint64_t count = 0;
   (void)!::read(wakeup_.get(), &count, sizeof(count));
   hand_out_events();
@@ -369,7 +409,7 @@ void ControlServer::deliver_replies() {
     Client& client = *found->second;
     client.connection.set_state(State::kIdle);
     if (!completion.reply.empty()) client.connection.send(std::move(completion.reply));
-    serve(client);
+    serve_or_hang_up(client);
   }
 }
 

@@ -12,7 +12,9 @@
 //  2. Memory is bounded by the limits below, whatever peers send or fail to read.
 //  3. publish() never waits for a subscriber, nor one subscriber for another.
 //  4. No lock is held while a handler runs or a socket is written.
-//  5. A subscriber hears every event that it wants once, in order, from the number on that it asks
+//  5. A call for which memory runs out is answered with ENOMEM. A client that can't be served for
+//     want of it, and isn't owed an answer, is hung up on. No exception gets into the event loop.
+//  6. A subscriber hears every event that it wants once, in order, from the number on that it asks
 //     for; or how many it has missed.
 //
 // Thread contract: construction, stop() and destruction on the thread that runs the sd_event;
@@ -175,10 +177,12 @@ class ControlServer {
 
   // Serving. Each but the first may remove the client.
   void serve_some();
+  void serve_or_hang_up(Client& client);
   void on_ready(Client& client, uint32_t events);
   void serve(Client& client);
   void update(Client& client, bool again);
   void handle(Client& client, std::string_view message);
+  void answer_call(Client& client, Call call);
   void dispatch(Client& client, const Method& method, Call call);
   void stream(Client& client, const Method& method, const Call& call);
 

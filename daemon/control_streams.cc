@@ -10,6 +10,7 @@
 
 #include <utility>
 
+#include "core/base/memory.h"
 #include "daemon/control_server.h"
 #include "daemon/event_json.h"
 
@@ -33,16 +34,18 @@ std::string encode_event(const Event& event) {
 void ControlServer::publish(const Event& event) {
   ++events_;
   if (subscribers_ == 0) return;
-  Published published{std::make_shared<const Event>(event),
-                      std::make_shared<const std::string>(encode_event(event))};
-  {
+  const auto queued = or_no_memory([&]() -> Result<void> {
+    Published published{std::make_shared<const Event>(event),
+                        std::make_shared<const std::string>(encode_event(event))};
     MutexLock lock(mutex_);
-    if (inbox_.size() < options_.limits.published_events) {
-      inbox_.push_back(std::move(published));
-    } else {
-      ++lost_;
-      last_lost_ = event.seq;
-    }
+    if (inbox_.size() >= options_.limits.published_events) return fail(ENOBUFS);
+    inbox_.push_back(std::move(published));
+    return {};
+  });
+  if (!queued) {
+    MutexLock lock(mutex_);
+    ++lost_;
+    last_lost_ = event.seq;
   }
   wake();
 }
@@ -86,7 +89,7 @@ void ControlServer::hand_out_events() {
     lost = std::exchange(lost_, 0);
     last_lost = last_lost_;
   }
-  if (events.empty()) return;
+  if (events.empty() && lost == 0) return;
   last_handed_out_ = lost != 0 ? last_lost : events.back().event->seq;
   for (auto next = clients_.begin(); next != clients_.end();) {
     Client& client = *(next++)->second;  // serve() may remove it
@@ -97,7 +100,7 @@ void ControlServer::hand_out_events() {
       if (stream.filter->matches(*published.event)) client.connection.send_event(published.text);
     }
     client.connection.add_missed(lost);
-    serve(client);
+    serve_or_hang_up(client);
   }
 }
 
@@ -117,7 +120,12 @@ void ControlServer::read_pages() {
     if (found != clients_.end()) {
       const Stream& stream = found->second->stream;
       auto run = [this, id = found->first, since = stream.since, filter = stream.filter] {
-        Page page = read_page(since, *filter);
+        Page page;
+        const auto read = or_no_memory([&]() -> Result<void> {
+          page = read_page(since, *filter);
+          return {};
+        });
+        if (!read) page.error = encode(failed(read.error()));
         page.client = id;
         {
           MutexLock lock(mutex_);
@@ -176,7 +184,7 @@ void ControlServer::deliver_pages() {
         if (!stream.follow) end_stream(client, encode(Reply{Json::object(), false, {}}));
       }
     }
-    serve(client);
+    serve_or_hang_up(client);
   }
   read_pages();
 }
@@ -217,7 +225,7 @@ void ControlServer::tell_all_progress() {
   for (auto next = clients_.begin(); next != clients_.end();) {
     Client& client = *(next++)->second;  // serve() may remove it
     if (client.stream.watch == nullptr) continue;
-    serve(client);
+    serve_or_hang_up(client);
   }
 }
 

@@ -6,6 +6,8 @@
 #include <cassert>
 #include <system_error>
 
+#include "core/base/memory.h"
+
 namespace pmemd {
 namespace {
 
@@ -71,7 +73,10 @@ void ControlWorkers::begin_stop() {
   work_cv_.notify_all();
 }
 
+// Calls and replies are JSON, whose destructor allocates: so all of it is such a section. Calls are
+// refused before when memory is short (ControlServer).
 void ControlWorkers::work() {
+  const MustAllocate whole;
   while (true) {
     Task task;
     {

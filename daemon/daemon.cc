@@ -12,13 +12,18 @@
 #include <array>
 #include <chrono>
 #include <csignal>
+#include <cstring>
 #include <ctime>
 #include <memory>
+#include <new>
 #include <optional>
+#include <system_error>
 #include <thread>
 #include <utility>
 
 #include "core/base/fault.h"
+#include "core/base/memory.h"
+#include "core/base/units.h"
 #include "core/failure/event_log.h"
 #include "core/filesystem/check.h"
 #include "core/region/pool.h"
@@ -92,6 +97,7 @@ class Daemon {
  public:
   explicit Daemon(const Options& options) : options_(options), budgets_(raise_descriptor_limit()) {}
 
+  // An error also where memory or threads can't be had: nothing is thrown.
   Result<void> start();
   void run() { sd_event_loop(loop_.get()); }
   // Everything stored goes to the medium, the mappers lose access, the mount goes. False: something
@@ -101,15 +107,17 @@ class Daemon {
   const std::string& mount_point() const { return mount_point_->path(); }
 
  private:
+  Result<void> start_steps();
   Result<void> make_devices();
   void make_failure_path(KernelPort& kernel);
   void make_prefaulter();
   void make_watchdog();
-  void enable_all();
+  Result<void> enable_all();
   Result<void> start_control();
 
   const Options& options_;
-  UserBudgets budgets_;  // outlives all that is charged to it
+  UserBudgets budgets_;    // outlives all that is charged to it
+  const char* step_ = "";  // what start() is at
   EventLoop loop_;
   std::unique_ptr<Pool> pool_;
   std::optional<MountPoint> mount_point_;
@@ -134,7 +142,36 @@ class Daemon {
   std::unique_ptr<ControlServer> control_;
 };
 
+// What was wanted, by which limit it can't be had, and what to do.
+std::unexpected<Error> no_room(int err, const std::string& what) {
+  rlimit limit{};
+  std::string limited;
+  if (getrlimit(RLIMIT_AS, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY) {
+    limited = fmt::format("; the address space is limited to {}", format_size(limit.rlim_cur));
+  }
+  return fail(
+      err, fmt::format("not enough memory to start: {}{}", what, limited),
+      "raise the limits: ulimit -v and -u, of a service LimitAS=, MemoryMax= and TasksMax=");
+}
+
 Result<void> Daemon::start() {
+  const auto lacks = [this](int err) {
+    const MustAllocate message;
+    return no_room(err, fmt::format("{}: {}", step_, strerror(err)));
+  };
+  try {
+    auto started = start_steps();
+    if (started.err() != ENOMEM && started.err() != EAGAIN) return started;
+    return no_room(started.err(), started.error().describe());
+  } catch (const std::bad_alloc&) {
+    return lacks(ENOMEM);
+  } catch (const std::system_error& error) {  // a thread
+    return lacks(error.code().value());
+  }
+}
+
+Result<void> Daemon::start_steps() {
+  step_ = "opening the pool";
   PMEMD_ASSIGN(loop_, make_event_loop());
   PMEMD_ASSIGN(mount_point_, MountPoint::find(options_.mount, options_.pool));
   PMEMD_ASSIGN(pool_, open_pool(options_));
@@ -144,7 +181,9 @@ Result<void> Daemon::start() {
     event_log_->append(event);  // first: whoever replays it finds all that is published
     if (control_) control_->publish(event);
   });
+  step_ = "its namespaces";
   PMEMD_TRY(make_devices());
+  step_ = "its threads";
   processes_ = std::make_unique<ProcessWatch>(budgets_.processes, [this](pid_t pid) {
     for (const DevicePtr& device : devices_->by_serial()) {
       device->remove_process(pid);
@@ -170,9 +209,12 @@ Result<void> Daemon::start() {
   make_prefaulter();
   // Unmounted by hand: nothing is left to serve.
   server_->on_lost_mount([] { kill(getpid(), SIGTERM); });
+  step_ = "its watchdog";
   make_watchdog();
+  step_ = "the threads that serve requests";
   server_->start(std::max(kMinRequestThreads, std::thread::hardware_concurrency()));
 
+  step_ = "enabling its namespaces";
   const auto tuned = tune_mount(server_->device_number());
   if (!tuned) {
     spdlog::warn("{}: stores through mappings will be throttled (run as root to raise the limit)",
@@ -198,7 +240,8 @@ Result<void> Daemon::start() {
                                                .is_tuned = tuned.has_value(),
                                                .debug_faults = options_.debug_faults,
                                                .control_stats = {}});
-  enable_all();
+  PMEMD_TRY(enable_all());
+  step_ = "its control socket";
   return start_control();
 }
 
@@ -280,13 +323,17 @@ void Daemon::make_watchdog() {
   server_->on_exhausted([this] { watchdog_->wake(); });
 }
 
-// Legs before their volumes. One namespace that doesn't hold together keeps nobody from the others.
-void Daemon::enable_all() {
+// Legs before their volumes. One namespace that doesn't hold together keeps nobody from the others;
+// one for which there is no memory would be a service that isn't what was asked for.
+Result<void> Daemon::enable_all() {
   for (const DevicePtr& device : devices_->by_serial()) {
-    if (auto enabled = enable_device(*machine_, *device); !enabled) {
+    auto enabled = enable_device(*machine_, *device);
+    if (enabled.err() == ENOMEM) return enabled;
+    if (!enabled) {
       spdlog::error("{} stays disabled: {}", device->record().name(), enabled.error().describe());
     }
   }
+  return {};
 }
 
 Result<void> Daemon::start_control() {
@@ -304,6 +351,7 @@ Result<void> Daemon::start_control() {
 }
 
 bool Daemon::stop() {
+  const MustAllocate whole;
   bool clean = true;
   const auto note = [&](const Result<void>& result) {
     if (result) return;
@@ -386,10 +434,10 @@ int run_daemon(const Options& options, const std::function<void()>& ready) {
 }
 
 int run_check(const Options& options) {
-  const auto findings = [&]() -> Result<std::vector<Finding>> {
+  const auto findings = or_no_memory([&]() -> Result<std::vector<Finding>> {
     PMEMD_ASSIGN(const auto pool, Pool::open(options.pool, Pool::Mode::kReadOnly));
     return check_pool(*pool);
-  }();
+  });
   if (!findings) {
     fmt::print(stderr, "pmemd: {}\n", findings.error().describe());
     return 1;

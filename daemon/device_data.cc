@@ -30,7 +30,7 @@ void reply_private_read(fuse_req_t req, const Device::Request& request, FileRang
   if (const auto read = request.memory().read(range, bytes); !read) {
     return reply_error(req, read.err());
   }
-  fuse_reply_buf(req, reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  answer(fuse_reply_buf, req, reinterpret_cast<const char*>(bytes.data()), bytes.size());
 }
 
 Result<size_t> write_device_file(const Device::Request& request, uint64_t offset,

@@ -5,6 +5,8 @@
 
 #include <utility>
 
+#include "core/base/memory.h"
+
 namespace pmemd {
 
 FailureWorker::FailureWorker(FailurePorts ports)
@@ -20,12 +22,14 @@ FailureWorker::~FailureWorker() {
 }
 
 void FailureWorker::note_latent(const Device& device, DataRange range) {
+  const MustAllocate it_has_happened;
   MutexLock lock(mutex_);
   found_[device.root_ino()].latent.insert(range);
   found_cv_.notify_one();
 }
 
 void FailureWorker::note_cleared(const Device& device, const std::vector<DataRange>& ranges) {
+  const MustAllocate it_has_happened;
   MutexLock lock(mutex_);
   RangeSet<DataSpace>& cleared = found_[device.root_ino()].cleared;
   for (const DataRange& range : ranges) cleared.insert(range);
@@ -60,9 +64,11 @@ void FailureWorker::run() {
       MutexLock lock(mutex_);
       while (found_.empty() && !stop_) found_cv_.wait(mutex_);
       if (stop_) return;
+      const MustAllocate not_lost;
       found.swap(found_);
       acting_ = found;
     }
+    const MustAllocate not_lost;
     for (const auto& [ino, ranges] : found) act(ino, ranges);
     MutexLock lock(mutex_);
     acting_.clear();

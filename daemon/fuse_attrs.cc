@@ -15,10 +15,10 @@ namespace {
 void reply_attr(fuse_req_t req, const Result<Attr>& attr) {
   if (!attr) return reply_error(req, attr.err());
   const struct stat st = to_stat(*attr);
-  fuse_reply_attr(req, &st, kCacheSeconds);
+  answer(fuse_reply_attr, req, &st, kCacheSeconds);
 }
 
-void op_getattr(fuse_req_t req, fuse_ino_t ino, fuse_file_info* /*fi*/) noexcept {
+void op_getattr(fuse_req_t req, fuse_ino_t ino, fuse_file_info* /*fi*/) {
   FuseContext& context = context_of(req);
   if (ino == FUSE_ROOT_ID) return reply_attr(req, root_attr(context));
   const DevicePtr device = context.devices.by_ino(ino);
@@ -47,7 +47,7 @@ SetAttr to_change(const struct stat& st, int to_set) {
 }
 
 void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat* st, int to_set,
-                fuse_file_info* /*fi*/) noexcept {
+                fuse_file_info* /*fi*/) {
   FuseContext& context = context_of(req);
   const SetAttr change = to_change(*st, to_set);
   const DevicePtr device = context.devices.by_ino(ino);
@@ -84,7 +84,7 @@ bool kills_sgid(fuse_req_t req, FileSystem& fs, fuse_ino_t ino, std::string_view
 }
 
 void op_setxattr(fuse_req_t req, fuse_ino_t ino, const char* name, const char* value, size_t size,
-                 int flags) noexcept {
+                 int flags) {
   const auto admitted = admit_fsdax(req, ino, "SETXATTR");
   if (!admitted) return reply_error(req, admitted.err());
   const bool kill_sgid = kills_sgid(req, admitted->fs(), ino, name);
@@ -94,15 +94,15 @@ void op_setxattr(fuse_req_t req, fuse_ino_t ino, const char* name, const char* v
 // `size` 0 asks how long the value is.
 void reply_value(fuse_req_t req, std::string_view value, size_t size) {
   if (size == 0) {
-    fuse_reply_xattr(req, value.size());
+    answer(fuse_reply_xattr, req, value.size());
   } else if (value.size() > size) {
     reply_error(req, ERANGE);
   } else {
-    fuse_reply_buf(req, value.data(), value.size());
+    answer(fuse_reply_buf, req, value.data(), value.size());
   }
 }
 
-void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char* name, size_t size) noexcept {
+void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char* name, size_t size) {
   const auto admitted = admit_fsdax_open(req, ino, "GETXATTR");
   if (!admitted) {  // the root and devdax have none
     const int err = admitted.err();
@@ -113,7 +113,7 @@ void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char* name, size_t size) 
   reply_value(req, *value, size);
 }
 
-void op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size) noexcept {
+void op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size) {
   const auto admitted = admit_fsdax(req, ino, "LISTXATTR");
   if (!admitted) {
     const int err = admitted.err();
@@ -131,13 +131,13 @@ void op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size) noexcept {
   reply_value(req, list, size);
 }
 
-void op_removexattr(fuse_req_t req, fuse_ino_t ino, const char* name) noexcept {
+void op_removexattr(fuse_req_t req, fuse_ino_t ino, const char* name) {
   const auto admitted = admit_fsdax(req, ino, "REMOVEXATTR");
   if (!admitted) return reply_error(req, admitted.err());
   reply(req, admitted->fs().removexattr(ino, name));
 }
 
-void op_statfs(fuse_req_t req, fuse_ino_t ino) noexcept {
+void op_statfs(fuse_req_t req, fuse_ino_t ino) {
   FuseContext& context = context_of(req);
   struct statvfs st = {};
   st.f_bsize = st.f_frsize = kPageSize;
@@ -152,19 +152,19 @@ void op_statfs(fuse_req_t req, fuse_ino_t ino) noexcept {
     if (!found) return reply_error(req, found.err());
     st = *found;
   }
-  fuse_reply_statfs(req, &st);
+  answer(fuse_reply_statfs, req, &st);
 }
 
 }  // namespace
 
 void add_attr_operations(fuse_lowlevel_ops& ops) {
-  ops.getattr = op_getattr;
-  ops.setattr = op_setattr;
-  ops.setxattr = op_setxattr;
-  ops.getxattr = op_getxattr;
-  ops.listxattr = op_listxattr;
-  ops.removexattr = op_removexattr;
-  ops.statfs = op_statfs;
+  ops.getattr = Operation<op_getattr>::serve;
+  ops.setattr = Operation<op_setattr>::serve;
+  ops.setxattr = Operation<op_setxattr>::serve;
+  ops.getxattr = Operation<op_getxattr>::serve;
+  ops.listxattr = Operation<op_listxattr>::serve;
+  ops.removexattr = Operation<op_removexattr>::serve;
+  ops.statfs = Operation<op_statfs>::serve;
 }
 
 }  // namespace pmemd

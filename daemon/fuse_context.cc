@@ -67,13 +67,13 @@ fuse_entry_param to_entry(const Attr& attr) {
   return entry;
 }
 
-void reply_error(fuse_req_t req, int err) { fuse_reply_err(req, err); }
+void reply_error(fuse_req_t req, int err) { answer(fuse_reply_err, req, err); }
 
 void reply_entry(fuse_req_t req, Device& device, const Result<Attr>& attr) {
   if (!attr) return reply_error(req, attr.err());
   device.count_lookup(attr->ino);
   const fuse_entry_param entry = to_entry(*attr);
-  if (fuse_reply_entry(req, &entry) != 0) device.forget(attr->ino, 1);
+  if (answer(fuse_reply_entry, req, &entry) != 0) device.forget(attr->ino, 1);
 }
 
 Result<OpenHandle> begin_open(FuseContext& context, uid_t uid, pid_t pid, bool writable) {
@@ -86,7 +86,7 @@ Result<OpenHandle> begin_open(fuse_req_t req, bool writable) {
   return begin_open(context_of(req), fuse_req_ctx(req)->uid, fuse_req_ctx(req)->pid, writable);
 }
 
-void release_handle(fuse_req_t req, fuse_ino_t ino, fuse_file_info* fi) noexcept {
+void release_handle(fuse_req_t req, fuse_ino_t ino, fuse_file_info* fi) {
   if (const DevicePtr device = context_of(req).devices.by_ino(ino)) {
     device->remove_handle(fi->fh);
     return_buffers_later(context_of(req), device);

@@ -13,8 +13,10 @@
 #include <chrono>
 #include <cstdint>
 #include <functional>
+#include <new>
 #include <utility>
 
+#include "core/base/memory.h"
 #include "core/device/device.h"
 #include "core/pagemap/hot_ranges.h"
 #include "core/removal/removal.h"
@@ -80,7 +82,54 @@ Caller caller_of(fuse_req_t req);
 struct stat to_stat(const Attr& attr);
 fuse_entry_param to_entry(const Attr& attr);
 
+// Whether the request that this thread serves has its answer; libfuse has freed it then.
+inline thread_local bool t_is_answered = false;
+// All replies go through this.
+template <class Reply, class... Args>
+auto answer(Reply reply, fuse_req_t req, Args... args) {
+  t_is_answered = true;
+  return reply(req, args...);
+}
+
 void reply_error(fuse_req_t req, int err);
+
+// Runs what answers a request, or leaves that to another thread. No exception leaves it: a request
+// for which memory runs out is answered with ENOMEM, unless it has been answered already.
+template <class Serve>
+void serve_request(fuse_req_t req, Serve&& serve) noexcept {
+  t_is_answered = false;
+  try {
+    serve();
+  } catch (const std::bad_alloc&) {
+    if (!t_is_answered) reply_error(req, ENOMEM);
+  }
+}
+
+// An operation as libfuse wants it: Operation<op_open>::serve.
+template <auto op>
+struct Operation;
+template <class... Args, void (*op)(fuse_req_t, Args...)>
+struct Operation<op> {
+  static void serve(fuse_req_t req, Args... args) noexcept {
+    serve_request(req, [&] {
+      if (const auto enough = check_memory(); !enough) return reply_error(req, enough.err());
+      op(req, args...);
+    });
+  }
+};
+// One that gives something back, or must not be lost: it isn't refused.
+template <auto op>
+struct Unrefused;
+template <class... Args, void (*op)(fuse_req_t, Args...)>
+struct Unrefused<op> {
+  static void serve(fuse_req_t req, Args... args) noexcept {
+    serve_request(req, [&] {
+      const MustAllocate whole;
+      op(req, args...);
+    });
+  }
+};
+
 inline void reply(fuse_req_t req, const Result<void>& result) { reply_error(req, result.err()); }
 // Counts the lookup and replies; takes the count back if the kernel didn't take the reply.
 void reply_entry(fuse_req_t req, Device& device, const Result<Attr>& attr);
@@ -90,7 +139,7 @@ void reply_entry(fuse_req_t req, Device& device, const Result<Attr>& attr);
 Result<OpenHandle> begin_open(FuseContext& context, uid_t uid, pid_t pid, bool writable);
 Result<OpenHandle> begin_open(fuse_req_t req, bool writable);
 // RELEASE and RELEASEDIR; always succeed.
-void release_handle(fuse_req_t req, fuse_ino_t ino, fuse_file_info* fi) noexcept;
+void release_handle(fuse_req_t req, fuse_ino_t ino, fuse_file_info* fi);
 // Has the work queue return what returns to a p2p pool; of other devices: nothing.
 void return_buffers_later(FuseContext& context, const DevicePtr& device);
 // The root directory of the mount.

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <array>
+#include <optional>
 #include <span>
 #include <utility>
 #include <vector>
@@ -31,23 +32,23 @@ Result<uint64_t> add_handle(Device& device, fuse_ino_t ino, Result<OpenHandle> o
   return device.add_handle(*std::move(opening));
 }
 
-void op_open(fuse_req_t req, fuse_ino_t ino, fuse_file_info* fi) noexcept {
+void op_open(fuse_req_t req, fuse_ino_t ino, fuse_file_info* fi) {
   FuseContext& context = context_of(req);
   fi->keep_cache = 1;  // the page cache is the memory: an open doesn't drop it
   const DevicePtr device = context.devices.by_ino(ino);
   if (!device) return reply_error(req, ESTALE);
   if (context.is_own_thread(fuse_req_ctx(req)->pid)) {  // a flush, perhaps of a dying device
-    fuse_reply_open(req, fi);
+    answer(fuse_reply_open, req, fi);
     return;
   }
   const auto handle = add_handle(*device, ino, begin_open(req, is_writable(fi->flags)));
   if (!handle) return reply_error(req, handle.err());
   fi->fh = *handle;
-  if (fuse_reply_open(req, fi) != 0) device->remove_handle(fi->fh);
+  if (answer(fuse_reply_open, req, fi) != 0) device->remove_handle(fi->fh);
 }
 
 void op_create(fuse_req_t req, fuse_ino_t parent, const char* name, mode_t mode,
-               fuse_file_info* fi) noexcept {
+               fuse_file_info* fi) {
   const auto admitted = admit_fsdax(req, parent, "CREATE");
   if (!admitted) return reply_error(req, admitted.err());
   auto opening = begin_open(req, is_writable(fi->flags));
@@ -55,6 +56,7 @@ void op_create(fuse_req_t req, fuse_ino_t parent, const char* name, mode_t mode,
   const auto attr = admitted->fs().mknod(parent, name, S_IFREG | (mode & 07777), 0, caller_of(req));
   if (!attr) return reply_error(req, attr.err());
   Device& device = *admitted->device;
+  const MustAllocate made;
   // Removed this moment: the file is there, but isn't open.
   const auto handle = add_handle(device, attr->ino, std::move(opening));
   if (!handle) return reply_error(req, handle.err());
@@ -62,7 +64,7 @@ void op_create(fuse_req_t req, fuse_ino_t parent, const char* name, mode_t mode,
   fi->keep_cache = 1;
   device.count_lookup(attr->ino);
   const fuse_entry_param entry = to_entry(*attr);
-  if (fuse_reply_create(req, &entry, fi) != 0) {
+  if (answer(fuse_reply_create, req, &entry, fi) != 0) {
     device.remove_handle(fi->fh);
     device.forget(attr->ino, 1);
   }
@@ -82,8 +84,7 @@ void note_touch(FuseContext& context, Device& device, pid_t pid, uint64_t ino, F
   context.prefaulter->read_ahead_later({.ino = ino, .range = *hot});
 }
 
-void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
-             fuse_file_info* fi) noexcept {
+void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, fuse_file_info* fi) {
   const DevicePtr device = context_of(req).devices.by_ino(ino);
   if (!device) return reply_error(req, ESTALE);
   const auto range = FileRange::sized(static_cast<uint64_t>(offset), size);
@@ -107,7 +108,7 @@ void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
   FuseContext& context = context_of(req);
   const pid_t pid = fuse_req_ctx(req)->pid;
   // Bytes that the host can't give make the reply's writev fail, and the kernel answers EIO.
-  const int replied = fuse_reply_iov(req, bytes->data(), static_cast<int>(bytes->size()));
+  const int replied = answer(fuse_reply_iov, req, bytes->data(), static_cast<int>(bytes->size()));
   if (replied == 0 && !is_direct(fi)) note_touch(context, *device, pid, ino, range);
 }
 
@@ -125,19 +126,27 @@ Result<Device::Request> begin_write(Device& device, const RequestOrigin& origin,
   return is_writeback ? device.begin_writeback(origin) : device.begin_request(origin);
 }
 
-// `writepage`: the kernel writes back what a mapping stored, which a dying device still takes.
+// `writepage`: the kernel writes back what a mapping stored, which a dying device still takes, and
+// which is lost if it isn't taken now.
 void op_write(fuse_req_t req, fuse_ino_t ino, const char* buf, size_t size, off_t offset,
-              fuse_file_info* fi) noexcept {
+              fuse_file_info* fi) {
+  const bool is_writeback = fi->writepage != 0;
+  std::optional<MustAllocate> must;
+  if (is_writeback) must.emplace();
+  if (const auto enough = check_memory(); !enough && !is_writeback) {
+    return reply_error(req, enough.err());
+  }
   const DevicePtr device = context_of(req).devices.by_ino(ino);
   if (!device) return reply_error(req, ESTALE);
-  const bool is_writeback = fi->writepage != 0;
   const auto origin = origin_of(req, ino, is_writeback ? "WRITEBACK" : "WRITE",
                                 FileRange::sized(static_cast<uint64_t>(offset), size));
   const auto request = begin_write(*device, origin, is_writeback);
   Result<size_t> written = fail(device->gone_errno());
   if (request) {
-    written = write_to(*request, ino, static_cast<uint64_t>(offset),
-                       std::as_bytes(std::span(buf, size)), is_writeback);
+    written = or_no_memory([&] {
+      return write_to(*request, ino, static_cast<uint64_t>(offset),
+                      std::as_bytes(std::span(buf, size)), is_writeback);
+    });
   }
   if (!written) {
     if (is_writeback) device->count_lost_writeback();
@@ -148,7 +157,7 @@ void op_write(fuse_req_t req, fuse_ino_t ino, const char* buf, size_t size, off_
       !device->leases().lend(ino, pages_of(static_cast<uint64_t>(offset), *written))) {
     return reply_error(req, device->gone_errno());
   }
-  fuse_reply_write(req, *written);
+  answer(fuse_reply_write, req, *written);
 }
 
 // A devdax has all its blocks: allocating them is done (libpmemobj asks for it), the rest ENODEV.
@@ -159,7 +168,7 @@ int fallocate_devdax(const Device& device, int mode, uint64_t offset, uint64_t l
 }
 
 void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset, off_t length,
-                  fuse_file_info* /*fi*/) noexcept {
+                  fuse_file_info* /*fi*/) {
   const DevicePtr device = context_of(req).devices.by_ino(ino);
   if (!device) return reply_error(req, ESTALE);
   const auto request = device->begin_request(origin_of(req, ino, "FALLOCATE"));
@@ -175,15 +184,14 @@ void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset, off_t 
   reply(req, request->fs().fallocate(ino, mode, begin, size));
 }
 
-void op_lseek(fuse_req_t req, fuse_ino_t ino, off_t offset, int whence,
-              fuse_file_info* /*fi*/) noexcept {
+void op_lseek(fuse_req_t req, fuse_ino_t ino, off_t offset, int whence, fuse_file_info* /*fi*/) {
   FuseContext& context = context_of(req);
   const DevicePtr device = context.devices.by_ino(ino);
   if (!device) return reply_error(req, ESTALE);
   if (!device->is_fsdax()) {  // one extent of data
     const auto size = static_cast<off_t>(device->record().data_bytes());
     if (offset >= size) return reply_error(req, ENXIO);
-    fuse_reply_lseek(req, whence == SEEK_HOLE ? size : offset);
+    answer(fuse_reply_lseek, req, whence == SEEK_HOLE ? size : offset);
     return;
   }
   const auto request = device->begin_request(origin_of(req, ino, "LSEEK"));
@@ -193,10 +201,10 @@ void op_lseek(fuse_req_t req, fuse_ino_t ino, off_t offset, int whence,
   if (device->has_writer(ino)) lent = device->leases().ranges(ino);
   const auto found = request->fs().lseek(ino, static_cast<uint64_t>(offset), whence, lent);
   if (!found) return reply_error(req, found.err());
-  fuse_reply_lseek(req, static_cast<off_t>(*found));
+  answer(fuse_reply_lseek, req, static_cast<off_t>(*found));
 }
 
-void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, fuse_file_info* /*fi*/) noexcept {
+void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, fuse_file_info* /*fi*/) {
   const DevicePtr device = context_of(req).devices.by_ino(ino);
   if (!device) return reply_error(req, ESTALE);
   if (!is_persistent(device->record().mode)) return reply_error(req, 0);
@@ -209,14 +217,17 @@ void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, fuse_file_info* /*fi
 }  // namespace
 
 void add_file_operations(fuse_lowlevel_ops& ops) {
-  ops.open = op_open;
-  ops.create = op_create;
-  ops.release = release_handle;
-  ops.read = op_read;
-  ops.write = op_write;
-  ops.fallocate = op_fallocate;
-  ops.lseek = op_lseek;
-  ops.fsync = op_fsync;
+  ops.open = Operation<op_open>::serve;
+  ops.create = Operation<op_create>::serve;
+  ops.release = Unrefused<release_handle>::serve;
+  ops.read = Operation<op_read>::serve;
+  ops.write = [](fuse_req_t req, fuse_ino_t ino, const char* buf, size_t size, off_t offset,
+                 fuse_file_info* fi) noexcept {
+    serve_request(req, [&] { op_write(req, ino, buf, size, offset, fi); });
+  };
+  ops.fallocate = Operation<op_fallocate>::serve;
+  ops.lseek = Operation<op_lseek>::serve;
+  ops.fsync = Operation<op_fsync>::serve;
   // No flush: the kernel is told once that there is none (ENOSYS) and still writes back on close.
   // No flock, getlk, setlk: the kernel keeps all locks of a mount whose files only it opens.
 }

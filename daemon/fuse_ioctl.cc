@@ -11,7 +11,7 @@ namespace pmemd {
 
 void reply_done(fuse_req_t req, const Result<void>& result) {
   if (!result) return reply_error(req, result.err());
-  fuse_reply_ioctl(req, 0, nullptr, 0);
+  answer(fuse_reply_ioctl, req, 0, nullptr, 0);
 }
 
 Result<FileRange> range_in_file(const Ioctl& call, uint64_t offset, uint64_t length) {
@@ -83,7 +83,7 @@ void run(const Command& command, const Ioctl& call) {
 }
 
 void op_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned code, void* /*argument*/, fuse_file_info* fi,
-              unsigned flags, const void* in, size_t in_size, size_t /*out_size*/) noexcept {
+              unsigned flags, const void* in, size_t in_size, size_t /*out_size*/) {
   const DevicePtr device = context_of(req).devices.by_ino(ino);
   if (!device || (flags & FUSE_IOCTL_DIR) != 0) return reply_error(req, ENOTTY);
   const Ioctl call{req, device, ino, fi->fh, {static_cast<const std::byte*>(in), in_size}};
@@ -95,6 +95,6 @@ void op_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned code, void* /*argument*/,
 
 }  // namespace
 
-void add_ioctl_operations(fuse_lowlevel_ops& ops) { ops.ioctl = op_ioctl; }
+void add_ioctl_operations(fuse_lowlevel_ops& ops) { ops.ioctl = Operation<op_ioctl>::serve; }
 
 }  // namespace pmemd

@@ -21,7 +21,7 @@ Result<Attr> shown_attr(fuse_req_t req, Device& device) {
 
 void reply_root_entry(fuse_req_t req, FuseContext& context) {
   fuse_entry_param entry = to_entry(root_attr(context));
-  fuse_reply_entry(req, &entry);
+  answer(fuse_reply_entry, req, &entry);
 }
 
 void lookup_in_root(fuse_req_t req, FuseContext& context, const char* name) {
@@ -64,7 +64,7 @@ class DirectoryBuffer {
     return true;
   }
   // 0, or the kernel didn't take it.
-  int reply() { return fuse_reply_buf(req_, buffer_.data(), used_); }
+  int reply() { return answer(fuse_reply_buf, req_, buffer_.data(), used_); }
 
  private:
   fuse_req_t req_;
@@ -94,7 +94,7 @@ void readdir_root(fuse_req_t req, FuseContext& context, size_t size, off_t offse
 
 // --- names in an fsdax
 
-void op_lookup(fuse_req_t req, fuse_ino_t parent, const char* name) noexcept {
+void op_lookup(fuse_req_t req, fuse_ino_t parent, const char* name) {
   FuseContext& context = context_of(req);
   if (parent == FUSE_ROOT_ID) return lookup_in_root(req, context, name);
   const DevicePtr device = context.devices.by_ino(parent);
@@ -112,68 +112,67 @@ void op_lookup(fuse_req_t req, fuse_ino_t parent, const char* name) noexcept {
   if (attr.err() == ENOENT && name[0] != '.') {
     fuse_entry_param negative = {};  // that there is none may be cached
     negative.entry_timeout = kCacheSeconds;
-    fuse_reply_entry(req, &negative);
+    answer(fuse_reply_entry, req, &negative);
     return;
   }
   reply_entry(req, *admitted->device, attr);
 }
 
-void op_mknod(fuse_req_t req, fuse_ino_t parent, const char* name, mode_t mode,
-              dev_t rdev) noexcept {
+void op_mknod(fuse_req_t req, fuse_ino_t parent, const char* name, mode_t mode, dev_t rdev) {
   const auto admitted = admit_fsdax(req, parent, "MKNOD");
   if (!admitted) return reply_error(req, admitted.err());
   reply_entry(req, *admitted->device,
               admitted->fs().mknod(parent, name, mode, rdev, caller_of(req)));
 }
 
-void op_mkdir(fuse_req_t req, fuse_ino_t parent, const char* name, mode_t mode) noexcept {
+void op_mkdir(fuse_req_t req, fuse_ino_t parent, const char* name, mode_t mode) {
   const auto admitted = admit_fsdax(req, parent, "MKDIR");
   if (!admitted) return reply_error(req, admitted.err());
   reply_entry(req, *admitted->device, admitted->fs().mkdir(parent, name, mode, caller_of(req)));
 }
 
-void op_symlink(fuse_req_t req, const char* target, fuse_ino_t parent, const char* name) noexcept {
+void op_symlink(fuse_req_t req, const char* target, fuse_ino_t parent, const char* name) {
   const auto admitted = admit_fsdax(req, parent, "SYMLINK");
   if (!admitted) return reply_error(req, admitted.err());
   reply_entry(req, *admitted->device, admitted->fs().symlink(parent, name, target, caller_of(req)));
 }
 
-void op_readlink(fuse_req_t req, fuse_ino_t ino) noexcept {
+void op_readlink(fuse_req_t req, fuse_ino_t ino) {
   const auto admitted = admit_fsdax(req, ino, "READLINK");
   if (!admitted) return reply_error(req, admitted.err());
   const auto target = admitted->fs().readlink(ino);
   if (!target) return reply_error(req, target.err());
-  fuse_reply_readlink(req, target->c_str());
+  answer(fuse_reply_readlink, req, target->c_str());
 }
 
-void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent, const char* name) noexcept {
+void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent, const char* name) {
   if (inode_serial(ino) != inode_serial(parent)) return reply_error(req, EXDEV);
   const auto admitted = admit_fsdax(req, parent, "LINK");
   if (!admitted) return reply_error(req, admitted.err());
   reply_entry(req, *admitted->device, admitted->fs().link(ino, parent, name));
 }
 
-void op_unlink(fuse_req_t req, fuse_ino_t parent, const char* name) noexcept {
+void op_unlink(fuse_req_t req, fuse_ino_t parent, const char* name) {
   const auto admitted = admit_fsdax(req, parent, "UNLINK");
   if (!admitted) return reply_error(req, admitted.err());
   reply(req, admitted->fs().unlink(parent, name));
 }
 
-void op_rmdir(fuse_req_t req, fuse_ino_t parent, const char* name) noexcept {
+void op_rmdir(fuse_req_t req, fuse_ino_t parent, const char* name) {
   const auto admitted = admit_fsdax(req, parent, "RMDIR");
   if (!admitted) return reply_error(req, admitted.err());
   reply(req, admitted->fs().rmdir(parent, name));
 }
 
 void op_rename(fuse_req_t req, fuse_ino_t parent, const char* name, fuse_ino_t new_parent,
-               const char* new_name, unsigned flags) noexcept {
+               const char* new_name, unsigned flags) {
   if (inode_serial(parent) != inode_serial(new_parent)) return reply_error(req, EXDEV);
   const auto admitted = admit_fsdax(req, parent, "RENAME");
   if (!admitted) return reply_error(req, admitted.err());
   reply(req, admitted->fs().rename(parent, name, new_parent, new_name, flags));
 }
 
-void op_opendir(fuse_req_t req, fuse_ino_t ino, fuse_file_info* fi) noexcept {
+void op_opendir(fuse_req_t req, fuse_ino_t ino, fuse_file_info* fi) {
   DevicePtr device;
   if (ino != FUSE_ROOT_ID) {
     auto admitted = admit_fsdax(req, ino, "OPENDIR");
@@ -186,11 +185,10 @@ void op_opendir(fuse_req_t req, fuse_ino_t ino, fuse_file_info* fi) noexcept {
     if (!handle) return reply_error(req, handle.err());
     fi->fh = *handle;
   }
-  if (fuse_reply_open(req, fi) != 0 && device) device->remove_handle(fi->fh);
+  if (answer(fuse_reply_open, req, fi) != 0 && device) device->remove_handle(fi->fh);
 }
 
-void op_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
-                fuse_file_info* /*fi*/) noexcept {
+void op_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, fuse_file_info* /*fi*/) {
   FuseContext& context = context_of(req);
   if (ino == FUSE_ROOT_ID) return readdir_root(req, context, size, offset, false);
   const auto admitted = admit_fsdax(req, ino, "READDIR");
@@ -205,7 +203,7 @@ void op_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
 // Each entry but the dots counts a lookup, if the kernel takes the reply. All are counted before it
 // leaves, as any FORGET comes after.
 void op_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
-                    fuse_file_info* /*fi*/) noexcept {
+                    fuse_file_info* /*fi*/) {
   FuseContext& context = context_of(req);
   if (ino == FUSE_ROOT_ID) return readdir_root(req, context, size, offset, true);
   const auto admitted = admit_fsdax(req, ino, "READDIRPLUS");
@@ -219,19 +217,20 @@ void op_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
                                                    return true;
                                                  });
   if (!result) return reply_error(req, result.err());
+  const MustAllocate counted;
   for (const uint64_t child : told) admitted->device->count_lookup(child);
   if (buffer.reply() == 0) return;
   for (const uint64_t child : told) admitted->device->forget(child, 1);
 }
 
-void op_fsyncdir(fuse_req_t req, fuse_ino_t ino, int datasync, fuse_file_info* /*fi*/) noexcept {
+void op_fsyncdir(fuse_req_t req, fuse_ino_t ino, int datasync, fuse_file_info* /*fi*/) {
   if (ino == FUSE_ROOT_ID) return reply_error(req, 0);
   const auto admitted = admit_fsdax(req, ino, "FSYNCDIR");
   if (!admitted) return reply_error(req, admitted.err());
   reply(req, admitted->fs().fsync(ino, datasync != 0));
 }
 
-void op_forget_multi(fuse_req_t req, size_t count, fuse_forget_data* forgets) noexcept {
+void op_forget_multi(fuse_req_t req, size_t count, fuse_forget_data* forgets) {
   FuseContext& context = context_of(req);
   if (count > 1) about_to_block();  // there may be tens of thousands
   bool destroyed = false;
@@ -242,10 +241,10 @@ void op_forget_multi(fuse_req_t req, size_t count, fuse_forget_data* forgets) no
     destroyed = destroyed || device->lookups().size() == 0;
   }
   if (destroyed) context.devices.forget_destroyed();
-  fuse_reply_none(req);
+  answer(fuse_reply_none, req);
 }
 
-void op_forget(fuse_req_t req, fuse_ino_t ino, uint64_t count) noexcept {
+void op_forget(fuse_req_t req, fuse_ino_t ino, uint64_t count) {
   fuse_forget_data forget = {.ino = ino, .nlookup = count};
   op_forget_multi(req, 1, &forget);
 }
@@ -253,22 +252,22 @@ void op_forget(fuse_req_t req, fuse_ino_t ino, uint64_t count) noexcept {
 }  // namespace
 
 void add_name_operations(fuse_lowlevel_ops& ops) {
-  ops.lookup = op_lookup;
-  ops.forget = op_forget;
-  ops.forget_multi = op_forget_multi;
-  ops.mknod = op_mknod;
-  ops.mkdir = op_mkdir;
-  ops.symlink = op_symlink;
-  ops.readlink = op_readlink;
-  ops.link = op_link;
-  ops.unlink = op_unlink;
-  ops.rmdir = op_rmdir;
-  ops.rename = op_rename;
-  ops.opendir = op_opendir;
-  ops.readdir = op_readdir;
-  ops.readdirplus = op_readdirplus;
-  ops.releasedir = release_handle;
-  ops.fsyncdir = op_fsyncdir;
+  ops.lookup = Operation<op_lookup>::serve;
+  ops.forget = Unrefused<op_forget>::serve;
+  ops.forget_multi = Unrefused<op_forget_multi>::serve;
+  ops.mknod = Operation<op_mknod>::serve;
+  ops.mkdir = Operation<op_mkdir>::serve;
+  ops.symlink = Operation<op_symlink>::serve;
+  ops.readlink = Operation<op_readlink>::serve;
+  ops.link = Operation<op_link>::serve;
+  ops.unlink = Operation<op_unlink>::serve;
+  ops.rmdir = Operation<op_rmdir>::serve;
+  ops.rename = Operation<op_rename>::serve;
+  ops.opendir = Operation<op_opendir>::serve;
+  ops.readdir = Operation<op_readdir>::serve;
+  ops.readdirplus = Operation<op_readdirplus>::serve;
+  ops.releasedir = Unrefused<release_handle>::serve;
+  ops.fsyncdir = Operation<op_fsyncdir>::serve;
 }
 
 }  // namespace pmemd

@@ -87,7 +87,9 @@ void FuseServer::start(unsigned threads) {
   struct sigaction action = {};
   action.sa_handler = [](int) {};  // without SA_RESTART: read(2) returns EINTR
   sigaction(kWakeSignal, &action, nullptr);
-  for (unsigned i = 0; i < threads; ++i) (void)add_thread();
+  for (unsigned i = 0; i < threads; ++i) {
+    if (!add_thread()) throw std::bad_alloc();
+  }
   // What is asked of the mount waits for the kernel to have our answer to INIT, which overwrites
   // the mount's readahead: whoever tunes it comes after that.
   struct statfs ignored = {};

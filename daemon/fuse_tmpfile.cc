@@ -45,6 +45,7 @@ bool send(int fd, uint64_t unique, int err, std::array<iovec, 2> body) {
 
 Result<void> make_tmpfile(FuseContext& context, int fd, const fuse_in_header& header,
                           const fuse_create_in& in) {
+  PMEMD_TRY(check_memory());
   PMEMD_ASSIGN(const auto admitted, admit_fsdax(context, {.what = "TMPFILE",
                                                           .pid = static_cast<pid_t>(header.pid),
                                                           .ino = header.nodeid}));
@@ -55,6 +56,7 @@ Result<void> make_tmpfile(FuseContext& context, int fd, const fuse_in_header& he
   PMEMD_ASSIGN(const Attr attr,
                admitted.fs().tmpfile(header.nodeid, static_cast<mode_t>(in.mode & 07777), caller));
   Device& device = *admitted.device;
+  const MustAllocate made;
   device.count_lookup(attr.ino);
   opening.ino = attr.ino;
   const auto handle = device.add_handle(std::move(opening));
@@ -85,7 +87,8 @@ bool answer_tmpfile(FuseContext& context, int fd, const void* request, size_t si
   std::memcpy(&header, request, sizeof(header));
   if (header.opcode != FUSE_TMPFILE) return false;
   std::memcpy(&in, static_cast<const char*>(request) + sizeof(header), sizeof(in));
-  if (auto made = make_tmpfile(context, fd, header, in); !made) {
+  auto made = or_no_memory([&] { return make_tmpfile(context, fd, header, in); });
+  if (!made) {
     send(fd, header.unique, made.err(), {iovec{nullptr, 0}, iovec{nullptr, 0}});
   }
   return true;

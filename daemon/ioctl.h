@@ -32,7 +32,7 @@ T argument(const Ioctl& call) {
 
 template <class T>
 void reply_value(fuse_req_t req, const T& value) {
-  fuse_reply_ioctl(req, 0, &value, sizeof(value));
+  answer(fuse_reply_ioctl, req, 0, &value, sizeof(value));
 }
 void reply_done(fuse_req_t req, const Result<void>& result);
 

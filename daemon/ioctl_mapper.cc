@@ -142,7 +142,7 @@ void do_read_event(const Ioctl& call) {
   if (!event) return reply_error(call.req, EAGAIN);
   const pmemd_event wire = to_wire(*event);
   // The reader was killed while it waited: others may have the descriptor.
-  if (fuse_reply_ioctl(call.req, 0, &wire, sizeof(wire)) != 0) {
+  if (answer(fuse_reply_ioctl, call.req, 0, &wire, sizeof(wire)) != 0) {
     events.put_back(call.handle, *event);
   }
 }
@@ -177,7 +177,7 @@ namespace {
 // A wakeup is kept for those who wait for events: any other poll(2) of a file ends at once, since a
 // file is always ready. Whoever is woken polls again (epoll does for its caller), so each is good
 // for one event.
-void op_poll(fuse_req_t req, fuse_ino_t ino, fuse_file_info* fi, fuse_pollhandle* ph) noexcept {
+void op_poll(fuse_req_t req, fuse_ino_t ino, fuse_file_info* fi, fuse_pollhandle* ph) {
   const PollHandle handle(ph, fuse_pollhandle_destroy);
   const DevicePtr device = context_of(req).devices.by_ino(ino);
   if (!device) return reply_error(req, ESTALE);
@@ -188,11 +188,11 @@ void op_poll(fuse_req_t req, fuse_ino_t ino, fuse_file_info* fi, fuse_pollhandle
     };
   }
   const bool has_event = device->mapper_events().poll(fi->fh, std::move(wakeup));
-  fuse_reply_poll(req, kAlwaysReady | (has_event ? POLLPRI : 0U));
+  answer(fuse_reply_poll, req, kAlwaysReady | (has_event ? POLLPRI : 0U));
 }
 
 }  // namespace
 
-void add_poll_operation(fuse_lowlevel_ops& ops) { ops.poll = op_poll; }
+void add_poll_operation(fuse_lowlevel_ops& ops) { ops.poll = Operation<op_poll>::serve; }
 
 }  // namespace pmemd

@@ -42,10 +42,12 @@ void do_migrate(const Ioctl& call) {
   const auto admitted = std::make_shared<Device::Request>(*std::move(request));
   const auto work = [admitted, answer = asked, device = call.device, req = call.req, ino = call.ino,
                      range = *range, &kernel = *context_of(call.req).kernel]() mutable {
-    const auto pages = migrate(admitted->memory(), kernel, ino, range);
-    if (!pages) return reply_error(req, pages.err());
-    answer.pages = *pages;
-    reply_value(req, answer);
+    serve_request(req, [&] {
+      const auto pages = migrate(admitted->memory(), kernel, ino, range);
+      if (!pages) return reply_error(req, pages.err());
+      answer.pages = *pages;
+      reply_value(req, answer);
+    });
   };
   submit(call, work);
 }
@@ -71,7 +73,9 @@ void do_p2p_free(const Ioctl& call) {
     return reply_error(call.req, begun.err());
   }
   const auto work = [device = call.device, req = call.req, &kernel = *context_of(call.req).kernel] {
-    reply_done(req, return_buffers(*device, kernel, deadline_after(kReturnTimeout)));
+    serve_request(req, [&] {
+      reply_done(req, return_buffers(*device, kernel, deadline_after(kReturnTimeout)));
+    });
   };
   submit(call, work);
 }
@@ -80,7 +84,8 @@ void return_buffers_later(FuseContext& context, const DevicePtr& device) {
   if (!device->is_p2p() || device->p2p()->returning().empty()) return;
   // What doesn't return now does so with the next that returns.
   context.work.submit_once(device->record().serial, [device, &kernel = *context.kernel] {
-    (void)return_buffers(*device, kernel, deadline_after(kReturnTimeout));
+    (void)or_no_memory(
+        [&] { return return_buffers(*device, kernel, deadline_after(kReturnTimeout)); });
   });
 }
 

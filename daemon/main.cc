@@ -8,6 +8,8 @@
 #include <array>
 #include <cstdio>
 #include <cstdlib>
+#include <new>
+#include <string_view>
 #include <utility>
 #include <variant>
 
@@ -16,6 +18,10 @@
 #include "daemon/options.h"
 
 namespace {
+
+constexpr std::string_view kNoMemory =
+    "pmemd: not enough memory to start (raise the limits: ulimit -v; of a service LimitAS=, "
+    "MemoryMax=)\n";
 
 // Leaves for the background: the child goes on; the parent ends when the child is ready (0), or
 // with its exit code when it failed first. The descriptor returned is written to when ready.
@@ -53,9 +59,7 @@ void leave_terminal() {
   for (const int fd : {0, 1, 2}) dup2(null.get(), fd);
 }
 
-}  // namespace
-
-int main(int argc, char** argv) {
+int run(int argc, char** argv) {
   const auto parsed = pmemd::parse_options(argc, argv);
   if (const int* code = std::get_if<int>(&parsed)) return *code;
   const auto& options = std::get<pmemd::Options>(parsed);
@@ -72,4 +76,15 @@ int main(int argc, char** argv) {
     leave_terminal();
     (void)!write(tell_ready.get(), "", 1);
   });
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  try {
+    return run(argc, argv);
+  } catch (const std::bad_alloc&) {  // before the daemon has begun to start
+    (void)!write(2, kNoMemory.data(), kNoMemory.size());
+    return 1;
+  }
 }

@@ -3,6 +3,8 @@
 #include <fuse3/fuse_lowlevel.h>
 #include <pthread.h>
 
+#include "core/base/memory.h"
+
 namespace pmemd {
 
 PollWaker::PollWaker() : thread_([this] { run(); }) {}
@@ -17,6 +19,7 @@ PollWaker::~PollWaker() {
 }
 
 void PollWaker::wake(std::pair<uint64_t, uint64_t> file, PollHandle handle) {
+  const MustAllocate it_has_happened;
   MutexLock lock(mutex_);
   noted_[file].swap(handle);  // the one before, if any, goes with the caller's
   work_cv_.notify_one();

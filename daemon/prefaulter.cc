@@ -9,6 +9,7 @@
 #include <chrono>
 #include <utility>
 
+#include "core/base/memory.h"
 #include "core/base/units.h"
 
 namespace pmemd {
@@ -77,7 +78,7 @@ void Prefaulter::run() {
       job = next(/*waits=*/true);
     }
     if (!job) return;
-    auto outcome = work(*job);
+    auto outcome = or_no_memory([&] { return work(*job); });
     if (job->done) {
       job->done->set_value(std::move(outcome));
     } else {

@@ -10,6 +10,8 @@
 #include <string>
 #include <utility>
 
+#include "core/base/memory.h"
+
 // glibc 2.36's header has no C++ linkage of its own.
 extern "C" {
 #include <sys/pidfd.h>
@@ -78,6 +80,7 @@ void ProcessWatch::run() {
 }
 
 void ProcessWatch::ended(pid_t pid) {
+  const MustAllocate nobody_tells_again;
   {
     MutexLock lock(mutex_);
     watched_.erase(pid);  // the close takes it out of the epoll set

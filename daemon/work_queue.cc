@@ -5,6 +5,8 @@
 
 #include <utility>
 
+#include "core/base/memory.h"
+
 namespace pmemd {
 
 WorkQueue::WorkQueue(UserBudget& budget) : budget_(budget), thread_([this] { run(); }) {}
@@ -19,6 +21,7 @@ WorkQueue::~WorkQueue() {
 }
 
 void WorkQueue::push(uid_t uid, Work work) {
+  const MustAllocate whole;
   queues_[uid].push_back(std::move(work));
   work_cv_.notify_one();
 }
@@ -32,6 +35,7 @@ Result<void> WorkQueue::submit(uid_t uid, std::function<void()> work) {
 }
 
 void WorkQueue::submit_once(uint64_t key, std::function<void()> work) {
+  const MustAllocate whole;
   MutexLock lock(mutex_);
   if (!keys_.insert(key).second) return;
   push(0, {.run = std::move(work), .key = key});

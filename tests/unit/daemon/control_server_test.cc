@@ -3,6 +3,7 @@
 #include <sys/resource.h>
 
 #include <atomic>
+#include <new>
 #include <vector>
 
 #include "core/control/interface.h"
@@ -70,6 +71,15 @@ TEST_F(ControlServerCalls, ErrorsCarryTheHandlersDetails) {
             R"("hint":"use --force","holders":[1,2]})");
   reply = client.call({"org.pmemd.Status"});
   EXPECT_EQ(reply.parameters["message"], "pool.db: corrupt");
+}
+
+TEST_F(ControlServerCalls, ForWhichMemoryRunsOutAreToldSo) {
+  handlers_["List"] = [](const Call&, const Peer&) -> HandlerResult { throw std::bad_alloc(); };
+  start();
+  ControlClient client = connect();
+  for (int i = 0; i < 2; ++i) {
+    EXPECT_EQ(client.call({"org.pmemd.List"}).parameters["errno_name"], "ENOMEM");
+  }
 }
 
 TEST_F(ControlServerCalls, WhatIsNotUnderstoodIsAnErrorAndTheConnectionGoesOn) {
