@@ -34,8 +34,8 @@ class FuseServer {
   FuseServer(const FuseServer&) = delete;
   FuseServer& operator=(const FuseServer&) = delete;
 
-  // Returns when the kernel and we have agreed on the session (INIT). Throws std::bad_alloc where that
-  // many threads can't be had; those that run are stop()'s.
+  // Returns when the kernel and we have agreed on the session (INIT). Throws std::bad_alloc where
+  // that many threads can't be had; those that run are stop()'s.
   void start(unsigned threads);
   // Errors as Mount::unmount().
   Result<void> unmount();

@@ -10,9 +10,9 @@
 //  - So that the reserve lasts for what is under way, check_memory() refuses what would begin when
 //    half of it is used and malloc still gives nothing.
 // A section that needs more than the reserve has throws after all; where that can't be answered any
-// more (noexcept), the process ends, and the next one finds what the transactions say. A part of the
-// reserve is for destructors that allocate while an exception is on its way (nlohmann::json's do, so
-// that threads that handle it are in such a section altogether).
+// more (noexcept), the process ends, and the next one finds what the transactions say. A part of
+// the reserve is for destructors that allocate while an exception is on its way (nlohmann::json's
+// do, so that threads that handle it are in such a section altogether).
 //
 // operator new and delete of the process are replaced (memory.cc). Memory that C libraries allocate
 // isn't affected: they return errors, which are handled where they are called.

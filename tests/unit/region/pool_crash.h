@@ -55,7 +55,8 @@ inline int use(Pool& pool, const NamespaceRecord& record) {
        {"INSERT INTO inodes (ino, mode, uid, gid, nlink, rdev, size, atime, mtime, ctime, btime)"
         " VALUES (?, 16877, 0, 0, 1, 0, 0, 0, 0, 0, 0)",
         "INSERT INTO dirents (parent, name, ino, type) VALUES (?1, x'61', ?1, 4)",
-        "INSERT INTO extents VALUES (?, 0, 0, 65536)", "INSERT INTO xattrs VALUES (?, 'user.a', x'62')"}) {
+        "INSERT INTO extents VALUES (?, 0, 0, 65536)",
+        "INSERT INTO xattrs VALUES (?, 'user.a', x'62')"}) {
     auto statement = pool.database().prepare(sql);
     if (!statement || !statement->bind(0, static_cast<int64_t>(ino)).run()) return EIO;
   }

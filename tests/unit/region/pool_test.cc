@@ -379,7 +379,8 @@ TEST_F(PoolTest, CheckFindsWhatIsWrong) {
   overwrite("region0.img", 4096 + 16, "X");
   overwrite("region0.img", kSize, "more");
   std::ofstream(path_ + "/region7.img") << "";
-  change_database("INSERT INTO xattrs VALUES (5 << 40, 'user.a', x'62'); UPDATE meta SET next_serial = 1");
+  change_database(
+      "INSERT INTO xattrs VALUES (5 << 40, 'user.a', x'62'); UPDATE meta SET next_serial = 1");
   const auto pool = open(Pool::Mode::kReadOnly);
   EXPECT_THAT(findings(*pool),
               ElementsAre("pool.db: xattrs of serial 5, which no namespace has",
