@@ -1,5 +1,6 @@
 // Rows that no file system of ours has: a mount refuses them, or who meets them gets an error, and
 // no loop over them is without an end.
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
