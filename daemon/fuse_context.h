@@ -106,26 +106,26 @@ void serve_request(fuse_req_t req, Serve&& serve) noexcept {
 }
 
 // An operation as libfuse wants it: Operation<op_open>::serve.
-template <auto op>
+template <auto Op>
 struct Operation;
-template <class... Args, void (*op)(fuse_req_t, Args...)>
-struct Operation<op> {
+template <class... Args, void (*Op)(fuse_req_t, Args...)>
+struct Operation<Op> {
   static void serve(fuse_req_t req, Args... args) noexcept {
     serve_request(req, [&] {
       if (const auto enough = check_memory(); !enough) return reply_error(req, enough.err());
-      op(req, args...);
+      Op(req, args...);
     });
   }
 };
 // One that gives something back, or must not be lost: it isn't refused.
-template <auto op>
+template <auto Op>
 struct Unrefused;
-template <class... Args, void (*op)(fuse_req_t, Args...)>
-struct Unrefused<op> {
+template <class... Args, void (*Op)(fuse_req_t, Args...)>
+struct Unrefused<Op> {
   static void serve(fuse_req_t req, Args... args) noexcept {
     serve_request(req, [&] {
       const MustAllocate whole;
-      op(req, args...);
+      Op(req, args...);
     });
   }
 };

@@ -458,15 +458,15 @@ Result<std::vector<Extent>> Rows::extents(uint64_t ino) {
 
 Result<std::vector<Rows::Owner>> Rows::owners(DataRange range) {
   static_assert(kInodeSerialShift == 40);
+  const auto decode = [this](const Statement& row) -> Result<Owner> {
+    RowReader reader(row);
+    const uint64_t ino = reader.number(0, columns::kExtentIno);
+    PMEMD_TRY(reader.done());
+    PMEMD_ASSIGN(const Extent extent, decode_extent(row, 1));
+    return Owner{ino, extent};
+  };
   PMEMD_ASSIGN(auto owners,
-               collect<Owner>(bound(kOwners, serial_, range.begin, range.end),
-                              [&](const Statement& row) -> Result<Owner> {
-                                RowReader reader(row);
-                                const uint64_t ino = reader.number(0, columns::kExtentIno);
-                                PMEMD_TRY(reader.done());
-                                PMEMD_ASSIGN(const Extent extent, decode_extent(row, 1));
-                                return Owner{ino, extent};
-                              }));
+               collect<Owner>(bound(kOwners, serial_, range.begin, range.end), decode));
   std::erase_if(owners, [&](Owner& owner) {
     const Extent& whole = owner.extent;
     const DataRange part = whole.data().intersect(range);
