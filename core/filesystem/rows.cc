@@ -427,8 +427,11 @@ Result<Rows::Names> Rows::names_of(const std::set<uint64_t>& inos) {
 }
 
 Result<void> Rows::insert_dirent(uint64_t parent, std::string_view name, const InodeRow& to) {
-  return bound(kInsertDirent, parent, name, to.ino, uint64_t{(to.mode & S_IFMT) >> kTypeShift})
-      .run();
+  PMEMD_TRY(
+      bound(kInsertDirent, parent, name, to.ino, uint64_t{(to.mode & S_IFMT) >> kTypeShift}).run());
+  // SQLite numbers on from the greatest that is there: a damaged pool may have the last one.
+  if (db_->last_insert_rowid() > columns::kDirentCookie.max) return fail(ENOSPC);
+  return {};
 }
 
 Result<void> Rows::move_dirent(uint64_t cookie, uint64_t parent, std::string_view name) {

@@ -74,8 +74,9 @@ class Rows {
   // An entry of each directory of the namespace, and of each of `inos`: where it lies, its name.
   using Names = std::map<uint64_t, std::pair<uint64_t, std::string>>;
   Result<Names> names_of(const std::set<uint64_t>& inos);
-  Result<void> insert_dirent(uint64_t parent, std::string_view name, const InodeRow& to);  // EEXIST
-  Result<void> move_dirent(uint64_t cookie, uint64_t parent, std::string_view name);       // EEXIST
+  Result<void> insert_dirent(uint64_t parent, std::string_view name,
+                             const InodeRow& to);  // EEXIST, ENOSPC
+  Result<void> move_dirent(uint64_t cookie, uint64_t parent, std::string_view name);  // EEXIST
   Result<void> retarget_dirent(uint64_t cookie, uint64_t ino, mode_t type);
   Result<void> remove_dirent(uint64_t cookie);
 

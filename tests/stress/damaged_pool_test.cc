@@ -393,7 +393,10 @@ std::string serve(Pool& pool, const Expected& expected) {
   refused.clear();
   machine.enable_all(refused);
   // Only what was found before, and as it was: what was written went elsewhere.
-  wanted = {.before = found, .tables = found, .is_well = false};
+  // An entry that was an error may have come right with the pages that were written since.
+  Tree once = expected.tables;
+  once.insert(expected.before.begin(), expected.before.end());
+  wanted = {.before = found, .tables = std::move(once), .is_well = false};
   Tree again = walk_all(machine, errors, wrong);
   // What use() has left, where an error kept it from removing it.
   std::erase_if(again, [](const auto& item) { return item.first.find("/new") != item.first.npos; });

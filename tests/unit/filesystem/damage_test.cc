@@ -142,5 +142,11 @@ TEST_F(Damage, AnIndexThatLeadsToAnotherRowIsAnError) {
   }
 }
 
+TEST_F(Damage, BehindTheLastNumberOfAnEntryThereIsNoRoom) {
+  sql("UPDATE dirents SET cookie = 4611686018427387904 WHERE ino = {file}");
+  EXPECT_EQ(fs_->mknod(fs_.root(), "new", S_IFREG | 0644, 0, {}).err(), ENOSPC);
+  EXPECT_EQ(fs_->lookup(fs_.root(), "new").err(), ENOENT);
+}
+
 }  // namespace
 }  // namespace pmemd
