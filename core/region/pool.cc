@@ -52,7 +52,7 @@ bool has_wal(const std::string& pool) {
 }
 
 // Of a damaged WAL SQLite reads what lies before the damage, and nobody can tell it from a whole
-// one. So what it says of `clean` isn't relied on: it may be of before the enable.
+// one. So what it says of `clean` isn't relied on: it may be older than the enable.
 Result<void> mark_unclean(Database& database) {
   Transaction transaction(database);
   PMEMD_TRY(transaction.begin());

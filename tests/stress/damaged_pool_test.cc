@@ -321,7 +321,7 @@ struct Expected {
         const auto at = tree.find(path);
         return at != tree.end() && at->second == node;
       };
-      // The tables may be of before its first enable, which makes one.
+      // The tables may be older than its first enable, which makes one.
       const bool is_root = path.find('/') == path.npos && S_ISDIR(node.type);
       if (!is_root && !is(before) && !is(tables)) {
         wrong += fmt::format(
