@@ -109,6 +109,7 @@ class Daemon {
  private:
   Result<void> start_steps();
   Result<void> make_devices();
+  bool tune();
   void make_failure_path(KernelPort& kernel);
   void make_prefaulter();
   void make_watchdog();
@@ -215,6 +216,27 @@ Result<void> Daemon::start_steps() {
   server_->start(std::max(kMinRequestThreads, std::thread::hardware_concurrency()));
 
   step_ = "enabling its namespaces";
+  const bool is_tuned = tune();
+  machine_ = std::make_unique<Machine>(Machine{.pool = *pool_,
+                                               .devices = *devices_,
+                                               .fuse = *fuse_,
+                                               .kernel = *notifier_,
+                                               .events = events_,
+                                               .failure = *failure_,
+                                               .armed = *armed_,
+                                               .scrubber = *scrubber_,
+                                               .prefaulter = *prefaulter_,
+                                               .mount_point = mount_point(),
+                                               .is_tuned = is_tuned,
+                                               .debug_faults = options_.debug_faults,
+                                               .control_stats = {}});
+  PMEMD_TRY(enable_all());
+  step_ = "its control socket";
+  return start_control();
+}
+
+// Whether the mount's own limits are raised.
+bool Daemon::tune() {
   const auto tuned = tune_mount(server_->device_number());
   if (!tuned) {
     spdlog::warn("{}: stores through mappings will be throttled (run as root to raise the limit)",
@@ -227,22 +249,7 @@ Result<void> Daemon::start_steps() {
       spdlog::warn("the host's dirty limits stay: {}", raised.error().describe());
     }
   }
-  machine_ = std::make_unique<Machine>(Machine{.pool = *pool_,
-                                               .devices = *devices_,
-                                               .fuse = *fuse_,
-                                               .kernel = *notifier_,
-                                               .events = events_,
-                                               .failure = *failure_,
-                                               .armed = *armed_,
-                                               .scrubber = *scrubber_,
-                                               .prefaulter = *prefaulter_,
-                                               .mount_point = mount_point(),
-                                               .is_tuned = tuned.has_value(),
-                                               .debug_faults = options_.debug_faults,
-                                               .control_stats = {}});
-  PMEMD_TRY(enable_all());
-  step_ = "its control socket";
-  return start_control();
+  return tuned.has_value();
 }
 
 // Disabled; what they find out comes in only when they are enabled.
