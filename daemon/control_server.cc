@@ -159,7 +159,9 @@ void ControlServer::accept_some() {
     if (fd) {
       try {
         add_client(std::move(fd));
-      } catch (const std::bad_alloc&) {  // hung up on
+      } catch (const std::bad_alloc&) {  // it is hung up on; the next ones wait
+        pause_accepting();
+        return;
       }
     } else if (errno == EAGAIN) {
       return;
