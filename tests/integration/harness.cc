@@ -178,7 +178,14 @@ std::vector<std::string> TestPool::daemon_args(const DaemonOptions& options) con
 }
 
 void TestPool::start(const DaemonOptions& options) {
+  if (const auto refused = try_start(options)) {
+    throw std::runtime_error(fmt::format("the daemon ended with {}: {}", refused->code, log()));
+  }
+}
+
+std::optional<Output> TestPool::try_start(const DaemonOptions& options) {
   daemon_.reset();
+  const size_t logged = log().size();
   ReadySocket ready(directory() + "/ready");
   const UniqueFd log_file(
       open((directory() + "/daemon.log").c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666));
@@ -189,9 +196,9 @@ void TestPool::start(const DaemonOptions& options) {
                         .out = log_file.get(),
                         .err = log_file.get(),
                         .before_exec = options.before_exec});
-  if (!ready.wait_until_ready(*daemon_)) {
-    throw std::runtime_error(fmt::format("the daemon ended with {}: {}", daemon_->wait(), log()));
-  }
+  if (ready.wait_until_ready(*daemon_)) return std::nullopt;
+  const int code = daemon_->wait();
+  return Output{.code = code, .out = {}, .err = log().substr(logged)};
 }
 
 Output TestPool::start_and_fail(const DaemonOptions& options) {

@@ -78,11 +78,15 @@ class TestPool {
 
   // Starts the daemon and waits until it says that it is ready.
   void start(const DaemonOptions& options = {});
+  // The same of a daemon that may refuse. Nothing: it is ready; else its exit code, and as `err`
+  // what this start has said.
+  std::optional<Output> try_start(const DaemonOptions& options = {});
   // Runs the daemon where it should refuse; its exit code and what it said.
   Output start_and_fail(const DaemonOptions& options = {});
   void stop();   // SIGTERM; expects exit code 0 and the mount gone
   void kill9();  // and reaps it; the mount stays behind, dead
   Process& daemon() { return *daemon_; }
+  bool is_running() const { return daemon_ && daemon_->running(); }
   std::string log() const;  // what the daemon said on stderr, all starts
 
   // pmemctl with our socket.
