@@ -337,7 +337,7 @@ Result<void> Daemon::enable_all() {
     auto enabled = enable_device(*machine_, *device);
     if (enabled.err() == ENOMEM) return enabled;
     if (!enabled) {
-      spdlog::error("{} stays disabled: {}", device->record().name(), enabled.error().describe());
+      spdlog::error("{}; it stays disabled", enabled.error().describe());
     }
   }
   return {};

@@ -41,6 +41,15 @@ MemoryType memory_type_of(NamespaceMode mode) {
   return MemoryType::kGeneric;
 }
 
+// What a file system or an image tells doesn't say whose it is.
+std::unexpected<Error> with_name(std::string_view name, Error error) {
+  const std::string prefix = fmt::format("{}: ", name);
+  if (!error.message.starts_with(prefix)) {
+    error.message = prefix + (error.message.empty() ? error.code.message() : error.message);
+  }
+  return std::unexpected(std::move(error));
+}
+
 }  // namespace
 
 Device::Device(Pool& pool, PagemapRegistry& registry, const RegionRecord& region,
@@ -223,7 +232,7 @@ Result<void> Device::enable() {
   if (!enabled) {
     fs_.reset();
     unmap_media();
-    return enabled;
+    return with_name(record_.name(), std::move(enabled).error());
   }
   lost_writebacks_.store(0, std::memory_order_relaxed);
   shut_down_.store(false, std::memory_order_relaxed);

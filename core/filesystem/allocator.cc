@@ -7,6 +7,7 @@
 #include <iterator>
 
 #include "core/base/memory.h"
+#include "core/region/columns.h"
 
 namespace pmemd {
 namespace {
@@ -31,11 +32,14 @@ Result<void> Allocator::check_used(uint64_t size, std::vector<DataRange>& used) 
     if (range.empty() || range.end > size || !is_aligned(range.begin | range.end, kPageSize)) {
       return fail(EIO,
                   fmt::format("extent at {:#x}, {:#x} bytes: not whole blocks of the data area",
-                              range.begin, range.length()));
+                              range.begin, range.length()),
+                  kDamagedHint);
     }
     if (range.begin < end) {
-      return fail(EIO, fmt::format("extent at {:#x}, {:#x} bytes: overlaps the one before it",
-                                   range.begin, range.length()));
+      return fail(EIO,
+                  fmt::format("extent at {:#x}, {:#x} bytes: overlaps the one before it",
+                              range.begin, range.length()),
+                  kDamagedHint);
     }
     end = range.end;
   }

@@ -380,7 +380,7 @@ Result<uint64_t> Rows::reserve_indices(uint64_t count) {
       return fail(ENOSPC, "all inode numbers have been used");
     return ends.front() - count;
   }
-  return fail(EIO, "neither a namespace nor a volume in pool.db");
+  return fail(EIO, "neither a namespace nor a volume in pool.db", kDamagedHint);
 }
 
 // --- directory entries

@@ -202,10 +202,13 @@ TEST_F(DeviceEnableTest, FileSystemThatDoesNotHoldTogetherIsEio) {
     return "INSERT INTO extents (ino, file_offset, data_offset, length) VALUES (" +
            std::to_string(make_inode_number(fsdax_.record().serial, index)) + ", 0, 4096, 8192);";
   };
+  pool_.sql("UPDATE namespaces SET next_index = 1000");
   pool_.sql(extent(100) + extent(101));  // two files, the same bytes
   const auto result = fsdax_.enable();
   EXPECT_EQ(result.err(), EIO);
-  EXPECT_FALSE(result.error().message.empty());
+  EXPECT_TRUE(result.error().message.starts_with("namespace0.0: extent at 0x1000"))
+      << result.error().message;
+  EXPECT_NE(result.error().hint.find("pmemd --check"), std::string::npos);
   expect_untouched(fsdax_);
   pool_.sql("DELETE FROM extents");
   EXPECT_TRUE(fsdax_.enable());
