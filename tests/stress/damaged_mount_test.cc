@@ -38,7 +38,10 @@ struct Found {
   DamageKind kind;
   uint64_t seed;
 };
-constexpr std::array<Found, 0> kFound = {};
+constexpr std::array kFound = {
+    Found{DamageKind::kValue, 20},  // refused, and neither said whose extents overlap, nor a way on
+    Found{DamageKind::kRow, 8},     // the same of a value that its column doesn't accept
+};
 
 // As a kill leaves it, whatever is changed: SQLite keeps the WAL while somebody has it open.
 class KeptWal {
