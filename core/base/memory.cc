@@ -114,7 +114,8 @@ void set_allocate_hook(AllocateHook hook) { g_allocate = hook; }
 
 }  // namespace pmemd
 
-void* operator new(size_t bytes) {
+// Weak: where a sanitizer brings its own, those are taken, and memory doesn't run out.
+[[gnu::weak]] void* operator new(size_t bytes) {
   if (bytes == 0) bytes = 1;
   if (void* memory = pmemd::allocate(bytes)) return memory;
   if (std::uncaught_exceptions() > 0) {
@@ -126,9 +127,11 @@ void* operator new(size_t bytes) {
   throw std::bad_alloc();
 }
 
-void operator delete(void* memory) noexcept {
+[[gnu::weak]] void operator delete(void* memory) noexcept {
   if (pmemd::g_reserve.owns(memory)) return pmemd::g_reserve.give_back(memory);
   std::free(memory);
 }
 
-void operator delete(void* memory, size_t /*bytes*/) noexcept { operator delete(memory); }
+[[gnu::weak]] void operator delete(void* memory, size_t /*bytes*/) noexcept {
+  operator delete(memory);
+}

@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
+#include <new>
 
 #include "core/base/memory.h"
 
@@ -23,6 +24,18 @@ class FailingAllocation {
   ~FailingAllocation() { left = 0; }
   FailingAllocation(const FailingAllocation&) = delete;
   FailingAllocation& operator=(const FailingAllocation&) = delete;
+
+  // False: a sanitizer's own operator new has taken the place of core/base/memory.cc's.
+  static bool is_possible() {
+    const FailingAllocation first(1);
+    try {
+      void* volatile memory = ::operator new(1);
+      ::operator delete(memory);
+    } catch (const std::bad_alloc&) {
+      return true;
+    }
+    return false;
+  }
 
   // There were as many.
   bool hit() const { return is_hit; }

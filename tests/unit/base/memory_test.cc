@@ -26,7 +26,14 @@ class Exhausted {
   ~Exhausted() { set_allocate_hook(nullptr); }
 };
 
-TEST(Memory, ThatRunsOutIsAnError) {
+class Memory : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (!FailingAllocation::is_possible()) GTEST_SKIP() << "operator new is a sanitizer's";
+  }
+};
+
+TEST_F(Memory, ThatRunsOutIsAnError) {
   Result<void> result;
   {
     const Exhausted memory;
@@ -39,7 +46,7 @@ TEST(Memory, ThatRunsOutIsAnError) {
   EXPECT_EQ(result.error().message, "out of memory");
 }
 
-TEST(Memory, OfTheReserveIsForWhatMustBeAllocatedAndComesBack) {
+TEST_F(Memory, OfTheReserveIsForWhatMustBeAllocatedAndComesBack) {
   const size_t before = reserve_used_bytes();
   {
     const Exhausted memory;
@@ -69,7 +76,7 @@ TEST(Memory, OfTheReserveIsForWhatMustBeAllocatedAndComesBack) {
   EXPECT_TRUE(is_out) << "it has an end";
 }
 
-TEST(Memory, FailsAtTheAllocationThatATestSays) {
+TEST_F(Memory, FailsAtTheAllocationThatATestSays) {
   const FailingAllocation second(2);
   ::operator delete(take(1));
   EXPECT_FALSE(second.hit());

@@ -20,6 +20,9 @@ constexpr uint64_t kMostAllocations = 400;
 
 class NoMemory : public testing::Test {
  protected:
+  void SetUp() override {
+    if (!FailingAllocation::is_possible()) GTEST_SKIP() << "operator new is a sanitizer's";
+  }
   NoMemory() {
     dir_ = fs_.make_dir("dir");
     file_ = fs_.make("file");
