@@ -19,6 +19,7 @@ Result<void> VolatileMemory::prepare(MappedImage& image, bool clean) {
   if (mode_ != NamespaceMode::kPrivate || private_) return {};
   PMEMD_ASSIGN(ram_, SystemMemory::create(size_bytes_));
   private_ = std::make_unique<PrivateMemory>(name_, size_bytes_, *ram_);
+  shown_.store(private_.get(), std::memory_order_release);
   return {};
 }
 
@@ -43,7 +44,9 @@ Result<uint64_t> VolatileMemory::migrate_all_to_ram(Deadline deadline) {
 }
 
 uint64_t VolatileMemory::held() const {
-  return (private_ ? private_->counts().device_pages : 0) + (p2p_ ? p2p_->counts().pages : 0);
+  const PrivateMemory* const memory = shown_.load(std::memory_order_acquire);
+  return (memory != nullptr ? memory->counts().device_pages : 0) +
+         (p2p_ ? p2p_->counts().pages : 0);
 }
 
 std::vector<Reference> VolatileMemory::buffers() const {
@@ -63,8 +66,9 @@ std::vector<Reference> VolatileMemory::buffers() const {
 
 std::vector<Reference> VolatileMemory::pages() const {
   std::vector<Reference> found;
-  if (!private_) return found;
-  for (const FileRange range : private_->device_ranges(SIZE_MAX)) {
+  const PrivateMemory* const memory = shown_.load(std::memory_order_acquire);
+  if (memory == nullptr) return found;
+  for (const FileRange range : memory->device_ranges(SIZE_MAX)) {
     found.push_back({.kind = ReferenceKind::kPage, .ino = ino_, .range = range});
   }
   return found;

@@ -9,6 +9,7 @@
 // thread.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -34,7 +35,7 @@ class VolatileMemory {
   VolatileMemory& operator=(const VolatileMemory&) = delete;
 
   // Null, if the mode is another. private_memory(): from the first prepare() on.
-  PrivateMemory* private_memory() { return private_.get(); }
+  PrivateMemory* private_memory() { return shown_.load(std::memory_order_acquire); }
   P2pPool* p2p() { return p2p_.get(); }
   const P2pPool* p2p() const { return p2p_.get(); }
 
@@ -70,7 +71,8 @@ class VolatileMemory {
   std::unique_ptr<P2pPool> p2p_;
   std::unique_ptr<SystemMemory> ram_;
   std::unique_ptr<PrivateMemory> private_;
-  std::unique_ptr<ImageStore> store_;  // while attached
+  std::atomic<PrivateMemory*> shown_ = nullptr;  // private_, for those who look meanwhile
+  std::unique_ptr<ImageStore> store_;            // while attached
 };
 
 }  // namespace pmemd
