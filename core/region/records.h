@@ -68,6 +68,7 @@ struct NamespaceRecord {
   }
   DataRange in_data(RegionRange part) const {
     part = part.intersect({data_begin(), range.end});
+    if (part.empty()) return {};
     return DataRange::sized(part.begin - data_begin(), part.length());
   }
 

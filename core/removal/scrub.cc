@@ -128,6 +128,7 @@ void Scrubber::do_step(const Step& step, ScrubStatus& found) {
   if (errors.latent(step.range).empty()) return;
   for (const auto& device : ports_.devices_of(step.region)) {
     const DataRange data = device->in_data(step.range);
+    if (data.empty()) continue;
     const uint64_t before = sum_of(errors.known(device->in_region(data)));
     if (errors.latent(device->in_region(data)).empty()) continue;
     const auto report = discover_errors(*device, data, failure_);

@@ -61,6 +61,10 @@ TEST(NamespaceRecord, TranslatesItsDataAreaToTheRegionAndBack) {
   EXPECT_EQ(space.in_data({0, begin + 1}), (DataRange{0, 1})) << "clipped";
   EXPECT_EQ(space.in_data({begin + 4 * kMiB - 1, UINT64_MAX}), (DataRange{4 * kMiB - 1, 4 * kMiB}));
   EXPECT_TRUE(space.in_data({0, begin}).empty()) << "metadata";
+  // No range of nothing that lies where no data is: who goes on with it may ask where it lies.
+  const uint64_t end = space.range.end;
+  EXPECT_EQ(space.in_data({end + 4096, end + 8192}), DataRange());
+  EXPECT_EQ(space.in_data({end, end}), DataRange());
 }
 
 class PoolNamespaces : public ::testing::Test {

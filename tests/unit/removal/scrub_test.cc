@@ -97,6 +97,21 @@ TEST_F(Scrub, LooksNowhereElse) {
   EXPECT_EQ(errors().latent(all()), std::vector<RegionRange>({{begin, begin + 512}}));
 }
 
+// A step of a slow one lies behind, or before, all that a namespace has.
+TEST_F(Scrub, FindsWhatLiesBehindANamespace) {
+  const uint64_t end = fsdax_.in_region({0, fsdax_.record().data_bytes()}).end;
+  make_latent({end, end + 512});
+  make_latent({0, 512});
+  Scrubber scrubber(failure_, ports_);
+  for (const uint64_t begin : {end, uint64_t{0}}) {
+    must(scrubber.start(0, {begin, begin + 4096}, 0));
+    const ScrubStatus status = wait(scrubber);
+    EXPECT_FALSE(status.running);
+    EXPECT_EQ(status.failed, 0);
+  }
+  EXPECT_TRUE(errors().latent(all()).empty()) << "it is known now";
+}
+
 TEST_F(Scrub, OneARegionAndNoneOfNothing) {
   Scrubber scrubber(failure_, ports_);
   EXPECT_EQ(scrubber.start(0, {4096, 4096}, 0).err(), EINVAL);
