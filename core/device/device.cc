@@ -273,10 +273,10 @@ void Device::unmap_media() {
 Result<void> Device::mount_and_publish() {
   PMEMD_TRY(fault_read_clean.hit());
   PMEMD_ASSIGN(const bool clean, pool_.is_clean(record_.serial));
-  PMEMD_TRY(fault_write_clean.hit());
-  PMEMD_TRY(pool_.set_clean(record_.serial, false));
   if (is_fsdax() && !is_leg()) {
     PMEMD_ASSIGN(fs_, mount_fs(clean));
+  } else {
+    PMEMD_TRY(mark_in_use());
   }
   PMEMD_TRY(fault_volatile.hit());
   if (!is_persistent(record_.mode)) PMEMD_TRY(volatile_.prepare(*image_, clean));
@@ -286,16 +286,24 @@ Result<void> Device::mount_and_publish() {
   return {};
 }
 
+Result<void> Device::mark_in_use() {
+  PMEMD_TRY(fault_write_clean.hit());
+  return pool_.set_clean(record_.serial, false);
+}
+
 Result<std::unique_ptr<FileSystem>> Device::mount_fs(bool clean) {
   // At the first enable; a kill since the namespace was made comes to nothing.
   PMEMD_TRY(fault_format.hit());
   PMEMD_TRY(FileSystem::format(pool_.database(), record_.serial, record_.data_bytes(),
                                {.uid = geteuid(), .gid = getegid()}));
   PMEMD_TRY(fault_mount.hit());
+  PMEMD_ASSIGN(const auto checksum, pool_.extents_checksum(record_.serial));
   return FileSystem::mount(
       pool_.database(), *media_, srcu_, lookups_,
       {.serial = record_.serial,
        .clean = clean,
+       .extents_checksum = checksum,
+       .mark_in_use = [this] { return mark_in_use(); },
        .tolerant = settings().on_metadata == OnMetadata::kDegraded,
        .superblock_elsewhere = is_volume() ? legs_->last_pages() : std::vector<DataRange>()});
 }
@@ -398,10 +406,19 @@ Result<void> Device::release(Deadline deadline, bool abandon) {
   auto durable = make_durable();
   // Free space that could not be zeroed: the next mount tries again.
   const bool clean = !fs_ || fs_->free_space_is_zero();
+  std::optional<uint64_t> checksum;
+  if (fs_ && clean && durable) {
+    auto sum = fs_->extents_checksum();
+    if (sum) {
+      checksum = *sum;
+    } else {
+      durable = std::unexpected(std::move(sum).error());
+    }
+  }
   fs_.reset();
   unmap_media();
   if (durable) durable = fault_mark_clean.hit();
-  if (durable && clean) durable = pool_.set_clean(record_.serial, true);
+  if (durable && clean) durable = pool_.set_clean(record_.serial, true, checksum);
   state_.store(State::kDisabled, std::memory_order_release);
   if (!durable) {
     return fail(durable.err(), fmt::format("{}: removed, but not everything could be written: {}",

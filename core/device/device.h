@@ -267,6 +267,7 @@ class Device {
   Result<void> mount_and_publish();
   void unmap_media();
   Result<std::unique_ptr<FileSystem>> mount_fs(bool clean);
+  Result<void> mark_in_use();
   std::unique_ptr<NamespaceMedia> make_media(std::unique_ptr<MappedImage> image);
   // Adds what of the range may be mapped; of an fsdax: what was lent to the kernel's page cache.
   void add_mapped(DataRange range, FailedParts& parts);

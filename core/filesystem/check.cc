@@ -15,6 +15,8 @@
 
 #include "core/base/units.h"
 #include "core/filesystem/allocator.h"
+#include "core/filesystem/extent_scan.h"
+#include "core/filesystem/rows.h"
 #include "core/range/range_set.h"
 #include "core/region/check.h"
 #include "core/region/schema.h"
@@ -140,6 +142,7 @@ class Check {
         end_(make_inode_number(serial + 1, 0)) {}
 
   Result<void> tables();
+  Result<void> checksum();
   Result<void> free_space();
   std::vector<Finding> take_findings() { return std::move(findings_); }
 
@@ -228,6 +231,25 @@ Result<void> Check::tables() {
   return cycles();
 }
 
+Result<void> Check::checksum() {
+  PMEMD_ASSIGN(const bool clean, view_.is_clean(serial_));
+  PMEMD_ASSIGN(const auto wanted, view_.extents_checksum(serial_));
+  if (!clean || !wanted || !findings_.empty()) return {};
+  std::optional<Rows> rows;
+  {
+    MutexLock lock(view_.database().mutex());
+    PMEMD_ASSIGN(rows, Rows::prepare(view_.database(), serial_, data_bytes_));
+  }
+  const auto found = scan_extents(view_.database(), *rows);
+  if (!found) {
+    findings_.push_back({name_, found.error().message});
+  } else if (*found != *wanted) {
+    findings_.push_back(
+        {name_, "its extents are not those of its last disable: some were lost or changed"});
+  }
+  return {};
+}
+
 Result<std::vector<DataRange>> Check::used() {
   MutexLock lock(view_.database().mutex());
   PMEMD_ASSIGN(Statement query, view_.database().prepare("SELECT data_offset, length FROM extents"
@@ -244,10 +266,12 @@ Result<std::vector<DataRange>> Check::used() {
 
 Result<bool> Check::is_zero(DataRange range) {
   for (const auto& [space, part] : pool_.namespaces_under(serial_, range)) {
-    auto& image = images_[space.serial];
-    if (image == nullptr) {
-      PMEMD_ASSIGN(image, pool_.map_namespace(space));
+    const auto [mapped, is_first] = images_.try_emplace(space.serial);
+    if (is_first) {
+      if (auto image = pool_.map_namespace(space)) mapped->second = *std::move(image);
     }
+    MappedImage* const image = mapped->second.get();
+    if (image == nullptr) continue;  // check_regions() has told why
     // Bad bytes can't be looked at, and get zeros before anybody has them.
     RangeSet<RegionSpace> good;
     good.insert(space.in_region(part));
@@ -293,6 +317,7 @@ Result<std::vector<Finding>> check_filesystem(PoolView& view, const NamespaceRec
   if (record.mode != NamespaceMode::kFsDax) return std::vector<Finding>();
   Check check(view, "namespaces", record.name(), record.serial, record.data_bytes());
   PMEMD_TRY(check.tables());
+  PMEMD_TRY(check.checksum());
   // The bytes of a leg are its volume's.
   if (view.labels().volume_of(record.serial) == nullptr) PMEMD_TRY(check.free_space());
   return check.take_findings();
@@ -301,6 +326,7 @@ Result<std::vector<Finding>> check_filesystem(PoolView& view, const NamespaceRec
 Result<std::vector<Finding>> check_filesystem(PoolView& view, const VolumeRecord& record) {
   Check check(view, "volumes", record.name(), record.serial, record.data_bytes());
   PMEMD_TRY(check.tables());
+  PMEMD_TRY(check.checksum());
   if (view.labels().volume_of(record.serial) == nullptr) PMEMD_TRY(check.free_space());
   return check.take_findings();
 }

@@ -7,6 +7,7 @@
 
 #include "core/base/memory.h"
 #include "core/filesystem/change.h"
+#include "core/filesystem/extent_scan.h"
 #include "core/filesystem/rows.h"
 #include "core/filesystem/state.h"
 #include "core/filesystem/superblock.h"
@@ -19,25 +20,53 @@ namespace {
 
 constexpr size_t kTimesBatch = 64;
 
-// Removes the inodes without links that the kernel doesn't know; returns the others. Nothing is in
-// use yet.
+// Removes the inodes without links that the kernel doesn't know; returns the others. `freed` gets
+// what they had. Nothing is in use yet.
 Result<std::vector<uint64_t>> remove_orphans(Database& db, Rows& rows, const LookupCounts& lookups,
-                                             bool& is_changed) {
+                                             std::vector<DataRange>& freed) {
   Transaction transaction(db);
   PMEMD_TRY(transaction.begin());
   PMEMD_ASSIGN(auto orphans, rows.orphans());
   const auto forgotten =
       std::ranges::partition(orphans, [&lookups](uint64_t ino) { return lookups.is_known(ino); });
-  for (const uint64_t ino : forgotten) PMEMD_TRY(rows.remove_inode(ino));
-  is_changed = forgotten.begin() != orphans.end();
+  for (const uint64_t ino : forgotten) {
+    PMEMD_ASSIGN(const auto extents, rows.extents(ino));
+    for (const Extent& extent : extents) freed.push_back(extent.data());
+    PMEMD_TRY(rows.remove_inode(ino));
+  }
   orphans.erase(forgotten.begin(), orphans.end());
   PMEMD_TRY(transaction.commit());
   return orphans;
 }
 
-Result<std::vector<DataRange>> verify_rows(Database& db, Rows& rows) {
-  MutexLock lock(db.mutex());
-  return rows.verify();
+struct Extents {
+  std::vector<DataRange> used;  // of the data area, in no order
+  uint64_t checksum = 0;
+};
+
+Result<Extents> read_extents(Database& db, Rows& rows) {
+  Extents all;
+  PMEMD_ASSIGN(all.checksum,
+               scan_extents(db, rows, [&](DataRange data) { all.used.push_back(data); }));
+  return all;
+}
+
+// Changes nothing.
+Result<Extents> verify_rows(Database& db, Rows& rows, uint64_t data_bytes,
+                            const FileSystem::Options& options) {
+  {
+    MutexLock lock(db.mutex());
+    PMEMD_TRY(rows.verify());
+  }
+  PMEMD_ASSIGN(Extents extents, read_extents(db, rows));
+  PMEMD_TRY(Allocator::check_used(data_bytes, extents.used));
+  if (!options.clean || !options.extents_checksum ||
+      *options.extents_checksum == extents.checksum) {
+    return extents;
+  }
+  return fail(EIO,
+              "pool.db: its extents are not those of its last disable: some were lost or changed",
+              kDamagedHint);
 }
 
 // A file system of pool version 2 has none.
@@ -118,14 +147,16 @@ Result<std::unique_ptr<FileSystem>> FileSystem::mount(Database& db, Media& media
   }
   // First: nothing changes, above all no byte, where it isn't known whose data area this is.
   PMEMD_TRY(check_superblock(db, *rows, media, options));
-  PMEMD_ASSIGN(auto used, verify_rows(db, *rows));
-  PMEMD_TRY(Allocator::check_used(media.size_bytes(), used));
-  bool is_changed = false;
-  PMEMD_ASSIGN(const auto unlinked, remove_orphans(db, *rows, lookups, is_changed));
-  if (is_changed) {
-    PMEMD_ASSIGN(used, verify_rows(db, *rows));
+  PMEMD_ASSIGN(auto extents, verify_rows(db, *rows, media.size_bytes(), options));
+  if (options.mark_in_use) PMEMD_TRY(options.mark_in_use());
+  std::vector<DataRange> freed;
+  PMEMD_ASSIGN(const auto unlinked, remove_orphans(db, *rows, lookups, freed));
+  if (!freed.empty()) {
+    PMEMD_ASSIGN(extents, read_extents(db, *rows));
   }
-  PMEMD_ASSIGN(Allocator free_space, Allocator::with_used(media.size_bytes(), std::move(used)));
+  for (const DataRange& range : freed) PMEMD_TRY(media.drop(range));
+  PMEMD_ASSIGN(Allocator free_space,
+               Allocator::with_used(media.size_bytes(), std::move(extents.used)));
   PMEMD_TRY(drop_free(media, free_space, options.clean));
   auto state = std::make_unique<FsState>(db, *std::move(rows), media, srcu, lookups, options,
                                          std::move(free_space));
@@ -201,6 +232,8 @@ bool FileSystem::free_space_is_zero() const {
   MutexLock lock(state_->mutex);
   return state_->free_space_is_zero;
 }
+
+Result<uint64_t> FileSystem::extents_checksum() { return scan_extents(state_->db, state_->rows); }
 
 Result<void> FileSystem::flush_times() {
   std::vector<uint64_t> dirty;

@@ -108,8 +108,12 @@ class LookupCounts {
 class FileSystem {
  public:
   struct Options {
-    uint64_t serial = 0;    // the namespace's; upper bits of all inode numbers
-    bool clean = true;      // false: discard all free space first
+    uint64_t serial = 0;  // the namespace's; upper bits of all inode numbers
+    bool clean = true;    // false: discard all free space first
+    // What extents_checksum() was when it was disabled, if that is known and it is clean.
+    std::optional<uint64_t> extents_checksum = {};
+    // Called when all has been verified, before the first change.
+    std::function<Result<void>()> mark_in_use = {};
     bool tolerant = false;  // carry on without metadata that can't be read
     // Where the superblock is if the device was put together wrongly: pages of the data area.
     std::vector<DataRange> superblock_elsewhere = {};
@@ -127,8 +131,9 @@ class FileSystem {
                              const Caller& owner);
 
   // Reads the free space from the extents, removes orphans that `lookups` doesn't know.
-  // EIO: extents overlap or leave the data area (message names them). EUCLEAN: the superblock is
-  // another's, or elsewhere; or it is poisoned, and not Options::tolerant.
+  // EIO: extents overlap or leave the data area (message names them), or aren't those of
+  // Options::extents_checksum. EUCLEAN: the superblock is another's, or elsewhere; or it is
+  // poisoned, and not Options::tolerant. In all these nothing has been changed.
   static Result<std::unique_ptr<FileSystem>> mount(Database& db, Media& media, Srcu& srcu,
                                                    const LookupCounts& lookups,
                                                    const Options& options);
@@ -200,6 +205,8 @@ class FileSystem {
   void forget(uint64_t ino);
   // False: some of what was freed could not be zeroed, so the next mount must discard all of it.
   bool free_space_is_zero() const;
+  // Of all rows of extents. When no request is under way any more, and none begins.
+  Result<uint64_t> extents_checksum();
   Result<void> flush_times();  // times kept in memory, of all inodes
   size_t cached_inodes() const;
   // The reverse map: what of `range` belongs to which file, in order of the range; what is nobody's

@@ -140,8 +140,8 @@ const std::array<const char*, Rows::kSqlCount> Rows::kSqlText = {
     "UPDATE dirents SET ino = ?, type = ? WHERE cookie = ?",
     "DELETE FROM dirents WHERE cookie = ?",
     "SELECT file_offset, data_offset, length FROM extents WHERE ino = ? ORDER BY file_offset",
-    "SELECT ino, file_offset, data_offset, length FROM extents WHERE ino >= ? AND ino < ?"
-    " ORDER BY ino, file_offset",
+    "SELECT ino, file_offset, data_offset, length FROM extents WHERE (ino, file_offset) > (?, ?)"
+    " AND ino < ? ORDER BY ino, file_offset LIMIT ?",
     // Extents of a namespace don't overlap: the last that begins at or before the range's begin is
     // the first that can reach into it.
     "SELECT ino, file_offset, data_offset, length FROM extents WHERE ino >> 40 = ?1"
@@ -258,7 +258,7 @@ Result<Extent> Rows::decode_extent(const Statement& row, int first) const {
 
 // --- what a mount relies on
 
-Result<std::vector<DataRange>> Rows::verify() {
+Result<void> Rows::verify() {
   PMEMD_TRY(verify_root());
   PMEMD_ASSIGN(const uint64_t next, next_index());
   const uint64_t end_of_numbers = first_ + std::max(next, kRootIndex + 1);
@@ -270,12 +270,11 @@ Result<std::vector<DataRange>> Rows::verify() {
     unnumbered.reset();
     return failure;
   }
-  PMEMD_ASSIGN(auto used, verify_extents());
   PMEMD_ASSIGN(const auto unlinked, orphans());
-  if (unlinked.empty()) return used;  // else all entries are looked at
+  if (unlinked.empty()) return {};  // else all entries are looked at
   PMEMD_ASSIGN(const auto entry, first<uint64_t>(bound(kOrphanEntry, first_, end_), count_of));
   if (entry) return damaged(fmt::format("inode {} has no links, but an entry", *entry));
-  return used;
+  return {};
 }
 
 Result<void> Rows::verify_root() {
@@ -294,29 +293,6 @@ Result<uint64_t> Rows::next_index() {
   }
   if (!index) return damaged(fmt::format("there is no namespace of serial {}", serial_));
   return *index;
-}
-
-Result<std::vector<DataRange>> Rows::verify_extents() {
-  const uint64_t root = first_ + kRootIndex;
-  uint64_t before_ino = 0, before_end = 0;
-  return collect<DataRange>(
-      bound(kUsed, first_, end_), [&](const Statement& row) -> Result<DataRange> {
-        RowReader reader(row);
-        const uint64_t ino = reader.number(0, columns::kExtentIno);
-        PMEMD_TRY(reader.done());
-        PMEMD_ASSIGN(const Extent extent, decode_extent(row, 1));
-        if (ino == before_ino && extent.file_offset < before_end) {
-          return damaged(fmt::format("inode {}: extent at {:#x} overlaps the one before it", ino,
-                                     extent.file_offset));
-        }
-        if (ino == root && extent != Extent{0, data_bytes_ - kPageSize, kPageSize}) {
-          return damaged(
-              fmt::format("inode {}: an extent of the root directory that is no superblock", ino));
-        }
-        before_ino = ino;
-        before_end = extent.file().end;
-        return extent.data();
-      });
 }
 
 // --- inodes
@@ -459,17 +435,19 @@ Result<std::vector<Extent>> Rows::extents(uint64_t ino) {
   });
 }
 
+Result<Rows::Owner> Rows::decode_owner(const Statement& row) const {
+  RowReader reader(row);
+  const uint64_t ino = reader.number(0, columns::kExtentIno);
+  PMEMD_TRY(reader.done());
+  PMEMD_ASSIGN(const Extent extent, decode_extent(row, 1));
+  return Owner{ino, extent};
+}
+
 Result<std::vector<Rows::Owner>> Rows::owners(DataRange range) {
   static_assert(kInodeSerialShift == 40);
-  const auto decode = [this](const Statement& row) -> Result<Owner> {
-    RowReader reader(row);
-    const uint64_t ino = reader.number(0, columns::kExtentIno);
-    PMEMD_TRY(reader.done());
-    PMEMD_ASSIGN(const Extent extent, decode_extent(row, 1));
-    return Owner{ino, extent};
-  };
   PMEMD_ASSIGN(auto owners,
-               collect<Owner>(bound(kOwners, serial_, range.begin, range.end), decode));
+               collect<Owner>(bound(kOwners, serial_, range.begin, range.end),
+                              [this](const Statement& row) { return decode_owner(row); }));
   std::erase_if(owners, [&](Owner& owner) {
     const Extent& whole = owner.extent;
     const DataRange part = whole.data().intersect(range);
@@ -478,6 +456,32 @@ Result<std::vector<Rows::Owner>> Rows::owners(DataRange range) {
     return part.empty();
   });
   return owners;
+}
+
+Result<std::vector<Rows::Owner>> Rows::extents_behind(const std::optional<Owner>& last,
+                                                      uint64_t most) {
+  const uint64_t root = first_ + kRootIndex;
+  // Behind all that could be of the number before the first.
+  uint64_t ino = last ? last->ino : first_ - 1;
+  uint64_t file_offset = last ? last->extent.file_offset : uint64_t{INT64_MAX};
+  uint64_t end = last ? last->extent.file().end : 0;
+  return collect<Owner>(
+      bound(kExtentsBehind, ino, file_offset, end_, most),
+      [&](const Statement& row) -> Result<Owner> {
+        PMEMD_ASSIGN(const Owner owner, decode_owner(row));
+        const Extent& extent = owner.extent;
+        if (owner.ino == ino && extent.file_offset < end) {
+          return damaged(fmt::format("inode {}: extent at {:#x} overlaps the one before it", ino,
+                                     extent.file_offset));
+        }
+        if (owner.ino == root && extent != Extent{0, data_bytes_ - kPageSize, kPageSize}) {
+          return damaged(
+              fmt::format("inode {}: an extent of the root directory that is no superblock", root));
+        }
+        ino = owner.ino;
+        end = extent.file().end;
+        return owner;
+      });
 }
 
 Result<void> Rows::put_extent(uint64_t ino, const Extent& extent) {

@@ -46,11 +46,10 @@ class Rows {
   // Of the namespace or volume of that serial, whose data area has `data_bytes`.
   static Result<Rows> prepare(Database& db, uint64_t serial, uint64_t data_bytes);
 
-  // What a mount relies on, at the cost of the extents alone: the root directory is one; no row is
-  // of an inode whose number is still to be given; extents are disjoint in their file, none of a
-  // file without a number, and of the root none but the superblock's; no inode without links has
-  // an entry. EIO. Returns what is used of the data area, by all files, in no order.
-  Result<std::vector<DataRange>> verify();
+  // What a mount relies on beside the extents (extent_scan.h), at no more than their cost: the root
+  // directory is one; no row is of an inode whose number is still to be given; no inode without
+  // links has an entry. EIO.
+  Result<void> verify();
 
   // --- inodes
   Result<std::optional<InodeRow>> inode(uint64_t ino);
@@ -88,6 +87,9 @@ class Rows {
     Extent extent;  // clipped to the range
   };
   Result<std::vector<Owner>> owners(DataRange range);
+  // Of all files, in the order of the table's keys, behind `last`: disjoint in their file, and of
+  // the root none but the superblock's.
+  Result<std::vector<Owner>> extents_behind(const std::optional<Owner>& last, uint64_t most);
   Result<void> put_extent(uint64_t ino, const Extent& extent);
   Result<void> erase_extent(uint64_t ino, uint64_t file_offset);
 
@@ -127,7 +129,7 @@ class Rows {
     kRetargetDirent,
     kRemoveDirent,
     kExtents,
-    kUsed,
+    kExtentsBehind,
     kOwners,
     kPutExtent,
     kEraseExtent,
@@ -154,9 +156,9 @@ class Rows {
   Result<EntryRow> decode_entry(const Statement& row, uint64_t parent,
                                 std::optional<std::string_view> name) const;
   Result<Extent> decode_extent(const Statement& row, int first) const;
+  Result<Owner> decode_owner(const Statement& row) const;
   Result<void> verify_root();
   Result<uint64_t> next_index();
-  Result<std::vector<DataRange>> verify_extents();
 
   Database* db_;
   uint64_t serial_;

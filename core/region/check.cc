@@ -78,39 +78,53 @@ Result<void> check_values(Database& database, std::vector<Finding>& findings) {
     while (end < all.size() && all[end].table == all[begin].table) ++end;
     const auto columns = all.subspan(begin, end - begin);
     begin = end;
-    PMEMD_ASSIGN(Statement table,
-                 database.prepare("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?"));
-    PMEMD_ASSIGN(const bool is_there, table.bind_text(0, columns.front().table).step());
-    // A pool of version 2 has fewer; of version 3, check_schema() has told.
+    // Of those that this version has, check_schema() has told.
+    PMEMD_ASSIGN(const bool is_there, database.has_table(columns.front().table));
     if (is_there) PMEMD_TRY(check_table(database, columns, findings));
   }
   return {};
 }
 
 // Rules of several values, or several rows, of tables that aren't a file system's. A query's rows
-// are what is wrong, in words.
+// are what is wrong, in words. An older pool lacks tables.
+struct Rule {
+  const char* table;
+  const char* sql;
+};
 constexpr std::array kRules = {
-    "SELECT 'bad blocks behind the end of region' || r.id FROM badblocks b JOIN regions r"
-    " ON r.id = b.region WHERE b.start + b.length > r.size",
-    "SELECT 'known bad blocks of region' || region || ' that are not whole sectors' FROM badblocks"
-    " WHERE kind = 0 AND (start | length) & 511",
-    "SELECT 'bad blocks of region' || region || ' that overlap' FROM (SELECT region, start,"
-    "  lag(start + length) OVER (PARTITION BY region, kind ORDER BY start) AS before_end"
-    "  FROM badblocks) WHERE start < before_end",
-    "SELECT 'settings of serial ' || serial || ', which nothing has' FROM settings"
-    " WHERE serial NOT IN (SELECT serial FROM namespaces UNION SELECT serial FROM volumes)",
-    "SELECT 'event ' || seq || ' may be told again' FROM events, meta WHERE seq >= next_event",
-    "SELECT 'event ' || seq || ' with a part of a file' FROM events"
-    " WHERE (file IS NULL) != (file_offset IS NULL) OR (file IS NULL) != (file_length IS NULL)",
+    Rule{"badblocks",
+         "SELECT 'bad blocks behind the end of region' || r.id FROM badblocks b"
+         " JOIN regions r ON r.id = b.region WHERE b.start + b.length > r.size"},
+    Rule{"badblocks",
+         "SELECT 'known bad blocks of region' || region || ' that are not whole"
+         " sectors' FROM badblocks WHERE kind = 0 AND (start | length) & 511"},
+    Rule{"badblocks",
+         "SELECT 'bad blocks of region' || region || ' that overlap' FROM"
+         " (SELECT region, start, lag(start + length) OVER"
+         "  (PARTITION BY region, kind ORDER BY start) AS before_end FROM badblocks)"
+         " WHERE start < before_end"},
+    Rule{"settings",
+         "SELECT 'settings of serial ' || serial || ', which nothing has' FROM settings"
+         " WHERE serial NOT IN"
+         "  (SELECT serial FROM namespaces UNION SELECT serial FROM volumes)"},
+    Rule{"events",
+         "SELECT 'event ' || seq || ' may be told again' FROM events, meta"
+         " WHERE seq >= next_event"},
+    Rule{"events",
+         "SELECT 'event ' || seq || ' with a part of a file' FROM events WHERE"
+         " (file IS NULL) != (file_offset IS NULL)"
+         " OR (file IS NULL) != (file_length IS NULL)"},
+    Rule{"extent_checksums",
+         "SELECT 'checksum of extents of serial ' || serial || ', which nothing"
+         " has' FROM extent_checksums WHERE serial NOT IN"
+         "  (SELECT serial FROM namespaces UNION SELECT serial FROM volumes)"},
 };
 
 Result<void> check_rules(Database& database, std::vector<Finding>& findings) {
   MutexLock lock(database.mutex());
-  PMEMD_ASSIGN(Statement newest,
-               database.prepare("SELECT 1 FROM sqlite_master WHERE name = 'badblocks'"));
-  PMEMD_ASSIGN(const bool is_newest, newest.step());
-  if (!is_newest) return {};
-  for (const char* const sql : kRules) {
+  for (const auto& [table, sql] : kRules) {
+    PMEMD_ASSIGN(const bool is_there, database.has_table(table));
+    if (!is_there) continue;
     PMEMD_ASSIGN(Statement query, database.prepare(sql));
     for (int count = 0; count < kFindingsPerRule; ++count) {
       PMEMD_ASSIGN(const bool row, query.step());

@@ -9,7 +9,7 @@
 #include <utility>
 
 #include "core/region/check.h"
-#include "core/region/schema.h"
+#include "core/region/upgrade.h"
 
 namespace pmemd {
 namespace {
@@ -41,11 +41,10 @@ Result<Shapes> read_shapes(Database& database) {
   }
 }
 
-Result<Shapes> wanted_shapes(bool has_version_3) {
+Result<Shapes> wanted_shapes(int32_t version) {
   PMEMD_ASSIGN(const auto fresh, Database::open_in_memory());
   MutexLock lock(fresh->mutex());
-  PMEMD_TRY(fresh->execute(kPoolSchema));
-  if (has_version_3) PMEMD_TRY(fresh->execute(kPoolSchema3));
+  PMEMD_TRY(make_tables(*fresh, 0, version));
   return read_shapes(*fresh);
 }
 
@@ -54,8 +53,10 @@ Result<Shapes> wanted_shapes(bool has_version_3) {
 Result<void> check_schema(Database& database, std::vector<Finding>& findings) {
   PMEMD_ASSIGN(Statement version, database.prepare("PRAGMA user_version"));
   PMEMD_ASSIGN(const bool has_version, version.step());
+  // From 1 on: a header that has been damaged to 0 must not turn the rules off.
+  const int64_t number = has_version ? version.column_int(0) : 0;
   PMEMD_ASSIGN(const Shapes wanted,
-               wanted_shapes(has_version && version.column_int(0) >= kPoolVersion));
+               wanted_shapes(static_cast<int32_t>(std::clamp<int64_t>(number, 1, kPoolVersion))));
   PMEMD_ASSIGN(const Shapes found, read_shapes(database));
   for (const auto& [name, shape] : wanted) {
     const auto there = found.find(name);

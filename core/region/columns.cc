@@ -83,7 +83,8 @@ constexpr std::array kColumns = {
     columns::kSettingName,        columns::kSettingValue,     columns::kEventSeq,
     columns::kEventTime,          columns::kEventKind,        columns::kEventNamespace,
     columns::kEventStart,         columns::kEventLength,      columns::kEventFile,
-    columns::kEventFileOffset,    columns::kEventFileLength,
+    columns::kEventFileOffset,    columns::kEventFileLength,  columns::kChecksumSerial,
+    columns::kChecksumValue,
 };
 
 bool is_within(int64_t value, const Column& column) {
@@ -125,19 +126,19 @@ std::string shown(const Statement& row, int index) {
 
 std::span<const Column> all_columns() { return kColumns; }
 
-bool Column::accepts(const Statement& row, int index) const {
-  const Statement::Type stored = row.column_type(index);
+bool Column::accepts(const Statement::Value& value) const {
+  const Statement::Type stored = value.type();
   if (stored == Statement::Type::kNull) return is_nullable;
   if (type == Type::kInteger) {
     if (stored != Statement::Type::kInteger) return false;
-    const int64_t value = row.column_int(index);
-    return is_within(value, *this) && (value & (align - 1)) == 0 &&
-           (is_legal_integer == nullptr || is_legal_integer(value));
+    const int64_t number = value.integer();
+    return is_within(number, *this) && (number & (align - 1)) == 0 &&
+           (is_legal_integer == nullptr || is_legal_integer(number));
   }
   if (stored != (type == Type::kText ? Statement::Type::kText : Statement::Type::kBlob)) {
     return false;
   }
-  const std::string_view bytes = row.column_view(index);
+  const std::string_view bytes = value.bytes();
   return is_within(static_cast<int64_t>(bytes.size()), *this) &&
          (is_legal_bytes == nullptr || is_legal_bytes(bytes));
 }

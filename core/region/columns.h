@@ -51,7 +51,8 @@ struct Column {
   bool (*is_legal_integer)(int64_t) = nullptr;         // null: any within the bounds
   bool (*is_legal_bytes)(std::string_view) = nullptr;  // the same
 
-  bool accepts(const Statement& row, int index) const;
+  bool accepts(const Statement::Value& value) const;
+  bool accepts(const Statement& row, int index) const { return accepts(row.column(index)); }
   // What is wrong with a value that isn't accepted: "inodes.uid is 1099511627776: not in [0, …]".
   std::string problem(const Statement& row, int index) const;
 };
@@ -191,6 +192,9 @@ inline constexpr Column kSettingSerial = number("settings", "serial", 1, kSerial
 inline constexpr Column kSettingName = text("settings", "name", 1, 64, has_no_nul);
 inline constexpr Column kSettingValue = text("settings", "value", 1, 64, has_no_nul);
 
+inline constexpr Column kChecksumSerial = number("extent_checksums", "serial", 1, kSerialMax);
+inline constexpr Column kChecksumValue = {.table = "extent_checksums", .name = "checksum"};
+
 inline constexpr Column kEventSeq = number("events", "seq", 1, kRowMax);
 inline constexpr Column kEventTime = time("events", "time");
 inline constexpr Column kEventKind = text("events", "kind", 1, 64);
@@ -217,7 +221,8 @@ class RowReader {
   explicit RowReader(const Statement& row) : row_(row) {}
 
   int64_t integer(int index, const Column& column) {
-    return accepts(index, column) ? row_.column_int(index) : 0;
+    const Statement::Value value = row_.column(index);
+    return accepts(value, index, column) ? value.integer() : 0;
   }
   template <class T = uint64_t>
   T number(int index, const Column& column) {
@@ -225,15 +230,16 @@ class RowReader {
   }
   // Good until the statement's next step.
   std::string_view bytes(int index, const Column& column) {
-    return accepts(index, column) ? row_.column_view(index) : std::string_view();
+    const Statement::Value value = row_.column(index);
+    return accepts(value, index, column) ? value.bytes() : std::string_view();
   }
 
   // EIO: what the first such value is.
   Result<void> done() const;
 
  private:
-  bool accepts(int index, const Column& column) {
-    if (column.accepts(row_, index)) [[likely]] {
+  bool accepts(const Statement::Value& value, int index, const Column& column) {
+    if (column.accepts(value)) [[likely]] {
       return true;
     }
     if (bad_ == nullptr) {

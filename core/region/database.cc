@@ -149,8 +149,8 @@ Result<void> Statement::run() {
 
 void Statement::reset() { sqlite3_reset(stmt_); }
 
-Statement::Type Statement::column_type(int index) const {
-  switch (sqlite3_column_type(stmt_, index)) {
+Statement::Type Statement::Value::type() const {
+  switch (sqlite3_value_type(value_)) {
     case SQLITE_INTEGER:
       return Type::kInteger;
     case SQLITE_FLOAT:
@@ -164,14 +164,24 @@ Statement::Type Statement::column_type(int index) const {
   }
 }
 
-int64_t Statement::column_int(int index) const { return sqlite3_column_int64(stmt_, index); }
+int64_t Statement::Value::integer() const { return sqlite3_value_int64(value_); }
 
-std::string_view Statement::column_view(int index) const {
-  const void* data = sqlite3_column_blob(stmt_, index);
-  const auto size = static_cast<size_t>(sqlite3_column_bytes(stmt_, index));
+std::string_view Statement::Value::bytes() const {
+  const void* const data = sqlite3_value_blob(value_);
+  const auto size = static_cast<size_t>(sqlite3_value_bytes(value_));
   return data == nullptr ? std::string_view()
                          : std::string_view(static_cast<const char*>(data), size);
 }
+
+Statement::Value Statement::column(int index) const {
+  return Value(sqlite3_column_value(stmt_, index));
+}
+
+Statement::Type Statement::column_type(int index) const { return column(index).type(); }
+
+int64_t Statement::column_int(int index) const { return sqlite3_column_int64(stmt_, index); }
+
+std::string_view Statement::column_view(int index) const { return column(index).bytes(); }
 
 std::string Statement::column_text(int index) const { return column_blob(index); }
 
@@ -321,6 +331,12 @@ Result<void> Database::execute(std::string_view sql) {
   const int code = sqlite3_exec(db_, std::string(sql).c_str(), nullptr, nullptr, nullptr);
   if (code != SQLITE_OK) return sqlite_fail(db_, path_, code);
   return {};
+}
+
+Result<bool> Database::has_table(std::string_view name) {
+  PMEMD_ASSIGN(Statement select,
+               prepare("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?"));
+  return select.bind_text(0, name).step();
 }
 
 int64_t Database::last_insert_rowid() const { return sqlite3_last_insert_rowid(db_); }

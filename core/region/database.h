@@ -32,6 +32,7 @@
 
 struct sqlite3;
 struct sqlite3_stmt;
+struct sqlite3_value;
 
 namespace pmemd {
 
@@ -59,10 +60,24 @@ class Statement {
   void reset();
 
   enum class Type : uint8_t { kNull, kInteger, kReal, kText, kBlob };
-  Type column_type(int index) const;  // of the value; a column may hold any
+  // One value of the row; good until the next step or reset. Each column_…() below locks the
+  // connection; what is asked here doesn't, since its mutex() is held.
+  class Value {
+   public:
+    Type type() const;  // a column may hold any
+    int64_t integer() const;
+    std::string_view bytes() const;  // of a text or blob
+
+   private:
+    friend class Statement;
+    explicit Value(sqlite3_value* value) : value_(value) {}
+    sqlite3_value* value_;
+  };
+  Value column(int index) const;
+
+  Type column_type(int index) const;
   int64_t column_int(int index) const;
-  // Of a text or blob; good until the next step or reset.
-  std::string_view column_view(int index) const;
+  std::string_view column_view(int index) const;  // good until the next step or reset
   std::string column_text(int index) const;
   std::string column_blob(int index) const;  // bytes, valid after reset too
   bool column_is_null(int index) const;
@@ -99,6 +114,7 @@ class Database {
   // All of these want mutex() held.
   Result<Statement> prepare(std::string_view sql);  // one statement
   Result<void> execute(std::string_view sql);       // any number of them, rows ignored
+  Result<bool> has_table(std::string_view name);    // a pool of an older version has fewer
   int64_t last_insert_rowid() const;
   int64_t changes() const;
 

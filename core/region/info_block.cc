@@ -8,6 +8,8 @@
 #include <cstring>
 #include <string_view>
 
+#include "core/region/fletcher.h"
+
 namespace pmemd {
 namespace {
 
@@ -57,15 +59,11 @@ void put_uuid(std::span<std::byte> bytes, size_t at, const std::string& text) {
   (void)error;
 }
 
-// Fletcher's sums over the 32-bit words before the checksum. A single changed word always shows.
+// Of what lies before it.
 uint64_t checksum(std::span<const std::byte> bytes) {
-  uint32_t sum = 0;
-  uint32_t sum_of_sums = 0;
-  for (size_t at = 0; at < kChecksumAt; at += 4) {
-    sum += get<uint32_t>(bytes, at);
-    sum_of_sums += sum;
-  }
-  return uint64_t{sum_of_sums} << 32 | sum;
+  Fletcher64 sum;
+  for (size_t at = 0; at < kChecksumAt; at += 4) sum.add(get<uint32_t>(bytes, at));
+  return sum.value();
 }
 
 }  // namespace

@@ -98,10 +98,7 @@ Result<std::vector<uint64_t>> load_legs(Database& database, uint64_t volume) {
 
 // Behind the namespaces, since its size comes from its legs.
 Result<void> load_volumes(Database& database, Labels& labels) {
-  // A pool of version 2, opened read-only, has none.
-  PMEMD_ASSIGN(Statement version,
-               database.prepare("SELECT 1 FROM sqlite_master WHERE name = 'volumes'"));
-  PMEMD_ASSIGN(const bool has_volumes, version.step());
+  PMEMD_ASSIGN(const bool has_volumes, database.has_table("volumes"));
   if (!has_volumes) return {};
   PMEMD_ASSIGN(Statement rows,
                database.prepare("SELECT serial, id, uuid, type, chunk, live, clean, next_index"
@@ -268,6 +265,20 @@ Result<bool> read_clean(Database& database, uint64_t serial) {
     return is_clean;
   }
   return fail(ENOENT, fmt::format("there is no namespace of serial {}", serial));
+}
+
+Result<std::optional<uint64_t>> read_extents_checksum(Database& database, uint64_t serial) {
+  MutexLock lock(database.mutex());
+  PMEMD_ASSIGN(const bool has_checksums, database.has_table("extent_checksums"));
+  if (!has_checksums) return std::nullopt;
+  PMEMD_ASSIGN(Statement select,
+               database.prepare("SELECT checksum FROM extent_checksums WHERE serial = ?"));
+  PMEMD_ASSIGN(const bool row, select.bind(0, static_cast<int64_t>(serial)).step());
+  if (!row) return std::nullopt;
+  RowReader reader(select);
+  const auto checksum = reader.number(0, columns::kChecksumValue);
+  PMEMD_TRY(reader.done());
+  return checksum;
 }
 
 Result<uint64_t> take_serial(Database& database) {

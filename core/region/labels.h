@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -60,6 +61,8 @@ Result<Labels> load_labels(Database& database);
 
 // Whether a namespace or volume is marked clean. ENOENT.
 Result<bool> read_clean(Database& database, uint64_t serial);
+// The checksum of its extents when it was disabled; none: not known.
+Result<std::optional<uint64_t>> read_extents_checksum(Database& database, uint64_t serial);
 
 // A serial that no namespace and no volume ever had. ENOSPC: there is none left.
 Result<uint64_t> take_serial(Database& database);

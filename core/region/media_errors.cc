@@ -25,11 +25,8 @@ Result<std::unique_ptr<MediaErrors>> MediaErrors::load(Database& db, uint32_t re
 Result<void> MediaErrors::read_rows() {
   MutexLock db_lock(db_.mutex());
   // A pool of an older version, opened by a reader, has no such table.
-  PMEMD_ASSIGN(Statement table,
-               db_.prepare("SELECT 1 FROM sqlite_master WHERE name = 'badblocks'"));
-  PMEMD_ASSIGN(const bool has_table, table.step());
+  PMEMD_ASSIGN(const bool has_table, db_.has_table("badblocks"));
   if (!has_table) return {};
-  table.reset();
   PMEMD_ASSIGN(Statement rows, db_.prepare("SELECT kind, start, length FROM badblocks"
                                            " WHERE region = ? ORDER BY kind, start"));
   rows.bind(0, region_);

@@ -238,14 +238,32 @@ Result<int64_t> Pool::change(std::string_view sql, std::initializer_list<uint64_
 
 Result<bool> Pool::is_clean(uint64_t serial) const { return read_clean(*database_, serial); }
 
-Result<void> Pool::set_clean(uint64_t serial, bool clean) {
-  PMEMD_ASSIGN(int64_t changes, change("UPDATE namespaces SET clean = ? WHERE serial = ?",
-                                       {clean ? uint64_t{1} : uint64_t{0}, serial}));
-  if (changes == 0) {
-    PMEMD_ASSIGN(changes, change("UPDATE volumes SET clean = ? WHERE serial = ?",
-                                 {clean ? uint64_t{1} : uint64_t{0}, serial}));
+Result<std::optional<uint64_t>> Pool::extents_checksum(uint64_t serial) const {
+  return read_extents_checksum(*database_, serial);
+}
+
+Result<void> Pool::set_clean(uint64_t serial, bool clean, std::optional<uint64_t> checksum) {
+  {
+    Transaction transaction(*database_);
+    PMEMD_TRY(transaction.begin());
+    const auto run = [&](std::string_view sql, int64_t value) -> Result<int64_t> {
+      PMEMD_ASSIGN(Statement statement, database_->prepare(sql));
+      PMEMD_TRY(statement.bind(0, static_cast<int64_t>(serial)).bind(1, value).run());
+      return database_->changes();
+    };
+    PMEMD_ASSIGN(int64_t found, run("UPDATE namespaces SET clean = ?2 WHERE serial = ?1", clean));
+    if (found == 0) {
+      PMEMD_ASSIGN(found, run("UPDATE volumes SET clean = ?2 WHERE serial = ?1", clean));
+    }
+    if (found == 0) return fail(ENOENT, fmt::format("there is no namespace of serial {}", serial));
+    if (checksum) {
+      PMEMD_TRY(run("INSERT OR REPLACE INTO extent_checksums (serial, checksum) VALUES (?1, ?2)",
+                    static_cast<int64_t>(*checksum)));
+    } else {
+      PMEMD_TRY(run("DELETE FROM extent_checksums WHERE serial = ?1 AND ?2", 1));
+    }
+    PMEMD_TRY(transaction.commit());
   }
-  if (changes == 0) return fail(ENOENT, fmt::format("there is no namespace of serial {}", serial));
   return database_->sync();
 }
 

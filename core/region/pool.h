@@ -149,7 +149,11 @@ class Pool {
   // Of a namespace or volume. False from enable to clean disable: after a crash, free space may
   // hold bytes that no extent knows of, and must be discarded before use. ENOENT.
   Result<bool> is_clean(uint64_t serial) const;
-  Result<void> set_clean(uint64_t serial, bool clean);  // durable when it returns; ENOENT
+  // `checksum`: of the extents of what is clean (FileSystem::extents_checksum()), where it has
+  // some. Durable when it returns. ENOENT.
+  Result<void> set_clean(uint64_t serial, bool clean, std::optional<uint64_t> checksum = {});
+  // None: not known, since it isn't clean, has no file system, or is of before version 4.
+  Result<std::optional<uint64_t>> extents_checksum(uint64_t serial) const;
 
  private:
   Pool(std::string path, UniqueFd lock, Mode mode);

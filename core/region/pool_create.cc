@@ -14,6 +14,7 @@
 #include "core/region/pool.h"
 #include "core/region/pool_directory.h"
 #include "core/region/schema.h"
+#include "core/region/upgrade.h"
 
 namespace pmemd {
 namespace {
@@ -64,8 +65,7 @@ Result<void> write_database(const std::string& path, const Labels& labels) {
   {
     Transaction transaction(*database);
     PMEMD_TRY(transaction.begin());
-    PMEMD_TRY(database->execute(kPoolSchema));
-    PMEMD_TRY(database->execute(kPoolSchema3));
+    PMEMD_TRY(make_tables(*database));
     PMEMD_TRY(database->execute(fmt::format("PRAGMA application_id = {}; PRAGMA user_version = {}",
                                             kPoolApplicationId, kPoolVersion)));
     PMEMD_ASSIGN(Statement meta,

@@ -222,6 +222,7 @@ Result<void> Pool::delete_inodes(uint64_t serial) {
       PMEMD_ASSIGN(deleted, change(sql, {begin, end, kRowsAtOnce}));
     } while (deleted > 0);
   }
+  PMEMD_TRY(change("DELETE FROM extent_checksums WHERE serial = ?", {serial}));
   return {};
 }
 

@@ -32,6 +32,10 @@ PoolView::~PoolView() {
 
 Result<bool> PoolView::is_clean(uint64_t serial) { return read_clean(*database_, serial); }
 
+Result<std::optional<uint64_t>> PoolView::extents_checksum(uint64_t serial) {
+  return read_extents_checksum(*database_, serial);
+}
+
 Result<bool> PoolView::has_no_new_label() {
   PMEMD_ASSIGN(const Labels now, load_labels(pool_.database()));
   return now.next_serial == labels_.next_serial && now.regions.size() == labels_.regions.size();

@@ -8,6 +8,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 
 #include "core/base/error.h"
 #include "core/region/database.h"
@@ -31,6 +32,8 @@ class PoolView {
 
   // Of what was live when the view was opened.
   Result<bool> is_clean(uint64_t serial);
+  // As Pool's.
+  Result<std::optional<uint64_t>> extents_checksum(uint64_t serial);
 
   // Whether no namespace has been made, and no region, since the view was opened.
   Result<bool> has_no_new_label();

@@ -9,12 +9,13 @@
 // one key range.
 #pragma once
 
+#include <array>
 #include <cstdint>
 
 namespace pmemd {
 
 inline constexpr int32_t kPoolApplicationId = 0x706d656d;  // "pmem"
-inline constexpr int32_t kPoolVersion = 3;
+inline constexpr int32_t kPoolVersion = 4;
 
 inline constexpr unsigned kInodeSerialShift = 40;
 inline constexpr uint64_t kRootIndex = 1;
@@ -94,8 +95,6 @@ CREATE TABLE xattrs (
 ) WITHOUT ROWID;
 )sql";
 
-// What version 3 added; behind the rest in a new pool, alone in an upgrade (of a database that
-// may have it: the header is the last to change).
 inline constexpr const char* kPoolSchema3 = R"sql(
 CREATE TABLE IF NOT EXISTS badblocks (     -- of regions; those of a kind are disjoint and merged
   region INTEGER NOT NULL REFERENCES regions(id),
@@ -140,5 +139,21 @@ CREATE TABLE IF NOT EXISTS events (        -- the last ones
 -- The reverse map: which file a byte of the data area belongs to.
 CREATE INDEX IF NOT EXISTS extents_by_data ON extents (ino >> 40, data_offset);
 )sql";
+
+inline constexpr const char* kPoolSchema4 = R"sql(
+CREATE TABLE IF NOT EXISTS extent_checksums (  -- of what is clean; absent: not known
+  serial INTEGER PRIMARY KEY,  -- of a namespace or volume
+  checksum INTEGER NOT NULL    -- of all rows of its inodes in extents
+);
+)sql";
+
+// Which tables came with which version; make_tables() of core/region/upgrade.h makes them. An
+// interrupted upgrade leaves a database that may have them: its header is the last to change.
+struct SchemaStep {
+  int32_t version;
+  const char* sql;
+};
+inline constexpr std::array kPoolSchemaSteps = {
+    SchemaStep{1, kPoolSchema}, SchemaStep{3, kPoolSchema3}, SchemaStep{4, kPoolSchema4}};
 
 }  // namespace pmemd

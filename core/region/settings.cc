@@ -174,11 +174,8 @@ Result<std::unique_ptr<SettingsTable>> SettingsTable::load(Database& db) {
 Result<void> SettingsTable::read_rows() {
   MutexLock db_lock(db_.mutex());
   // A pool of an older version, opened by a reader, has no such table.
-  PMEMD_ASSIGN(Statement has_table,
-               db_.prepare("SELECT 1 FROM sqlite_master WHERE name = 'settings'"));
-  PMEMD_ASSIGN(const bool found, has_table.step());
+  PMEMD_ASSIGN(const bool found, db_.has_table("settings"));
   if (!found) return {};
-  has_table.reset();
   PMEMD_ASSIGN(Statement rows, db_.prepare("SELECT serial, name, value FROM settings"));
   MutexLock lock(mutex_);
   for (;;) {

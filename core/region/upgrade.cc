@@ -3,11 +3,16 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
-#include "core/region/database.h"
 #include "core/region/pool_directory.h"
-#include "core/region/schema.h"
 
 namespace pmemd {
+
+Result<void> make_tables(Database& database, int32_t above, int32_t version) {
+  for (const SchemaStep& step : kPoolSchemaSteps) {
+    if (step.version > above && step.version <= version) PMEMD_TRY(database.execute(step.sql));
+  }
+  return {};
+}
 
 Result<void> upgrade_database(const std::string& pool, int32_t version) {
   if (version == kPoolVersion) return {};
@@ -16,7 +21,7 @@ Result<void> upgrade_database(const std::string& pool, int32_t version) {
   {
     Transaction transaction(*database);
     PMEMD_TRY(transaction.begin());
-    if (version < 3) PMEMD_TRY(database->execute(kPoolSchema3));
+    PMEMD_TRY(make_tables(*database, version));
     PMEMD_TRY(database->execute(fmt::format("PRAGMA user_version = {}", kPoolVersion)));
     PMEMD_TRY(transaction.commit());
   }

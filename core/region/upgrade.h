@@ -2,6 +2,7 @@
 //
 //   1 → 2   nothing but the number: there are namespaces of mode private and p2p from now on
 //   2 → 3   the tables of kPoolSchema3, and the reverse map
+//   3 → 4   the table of kPoolSchema4, empty: no checksum is known until the next clean disable
 //
 // Thread contract: the pool's exclusive lock is held, and no Database is open in this process.
 #pragma once
@@ -10,8 +11,14 @@
 #include <string>
 
 #include "core/base/error.h"
+#include "core/region/database.h"
+#include "core/region/schema.h"
 
 namespace pmemd {
+
+// The tables that came with the versions behind `above`, up to `version`. The database's mutex is
+// held.
+Result<void> make_tables(Database& database, int32_t above = 0, int32_t version = kPoolVersion);
 
 // In one transaction, which then is in pool.db itself, without a WAL: its header must tell the
 // version. A kill at any point leaves a pool of either version, which the next call upgrades.

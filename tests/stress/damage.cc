@@ -201,6 +201,11 @@ std::optional<std::string> change_file(const std::string& path, uint64_t begin, 
 
 }  // namespace
 
+bool is_of_extents(DamageKind kind, const std::string& what) {
+  const bool is_sql = kind == DamageKind::kValue || kind == DamageKind::kRow;
+  return is_sql && what.find(" extents ") != what.npos;
+}
+
 uint64_t value_damages() { return all_columns().size() * kValues.size(); }
 
 std::optional<std::string> damage(const std::string& directory, DamageKind kind, uint64_t index,

@@ -26,4 +26,8 @@ uint64_t value_damages();
 std::optional<std::string> damage(const std::string& directory, DamageKind kind, uint64_t index,
                                   uint64_t seed);
 
+// Whether a damage (in damage()'s words) is to `extents` alone, which say where bytes lie: of what
+// was disabled cleanly nothing of it is served.
+bool is_of_extents(DamageKind kind, const std::string& what);
+
 }  // namespace pmemd

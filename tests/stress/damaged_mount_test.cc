@@ -97,7 +97,7 @@ class DamagedMount : public MountTest {
   }
 
   // What is wrong with how a pool in directory_ is served.
-  std::string serve(bool is_killed) {
+  std::string serve(bool is_killed, bool is_of_extents = false) {
     const std::string copy = directory_ + ".truth";
     copy_pool(directory_, copy);
     Expected expected{.before = pools_->before(is_killed),
@@ -106,6 +106,11 @@ class DamagedMount : public MountTest {
     std::string wrong;
     const Output checked = check(wrong);
     expected.is_well = checked.code == 0;
+    // Some values are what they were. Of what wasn't stopped no checksum is known.
+    if (is_of_extents && !is_killed && expected.tables != expected.before) {
+      if (expected.is_well) wrong += "check is content with other extents\n";
+      expected.tables.clear();
+    }
     const auto refused = daemon_.try_start({.create = "", .pool = directory_});
     if (refused) return wrong + judge_refusal(*refused, expected.is_well);
     ++served_;
@@ -177,7 +182,7 @@ class DamagedMount : public MountTest {
       std::error_code ignored;
       std::filesystem::remove(daemon_.directory() + "/daemon.log", ignored);
       try {
-        wrong = serve(is_killed);
+        wrong = serve(is_killed, is_of_extents(kind, *what));
       } catch (const std::exception& error) {
         wrong = error.what();
       }

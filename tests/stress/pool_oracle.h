@@ -1,7 +1,8 @@
 // What is right to find in the mount of a damaged pool. A thing that is found
 //  1. is what the pool held before the damage; or
 //  2. is what the tables say now (tests/stress/pool_truth.h): a change that keeps within all rules
-//     can't be told from one that pmemd made, and no data has a checksum.
+//     can't be told from one that pmemd made, and no data has a checksum. (Where the bytes of what
+//     was disabled cleanly lie has one: whoever damages that leaves `tables` empty.)
 // What `check` called well is served whole, without an error.
 //
 // Thread contract: one thread.

@@ -156,10 +156,18 @@ TEST_F(DeviceEnableTest, UnlinkedFileThatWasForgottenMeanwhileGoesWithTheNextEna
   ASSERT_TRUE(fsdax_.enable());
   const auto attr = must(must(fsdax_.begin_request()).fs().tmpfile(fsdax_.root_ino(), 0600, {}));
   fsdax_.count_lookup(attr.ino);
+  const std::array secret = {std::byte{1}};
+  must(must(fsdax_.begin_request()).fs().write(attr.ino, 0, secret));
+  const uint64_t at =
+      must(must(fsdax_.begin_request()).fs().extents(attr.ino)).front().second.begin;
   take_down(fsdax_);
   fsdax_.forget(attr.ino, 1);
+  ASSERT_TRUE(is_clean(fsdax_));
   ASSERT_TRUE(fsdax_.enable());
   EXPECT_EQ(must(fsdax_.begin_request()).fs().getattr(attr.ino).err(), ESTALE);
+  std::array byte = {std::byte{9}};
+  must(must(fsdax_.begin_request()).media().read(at, byte));
+  EXPECT_EQ(byte[0], std::byte{0}) << "the next file there must not show it in its holes";
 }
 
 // --- each step fails
@@ -212,6 +220,55 @@ TEST_F(DeviceEnableTest, FileSystemThatDoesNotHoldTogetherIsEio) {
   expect_untouched(fsdax_);
   pool_.sql("DELETE FROM extents");
   EXPECT_TRUE(fsdax_.enable());
+}
+
+// What its last clean disable had is known: no file gets another's bytes, or zeros for its own, and
+// nothing is changed that a backup of pool.db could bring back.
+TEST_F(DeviceEnableTest, ExtentsThatWereLostOrChangedSinceTheLastDisableAreEio) {
+  ASSERT_TRUE(fsdax_.enable());
+  const auto attr =
+      must(must(fsdax_.begin_request()).fs().mknod(fsdax_.root_ino(), "a", S_IFREG | 0644, 0, {}));
+  const std::array data = {std::byte{1}};
+  for (const uint64_t offset : {uint64_t{0}, 2 * kMiB}) {
+    must(must(fsdax_.begin_request()).fs().write(attr.ino, offset, data));
+  }
+  take_down(fsdax_);
+  const std::string of_file = " WHERE ino = " + std::to_string(attr.ino) + " AND file_offset = 0";
+  const std::string restore =
+      "DELETE FROM extents" + of_file + ";INSERT INTO extents SELECT * FROM kept; DROP TABLE kept";
+  for (const std::string damage :
+       {"DELETE FROM extents", "UPDATE extents SET data_offset = data_offset + (1 << 20)",
+        "UPDATE extents SET length = 8192", "UPDATE OR REPLACE extents SET ino = ino + 1"}) {
+    SCOPED_TRACE(damage);
+    pool_.sql("CREATE TABLE kept AS SELECT * FROM extents" + of_file);
+    pool_.sql(damage + of_file);
+    for (int i = 0; i < 2; ++i) {
+      EXPECT_EQ(fsdax_.enable().err(), EIO);
+      expect_untouched(fsdax_);
+      EXPECT_TRUE(is_clean(fsdax_)) << "else the next enable would take what is free for free";
+    }
+    pool_.sql("DELETE FROM extents WHERE ino = " + std::to_string(attr.ino + 1));
+    pool_.sql(restore);
+  }
+  EXPECT_TRUE(fsdax_.enable());
+}
+
+// After a kill there is none to compare with: what is free is zeroed then.
+TEST_F(DeviceEnableTest, LostExtentsOfAnUncleanOneAreZeroed) {
+  ASSERT_TRUE(fsdax_.enable());
+  const auto attr =
+      must(must(fsdax_.begin_request()).fs().mknod(fsdax_.root_ino(), "a", S_IFREG | 0644, 0, {}));
+  const std::array data = {std::byte{1}};
+  must(must(fsdax_.begin_request()).fs().write(attr.ino, 0, data));
+  const uint64_t at =
+      must(must(fsdax_.begin_request()).fs().extents(attr.ino)).front().second.begin;
+  take_down(fsdax_);
+  must(pool_.pool().set_clean(fsdax_.record().serial, false));
+  pool_.sql("DELETE FROM extents WHERE ino = " + std::to_string(attr.ino));
+  ASSERT_TRUE(fsdax_.enable());
+  std::array byte = {std::byte{9}};
+  must(must(fsdax_.begin_request()).media().read(at, byte));
+  EXPECT_EQ(byte[0], std::byte{0});
 }
 
 TEST_F(DeviceEnableTest, RangeOfAnotherPagemapIsEnomem) {

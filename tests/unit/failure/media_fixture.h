@@ -14,7 +14,7 @@
 #include <vector>
 
 #include "core/failure/namespace_media.h"
-#include "core/region/schema.h"
+#include "core/region/upgrade.h"
 #include "tests/unit/temporary_directory.h"
 
 namespace pmemd {
@@ -40,8 +40,7 @@ class StoredMedia {
     must(ImageFile::create(path + "/image", kDataBegin + kDataSize, Reservation::kSparse));
     const auto db = must(Database::open(path + "/pool.db", Database::Mode::kCreate));
     MutexLock lock(db->mutex());
-    must(db->execute(kPoolSchema));
-    must(db->execute(kPoolSchema3));
+    must(make_tables(*db));
   }
 
   explicit StoredMedia(const std::string& path)

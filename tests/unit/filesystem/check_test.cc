@@ -187,6 +187,21 @@ TEST_F(CheckFilesystem, FindsBytesInFreeSpaceOfACleanOneOnly) {
   EXPECT_THAT(check(), IsEmpty());
 }
 
+TEST_F(CheckFilesystem, FindsExtentsThatAreNotThoseOfTheLastDisable) {
+  {
+    FileSystem::Options options;
+    options.serial = record_.serial;
+    const auto fs = value(FileSystem::mount(pool_->database(), *media_, srcu_, lookups_, options));
+    value(pool_->set_clean(record_.serial, true, value(fs->extents_checksum())));
+  }
+  EXPECT_THAT(check(), IsEmpty());
+  EXPECT_THAT(after("UPDATE extents SET data_offset = data_offset + (1 << 20)"
+                    " WHERE ino = {file} AND file_offset >= 1 << 20"),
+              says("not those of its last disable"));
+  value(pool_->set_clean(record_.serial, false));
+  EXPECT_THAT(check(), IsEmpty()) << "in use: not known";
+}
+
 TEST_F(CheckFilesystem, FindsNothingInADevdax) {
   record_.mode = NamespaceMode::kDevDax;
   EXPECT_THAT(after("UPDATE inodes SET nlink = 3 WHERE ino = {file}"), IsEmpty());

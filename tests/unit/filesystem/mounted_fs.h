@@ -24,6 +24,7 @@
 #include "core/filesystem/filesystem.h"
 #include "core/region/pool.h"
 #include "core/region/schema.h"
+#include "core/region/upgrade.h"
 #include "tests/unit/temporary_directory.h"
 
 namespace pmemd {
@@ -45,8 +46,7 @@ class MountedFs {
     db_ = own_db_.get();
     {
       MutexLock lock(db_->mutex());
-      value(db_->execute(kPoolSchema));
-      value(db_->execute(kPoolSchema3));
+      value(make_tables(*db_));
       value(db_->execute(
           "INSERT INTO namespaces (serial, region, id, uuid, mode, start, size, align, live, clean,"
           " next_index) VALUES (7, 0, 0, '', 'fsdax', 0, 0, 0, 1, 1, 1)"));

@@ -15,7 +15,7 @@
 
 #include "core/base/fault.h"
 #include "core/region/pool.h"
-#include "core/region/schema.h"
+#include "core/region/upgrade.h"
 #include "tests/unit/failing_call.h"
 #include "tests/unit/temporary_directory.h"
 
@@ -43,8 +43,7 @@ class MediaErrorsTest : public testing::Test {
   MediaErrorsTest() {
     db_ = must(Database::open(directory_.path() + "/pool.db", Database::Mode::kCreate));
     MutexLock lock(db_->mutex());
-    must(db_->execute(kPoolSchema));
-    must(db_->execute(kPoolSchema3));
+    must(make_tables(*db_));
   }
   void SetUp() override { reload(); }
   ~MediaErrorsTest() override { FaultPoint::disarm_all(); }

@@ -258,7 +258,7 @@ TEST_F(PoolTest, ANewerVersionIsEnotsupAndNotTouched) {
   const Error error = open_error();
   EXPECT_EQ(error.err(), ENOTSUP);
   EXPECT_EQ(error.message,
-            "pool " + path_ + ": format version 7 is newer than this pmemd knows (3)");
+            "pool " + path_ + ": format version 7 is newer than this pmemd knows (4)");
   EXPECT_EQ(error.hint, "use a newer pmemd");
   EXPECT_EQ(Pool::open(path_, Pool::Mode::kReadOnly).err(), ENOTSUP);
   EXPECT_EQ(contents(), before);
@@ -267,7 +267,7 @@ TEST_F(PoolTest, ANewerVersionIsEnotsupAndNotTouched) {
 // The header of pool.db tells the version while the WAL is in use, too.
 TEST_F(PoolTest, TheHeaderTellsTheVersionAtAnyTime) {
   const auto header = [&] { return dir_.read("pool/pool.db").substr(60, 12); };
-  const std::string expected("\0\0\0\x03\0\0\0\0pmem", 12);
+  const std::string expected("\0\0\0\x04\0\0\0\0pmem", 12);
   const auto pool = create();
   EXPECT_EQ(header(), expected);
   ASSERT_TRUE(pool->set_clean(1, false));
@@ -286,9 +286,55 @@ TEST_F(PoolTest, AnOlderVersionIsUpgradedByAReadWriteOpen) {
   EXPECT_EQ(version(), std::string("\0\0\0\x01", 4)) << "a reader changes nothing";
   const auto pool = Pool::open(path_, Pool::Mode::kReadWrite);
   ASSERT_TRUE(pool) << pool.error().describe();
-  EXPECT_EQ(version(), std::string("\0\0\0\x03", 4)) << "in the header, not in the WAL";
+  EXPECT_EQ(version(), std::string("\0\0\0\x04", 4)) << "in the header, not in the WAL";
   EXPECT_EQ((*pool)->namespaces().at(0).uuid, uuid);
   EXPECT_THAT(findings(**pool), IsEmpty());
+}
+
+// Each older version, as its own schema made it.
+TEST_F(PoolTest, APoolWithoutLaterTablesIsReadAndUpgraded) {
+  const uint64_t serial = create()->namespaces().at(0).serial;
+  const auto sql = [&](const std::string& text) {
+    const auto database = Database::open(path_ + "/pool.db", Database::Mode::kReadWrite).value();
+    MutexLock lock(database->mutex());
+    ASSERT_TRUE(database->execute(text));
+  };
+  sql("DROP TABLE extent_checksums; PRAGMA user_version = 3");
+  for (const int version : {3, 2}) {
+    if (version == 2) {
+      sql("DROP TABLE extent_checksums; DROP TABLE badblocks; DROP TABLE settings;"
+          "DROP TABLE volumes; DROP TABLE volume_legs; DROP TABLE events;"
+          "DROP INDEX extents_by_data; PRAGMA user_version = 2");
+    }
+    {
+      const auto read_only = Pool::open(path_, Pool::Mode::kReadOnly);
+      ASSERT_TRUE(read_only) << read_only.error().describe();
+      EXPECT_EQ((*read_only)->extents_checksum(serial).value(), std::nullopt);
+      EXPECT_THAT(findings(**read_only), IsEmpty()) << version;
+    }
+    const auto pool = Pool::open(path_, Pool::Mode::kReadWrite);
+    ASSERT_TRUE(pool) << pool.error().describe();
+    EXPECT_EQ((*pool)->extents_checksum(serial).value(), std::nullopt);
+    EXPECT_TRUE((*pool)->set_clean(serial, true, 5));
+    EXPECT_EQ((*pool)->extents_checksum(serial).value(), 5);
+    EXPECT_THAT(findings(**pool), IsEmpty()) << version;
+  }
+}
+
+TEST_F(PoolTest, AChecksumOfExtentsGoesWithTheCleanMarkAndTheNamespace) {
+  const auto pool = create();
+  const NamespaceRecord record = pool->namespaces().at(0);
+  EXPECT_EQ(pool->extents_checksum(record.serial).value(), std::nullopt) << "not known yet";
+  ASSERT_TRUE(pool->set_clean(record.serial, true, UINT64_MAX - 1));
+  EXPECT_EQ(pool->extents_checksum(record.serial).value(), UINT64_MAX - 1);
+  ASSERT_TRUE(pool->set_clean(record.serial, false));
+  EXPECT_EQ(pool->extents_checksum(record.serial).value(), std::nullopt);
+  ASSERT_TRUE(pool->set_clean(record.serial, true, 7));
+  EXPECT_EQ(pool->set_clean(999, true, 7).err(), ENOENT);
+  EXPECT_EQ(pool->extents_checksum(999).value(), std::nullopt) << "all or nothing";
+  ASSERT_TRUE(pool->destroy_namespace(record));
+  EXPECT_EQ(pool->extents_checksum(record.serial).value(), std::nullopt);
+  EXPECT_THAT(findings(*pool), IsEmpty());
 }
 
 // Killed when the transaction was in the WAL only: the header says 1 still.
@@ -299,7 +345,7 @@ TEST_F(PoolTest, AnUpgradeThatWasKilledIsDoneAgain) {
     Transaction transaction(pool->database());
     ASSERT_TRUE(transaction.begin());
     ASSERT_TRUE(
-        pool->database().execute("PRAGMA user_version = 3; UPDATE namespaces SET clean = 0"));
+        pool->database().execute("PRAGMA user_version = 4; UPDATE namespaces SET clean = 0"));
     ASSERT_TRUE(transaction.commit());
   }
   killed.copy_files_from(path_);
@@ -307,7 +353,7 @@ TEST_F(PoolTest, AnUpgradeThatWasKilledIsDoneAgain) {
   ASSERT_EQ(killed.read("pool.db").substr(60, 4), std::string("\0\0\0\x01", 4));
   const auto again = Pool::open(killed.path(), Pool::Mode::kReadWrite);
   ASSERT_TRUE(again) << again.error().describe();
-  EXPECT_EQ(killed.read("pool.db").substr(60, 4), std::string("\0\0\0\x03", 4));
+  EXPECT_EQ(killed.read("pool.db").substr(60, 4), std::string("\0\0\0\x04", 4));
   EXPECT_FALSE((*again)->is_clean(1).value()) << "what was in the WAL is there";
 }
 
