@@ -93,6 +93,7 @@ Result<pid_t> process_of(pid_t thread) {
   for (std::string line; std::getline(status, line);) {
     if (line.starts_with("Tgid:")) return static_cast<pid_t>(std::stol(line.substr(5)));
   }
+  if (status.bad()) return fail_no_memory();  // a stream keeps the exception for itself
   return fail(ESRCH);
 }
 

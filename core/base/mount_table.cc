@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <charconv>
 #include <fstream>
+#include <new>
 #include <sstream>
 
 namespace pmemd {
@@ -28,6 +29,11 @@ std::string unescape(std::string_view text) {
   return plain;
 }
 
+// A stream keeps an exception for itself: what it lacked memory for would be missing in silence.
+void check_stream(const std::ios& stream) {
+  if (stream.bad()) throw std::bad_alloc();
+}
+
 template <class Number>
 bool parse(std::string_view text, Number& number) {
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
@@ -45,6 +51,7 @@ std::optional<MountInfo> parse_mount(const std::string& line) {
   }
   MountInfo mount;
   fields >> mount.type >> source >> mount.options;
+  check_stream(fields);
   const size_t colon = device.find(':');
   unsigned major = 0, minor = 0;
   if (!fields || colon == std::string::npos || !parse(id, mount.id) ||
@@ -64,6 +71,7 @@ std::vector<MountInfo> read_mount_table() {
   for (std::string line; std::getline(file, line);) {
     if (auto mount = parse_mount(line)) table.push_back(*std::move(mount));
   }
+  check_stream(file);
   return table;
 }
 
@@ -84,6 +92,7 @@ std::optional<uid_t> fuse_owner(const MountInfo& mount) {
       return uid;
     }
   }
+  check_stream(options);
   return std::nullopt;
 }
 

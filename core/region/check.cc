@@ -9,6 +9,7 @@
 #include <span>
 #include <utility>
 
+#include "core/base/directory.h"
 #include "core/base/units.h"
 #include "core/region/columns.h"
 #include "core/region/pool.h"
@@ -161,9 +162,8 @@ Result<void> check_images(PoolView& view, std::vector<Finding>& findings) {
                                                      size, region.size_bytes)});
     }
   }
-  std::filesystem::directory_iterator it(pool, error);
-  for (const std::filesystem::directory_iterator end; !error && it != end; it.increment(error)) {
-    const std::string name = it->path().filename().string();
+  PMEMD_ASSIGN(const auto names, names_in(pool));
+  for (const std::string& name : names) {
     const bool known = std::ranges::any_of(labels.regions, [&](const RegionLabel& label) {
       return label.record.name() + ".img" == name;
     });

@@ -14,6 +14,7 @@
 #include <string_view>
 #include <system_error>
 
+#include "core/base/directory.h"
 #include "core/region/schema.h"
 
 namespace pmemd {
@@ -146,12 +147,8 @@ Result<int32_t> check_version(const std::string& pool) {
 // The database is made first and renamed last. So an image beside an unborn database is of a
 // creation that was interrupted, and one without is of a pool that has lost its pool.db.
 Result<void> remove_leftovers(const std::string& pool) {
-  std::error_code error;
-  std::set<std::string> names;
-  for (fs::directory_iterator it(pool, error), end; !error && it != end; it.increment(error)) {
-    names.insert(it->path().filename().string());
-  }
-  if (error) return fail(error.value(), fmt::format("pool {}: {}", pool, error.message()));
+  PMEMD_ASSIGN(const auto found, names_in(pool));
+  std::set<std::string> names(found.begin(), found.end());
   if (names.contains("pool.db")) {
     return fail(EEXIST, fmt::format("pool {}: there is one", pool), "start without --create");
   }
@@ -165,6 +162,7 @@ Result<void> remove_leftovers(const std::string& pool) {
   }
   // The unborn database last, so that it can be seen that all this is left over.
   names.erase("pool.db.new");
+  std::error_code error;
   for (const std::string& name : names) fs::remove(fs::path(pool) / name, error);
   if (interrupted) fs::remove(unborn_database_path(pool), error);
   return {};
