@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "core/base/memory.h"
 #include "core/region/settings.h"
 
 namespace pmemd {
@@ -37,6 +38,7 @@ HandlerResult configure_verb(Machine& machine, const Call& call) {
   changes.insert(changes.end(), more.begin(), more.end());
   PMEMD_ASSIGN(const auto operation, machine.devices.begin_operation({device}));
   PMEMD_TRY(machine.pool.set_settings(device->record().serial, changes));
+  const MustAllocate recorded;
   device->apply_settings();
   return settings_json(*device);
 }

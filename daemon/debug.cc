@@ -24,13 +24,13 @@ HandlerResult fail_at(Machine& machine, const Call& call) {
   constexpr uint64_t kDayMs = 24 * 3600 * 1000;
   plan.delay = std::chrono::milliseconds(std::min(call.number("delay_ms").value_or(0), kDayMs));
   PMEMD_TRY(FaultPoint::arm(*call.text("step"), plan));
-  return Json::object();
+  return Json();
 }
 
 HandlerResult clear_faults(Machine& machine, const Call& /*call*/) {
   PMEMD_TRY(check_allowed(machine));
   FaultPoint::disarm_all();
-  return Json::object();
+  return Json();
 }
 
 HandlerResult list_faults(const MachineView& /*machine*/, const Call& /*call*/) {

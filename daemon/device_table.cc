@@ -6,6 +6,8 @@
 #include <tuple>
 #include <utility>
 
+#include "core/base/memory.h"
+
 namespace pmemd {
 
 namespace {
@@ -49,6 +51,7 @@ Result<DeviceTable::Taken> DeviceTable::add(const NamespaceRecord& record) {
   auto device = std::make_shared<Device>(pool_, registry_, region, record);
   device->set_media_hooks(media_hooks_);
   MutexLock lock(mutex_);
+  const MustAllocate both_or_none;
   by_serial_[record.serial] = device;
   auto operation = take({device});
   if (!operation) {
@@ -75,6 +78,7 @@ Result<DevicePtr> DeviceTable::add(const VolumeRecord& record) {
 }
 
 void DeviceTable::remove(const DevicePtr& device) {
+  const MustAllocate it_has_happened;
   {
     MutexLock lock(mutex_);
     destroyed_.insert(device->record().serial);
@@ -207,8 +211,10 @@ Result<DeviceTable::Operation> DeviceTable::take(const std::vector<DevicePtr>& d
         fmt::format("{}: another operation is under way", by_serial_.at(serial)->record().name()),
         "wait for it to end: pmemctl monitor tells");
   }
+  std::vector<uint64_t> taken(serials.begin(), serials.end());
+  const MustAllocate all_of_them;
   in_operation_.insert(serials.begin(), serials.end());
-  return Operation(this, {serials.begin(), serials.end()});
+  return Operation(this, std::move(taken));
 }
 
 DeviceTable::Operation::~Operation() {

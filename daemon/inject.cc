@@ -8,6 +8,7 @@
 #include <optional>
 #include <utility>
 
+#include "core/base/memory.h"
 #include "core/region/media_errors.h"
 #include "daemon/json.h"
 #include "daemon/media_target.h"
@@ -107,6 +108,7 @@ HandlerResult arm_error(Machine& machine, const MediaTarget& target, const Call&
   if (error.after) error.deadline = deadline_after(*error.after);
   armed.push_back(armed_json(error));
   PMEMD_TRY(machine.armed.arm(std::move(error)));
+  const MustAllocate is_armed;
   return Json{{"reports", Json::array()}, {"armed", std::move(armed)}};
 }
 
@@ -131,9 +133,11 @@ HandlerResult inject_error_verb(Machine& machine, const Call& call) {
                    call.flag("dry_run")
                        ? look_at_range(*memory.device, range, machine.failure)
                        : inject_error(*memory.device, range, options, machine.failure));
+      const MustAllocate it_has_happened;
       reports.push_back(failure_json(report, settings));
     }
   }
+  const MustAllocate they_have_happened;
   return Json{{"reports", std::move(reports)}};
 }
 
@@ -141,11 +145,11 @@ HandlerResult uninject_error_verb(Machine& machine, const Call& call) {
   PMEMD_ASSIGN(const MediaTarget target, media_target(machine.devices, call));
   for (const MediaTarget& memory : memory_of(machine.pool, machine.devices, target)) {
     for (const DataRange& range : memory.ranges) {
-      machine.armed.disarm(*memory.device, range);
       PMEMD_TRY(uninject_error(*memory.device, range));
+      machine.armed.disarm(*memory.device, range);
     }
   }
-  return Json::object();
+  return Json();
 }
 
 // What the platform would tell: `ndctl inject-error --status`.
@@ -162,9 +166,9 @@ HandlerResult injected_errors_verb(const MachineView& machine, const Call& call)
         {{"block", range.begin / kSectorSize}, {"count", range.length() / kSectorSize}});
   });
   Json reply = {{"badblocks", std::move(blocks)}};
-  for (const ArmedError& error : machine.armed.list(*device)) {
-    reply["armed"].push_back(armed_json(error));
-  }
+  Json armed = Json::array();
+  for (const ArmedError& error : machine.armed.list(*device)) armed.push_back(armed_json(error));
+  if (!armed.empty()) reply["armed"] = std::move(armed);
   return reply;
 }
 
@@ -177,6 +181,7 @@ HandlerResult clear_errors_verb(Machine& machine, const Call& call) {
       cleared += bytes;
     }
   }
+  const MustAllocate they_are_cleared;
   return Json{{"namespace", target.device->record().name()}, {"cleared_bytes", cleared}};
 }
 

@@ -187,7 +187,10 @@ HandlerResult prefault_verb(Machine& machine, const Call& call) {
                 {"length", piece.next - piece.begin},
                 {"left", piece.end - piece.next},
                 {"failed_bytes", failed}};
-  for (const auto& [ino, name] : leased) reply["leased_files"].push_back(name);
+  if (leased.empty()) return reply;
+  Json names = Json::array();
+  for (const auto& [ino, name] : leased) names.push_back(name);
+  reply["leased_files"] = std::move(names);
   return reply;
 }
 

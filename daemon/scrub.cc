@@ -4,6 +4,7 @@
 
 #include <utility>
 
+#include "core/base/memory.h"
 #include "core/removal/scrub.h"
 #include "daemon/badblocks.h"
 #include "daemon/media_target.h"
@@ -49,8 +50,10 @@ HandlerResult start_scrub_verb(Machine& machine, const Call& call) {
     const auto range = RegionRange::sized(object.range.begin + part.begin, part.length());
     PMEMD_ASSIGN(const ScrubStatus status,
                  machine.scrubber.start(object.region, range, call.number("rate").value_or(0)));
+    const MustAllocate it_runs;
     scrubs.push_back(to_json(status));
   }
+  const MustAllocate they_run;
   return Json{{"scrubs", std::move(scrubs)}};
 }
 

@@ -6,9 +6,11 @@
 #include <algorithm>
 #include <chrono>
 #include <ctime>
+#include <optional>
 #include <utility>
 
 #include "core/base/fault.h"
+#include "core/base/memory.h"
 #include "core/filesystem/check.h"
 #include "core/region/pool.h"
 #include "core/removal/leg_users.h"
@@ -134,6 +136,7 @@ HandlerResult create_region(Machine& machine, const Call& call) {
       machine.pool.create_region(
           *call.number("size"), call.flag("sparse") ? Reservation::kSparse : Reservation::kReserved,
           call.number("base")));
+  const MustAllocate created;
   return Json{{"region", to_json(region, machine.pool.available(region.id))}};
 }
 
@@ -142,6 +145,7 @@ HandlerResult create_region(Machine& machine, const Call& call) {
 Result<void> destroy_device(Machine& machine, const DevicePtr& device) {
   const NamespaceRecord& record = device->record().of_namespace();
   auto destroyed = machine.pool.destroy_namespace(record);
+  const MustAllocate gone_or_as_before;
   const auto listed = machine.pool.find_namespace(record.name());
   if (!destroyed && listed && listed->serial == record.serial) return destroyed;
   machine.devices.remove(device);
@@ -162,7 +166,8 @@ HandlerResult create_namespace(Machine& machine, const Call& call) {
   if (const auto align = call.number("align")) want.align = *align;
 
   PMEMD_ASSIGN(const NamespaceRecord record, machine.pool.create_namespace(want));
-  auto added = machine.devices.add(record);
+  auto added = or_no_memory([&] { return machine.devices.add(record); });
+  const MustAllocate enabled_or_as_before;
   if (!added) {
     (void)machine.pool.destroy_namespace(record);
     return std::unexpected(Refusal(std::move(added).error()));
@@ -212,6 +217,7 @@ HandlerResult disable_namespace(Machine& machine, const Call& call) {
   PMEMD_ASSIGN(const DevicePtr device, machine.devices.find(*call.text("namespace")));
   PMEMD_ASSIGN(const auto operation, machine.devices.begin_operation({device}));
   PMEMD_ASSIGN(const auto reports, remove_all(machine, {device}, removal_options(call)));
+  const MustAllocate removed;
   return Json{{"report", to_json(reports.at(0))}};
 }
 
@@ -219,6 +225,7 @@ HandlerResult disable_region(Machine& machine, const Call& call) {
   PMEMD_ASSIGN(const RegionRecord region, machine.pool.find_region(*call.text("region")));
   PMEMD_ASSIGN(const auto taken, machine.devices.begin_operation_on_region(region.id));
   PMEMD_ASSIGN(const auto reports, remove_all(machine, taken.devices, removal_options(call)));
+  const MustAllocate removed;
   Json list = Json::array();
   for (const RemovalReport& report : reports) list.push_back(to_json(report));
   return Json{{"reports", std::move(list)}};
@@ -228,7 +235,7 @@ HandlerResult enable_namespace(Machine& machine, const Call& call) {
   PMEMD_ASSIGN(const DevicePtr device, machine.devices.find(*call.text("namespace")));
   PMEMD_ASSIGN(const auto operation, machine.devices.begin_operation({device}));
   PMEMD_TRY(enable_device(machine, *device));
-  return Json::object();
+  return Json();
 }
 
 // All that are disabled; one that can't be doesn't keep the others from it.
@@ -242,7 +249,7 @@ HandlerResult enable_region(Machine& machine, const Call& call) {
     if (!enabled && first_error) first_error = std::move(enabled);
   }
   if (!first_error) return std::unexpected(Refusal(std::move(first_error).error()));
-  return Json::object();
+  return Json();
 }
 
 HandlerResult destroy_namespace(Machine& machine, const Call& call) {
@@ -261,6 +268,7 @@ HandlerResult destroy_namespace(Machine& machine, const Call& call) {
                       fmt::format("{}: it is a leg of {}", record.name(), volume->name()),
                       "pmemctl destroy-volume " + volume->name()}));
   }
+  std::optional<MustAllocate> disabled;
   if (device->state() != Device::State::kDisabled) {
     if (!call.flag("force")) {
       return std::unexpected(Refusal(
@@ -269,10 +277,11 @@ HandlerResult destroy_namespace(Machine& machine, const Call& call) {
                 fmt::format("pmemctl disable-namespace {}, or use --force", record.name())}));
     }
     PMEMD_ASSIGN(const auto reports, remove_all(machine, {device}, {.force = true}));
+    disabled.emplace();
   }
   PMEMD_TRY(fault_destroy.hit());
   PMEMD_TRY(destroy_device(machine, device));
-  return Json::object();
+  return Json();
 }
 
 HandlerResult mappers(const MachineView& machine, const Call& call) {
@@ -312,7 +321,8 @@ HandlerResult check(Machine& machine, const Call& /*call*/) {
 }  // namespace
 
 Result<void> enable_device(Machine& machine, Device& device) {
-  PMEMD_TRY(device.enable());
+  PMEMD_TRY(or_no_memory([&] { return device.enable(); }));
+  const MustAllocate enabled;
   machine.kernel.show(device);
   // A leg's return concerns the mappers of what lies on it.
   auto users = LegUsers::of(device, {});

@@ -3,9 +3,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <optional>
 #include <utility>
 #include <vector>
 
+#include "core/base/memory.h"
 #include "core/region/pool.h"
 #include "daemon/json.h"
 
@@ -25,6 +27,7 @@ std::vector<Device*> enabled_of(const Devices& devices) {
 
 // What a failed change has disabled is enabled again, as far as it goes: nothing is lost if not.
 void enable_again(Machine& machine, const std::vector<Device*>& devices) {
+  const MustAllocate as_before;
   for (Device* device : devices) {
     if (device->state() == Device::State::kDisabled) (void)enable_device(machine, *device);
   }
@@ -70,6 +73,7 @@ Result<void> check_legs(Machine& machine, const Devices& legs) {
 Result<void> destroy_device(Machine& machine, const DevicePtr& device) {
   const VolumeRecord& record = device->record().of_volume();
   auto destroyed = machine.pool.destroy_volume(record);
+  const MustAllocate gone_or_as_before;
   const auto listed = machine.pool.find_volume(record.name());
   if (!destroyed && listed && listed->serial == record.serial) return destroyed;
   device->legs()->detach();
@@ -90,7 +94,8 @@ Result<DevicePtr> make_volume(Machine& machine, VolumeType type, uint64_t chunk_
   serials.reserve(legs.size());
   for (const DevicePtr& leg : legs) serials.push_back(leg->record().serial);
   PMEMD_ASSIGN(const VolumeRecord record, machine.pool.create_volume(type, chunk_bytes, serials));
-  auto device = machine.devices.add(record);
+  auto device = or_no_memory([&] { return machine.devices.add(record); });
+  const MustAllocate enabled_or_as_before;
   if (!device) {
     (void)machine.pool.destroy_volume(record);
     return device;
@@ -115,10 +120,11 @@ HandlerResult create_volume(Machine& machine, const Call& call) {
   PMEMD_TRY(check_legs(machine, legs));
   const auto enabled = enabled_of(legs);
   PMEMD_TRY(disable_idle(machine, enabled));
-  auto device = [&]() -> Result<DevicePtr> {
+  auto device = or_no_memory([&]() -> Result<DevicePtr> {
     PMEMD_TRY(check_legs(machine, legs));
     return make_volume(machine, type, chunk_bytes, legs);
-  }();
+  });
+  const MustAllocate made_or_as_before;
   if (!device) {
     enable_again(machine, enabled);
     return std::unexpected(Refusal(std::move(device).error()));
@@ -140,6 +146,7 @@ HandlerResult destroy_volume(Machine& machine, const Call& call) {
                                          fmt::format("{}: it is a leg of {}", name, above->name()),
                                          "pmemctl destroy-volume " + above->name()}));
   }
+  std::optional<MustAllocate> disabled;
   if (device->state() != Device::State::kDisabled) {
     if (!call.flag("force")) {
       return std::unexpected(
@@ -149,14 +156,15 @@ HandlerResult destroy_volume(Machine& machine, const Call& call) {
     }
     PMEMD_TRY(
         remove_devices({device.get()}, {.force = true}, machine.kernel, machine.events).result);
+    disabled.emplace();
   }
   // Legs become what they were: empty namespaces, enabled if they are so now.
   const auto legs = enabled_of(device->legs()->all());
   PMEMD_TRY(disable_idle(machine, legs));
-  auto destroyed = destroy_device(machine, device);
+  auto destroyed = or_no_memory([&] { return destroy_device(machine, device); });
   enable_again(machine, legs);
   if (!destroyed) return std::unexpected(Refusal(std::move(destroyed).error()));
-  return Json::object();
+  return Json();
 }
 
 Json volumes_to_json(const MachineView& machine, bool idle) {

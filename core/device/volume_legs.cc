@@ -39,8 +39,9 @@ VolumeLegs::VolumeLegs(Device& volume, const VolumeRecord& record,
   holders_.reserve(legs_.size());
   for (size_t leg = 0; leg < legs_.size(); ++leg) {
     holders_.push_back(std::make_unique<LegHolder>(volume_, table_, leg));
-    legs_[leg]->become_leg(&volume_);
   }
+  // Now that nothing can fail any more.
+  for (const auto& leg : legs_) leg->become_leg(&volume_);
 }
 
 VolumeLegs::~VolumeLegs() {

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "core/base/memory.h"
+
 namespace pmemd {
 
 Result<void> DaxDevice::set_holder(DaxHolder& holder) {
@@ -23,6 +25,7 @@ void DaxDevice::set_alive(bool alive) {
 }
 
 void DaxDevice::wait_for_calls() {
+  const MustAllocate changed;  // what is waited for
   // Holders wait for nobody, so this ends.
   while (!srcu_.synchronize(deadline_after(std::chrono::seconds(10)))) {
   }

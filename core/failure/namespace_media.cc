@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "core/base/fault.h"
+#include "core/base/memory.h"
 #include "core/base/units.h"
 
 namespace pmemd {
@@ -64,6 +65,7 @@ Result<void> NamespaceMedia::set_good(DataRange range) {
   PMEMD_TRY(fault_record.hit());
   const auto known = errors_.known(space_.in_region(range));
   PMEMD_ASSIGN(const auto cleared, errors_.clear(space_.in_region(range)));
+  const MustAllocate recorded;
   if (!on_cleared_ || known.empty()) return {};
   std::vector<DataRange> ranges;
   ranges.reserve(cleared.size());

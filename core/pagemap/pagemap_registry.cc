@@ -6,6 +6,8 @@
 #include <iterator>
 #include <vector>
 
+#include "core/base/memory.h"
+
 namespace pmemd {
 namespace {
 
@@ -40,6 +42,7 @@ Result<void> PagemapRegistry::memremap_pages(DevPagemap& pagemap) {
   if (pagemap.nr_range_ != 0) {
     return fail(ENOMEM, fmt::format("{}: is registered already", pagemap.name()));
   }
+  const MustAllocate registered_or_as_before;
   pagemap.ref().reinit();
   for (size_t index = 0; index < pagemap.ranges().size(); ++index) {
     auto done = pagemap_range(pagemap, index);

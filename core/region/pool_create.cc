@@ -192,6 +192,7 @@ Result<RegionRecord> Pool::create_region(uint64_t size, Reservation reservation,
   PMEMD_TRY(check_size("region", size));
   PMEMD_ASSIGN(const RegionRecord region, reserve_region(size, reservation, base));
   if (auto made = or_no_memory([&] { return make_region(region); }); !made) {
+    const MustAllocate as_before;
     (void)or_no_memory([&] { return drop_region(region); });  // or the next open does
     return std::unexpected(std::move(made).error());
   }

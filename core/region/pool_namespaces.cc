@@ -125,6 +125,7 @@ Result<NamespaceRecord> Pool::create_namespace(const CreateNamespace& want) {
   });
   if (!made) {
     // If this fails, the next open does it.
+    const MustAllocate as_before;
     if (or_no_memory([&] { return set_live(record.serial, false); })) (void)erase_or_note(record);
     return std::unexpected(std::move(made).error());
   }
@@ -161,9 +162,9 @@ Result<void> Pool::destroy_namespace(const NamespaceRecord& record) {
 }
 
 Result<void> Pool::erase_or_note(const NamespaceRecord& record) {
+  const MustAllocate erased_or_noted;
   auto erased = or_no_memory([&] { return erase_namespace(record); });
   if (erased) return erased;
-  const MustAllocate noted;
   MutexLock lock(mutex_);
   half_erased_.push_back(record);
   return fail(erased.err(),

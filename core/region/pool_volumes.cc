@@ -182,6 +182,7 @@ Result<VolumeRecord> Pool::create_volume(VolumeType type, uint64_t chunk_bytes,
   PMEMD_ASSIGN(VolumeRecord record, reserve_volume(type, chunk_bytes, legs));
   if (auto made = or_no_memory([&] { return make_volume(record); }); !made) {
     // If this fails, the next open does it.
+    const MustAllocate as_before;
     if (or_no_memory([&] { return set_volume_live(record.serial, false); })) {
       (void)erase_or_note(record);
     }
@@ -224,9 +225,9 @@ Result<void> Pool::destroy_volume(const VolumeRecord& record) {
 }
 
 Result<void> Pool::erase_or_note(const VolumeRecord& record) {
+  const MustAllocate erased_or_noted;
   auto erased = or_no_memory([&] { return erase_volume(record); });
   if (erased) return erased;
-  const MustAllocate noted;
   MutexLock lock(mutex_);
   half_erased_volumes_.push_back(record);
   return fail(erased.err(),

@@ -268,10 +268,9 @@ void RangeFailure::shut_down() {
   }
 }
 
-// Everything behind the record.
+// Everything behind the record; the caller is in a MustAllocate section since then.
 Result<FailureReport> fail_ranges(Device& device, DataRange asked,
                                   const std::vector<DataRange>& bad, const FailurePorts& ports) {
-  const MustAllocate recorded;
   RangeFailure failure(device, asked, ports);
   PMEMD_TRY(fault_failure.hit());
   PMEMD_TRY(failure.find(bad));
@@ -321,6 +320,7 @@ Result<FailureReport> inject_error(Device& device, DataRange range, const Inject
   PMEMD_TRY(
       device.media_errors().inject(errors_of(in_region, device.clear_unit(), options.saturate),
                                    options.latent ? RegionRange{} : in_region));
+  const MustAllocate recorded;
   if (!options.latent) return fail_ranges(device, range, {sectors}, ports);
   // So that the next touch asks us.
   RangeFailure failure(device, range, ports);
@@ -335,6 +335,7 @@ Result<FailureReport> discover_errors(Device& device, DataRange range, const Fai
   PMEMD_ASSIGN(const DataRange sectors, check_range(device, range));
   PMEMD_TRY(fault_record.hit());
   PMEMD_ASSIGN(const auto found, device.media_errors().discover(device.in_region(sectors)));
+  const MustAllocate recorded;
   if (found.empty()) {
     return FailureReport{.name_of_namespace = device.record().name(), .range = range};
   }

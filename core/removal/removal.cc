@@ -398,6 +398,7 @@ Result<void> Removal::drain() {
 }
 
 Result<void> Removal::release() {
+  const MustAllocate whole;  // the first that is released can't be taken back
   Result<void> first_error;
   for (size_t i = 0; i < devices_.size(); ++i) {
     Device& device = *devices_[i];
