@@ -38,13 +38,6 @@ bool is_known(const std::string& name) {
   return false;
 }
 
-std::string encode_result(HandlerResult result) {
-  if (!result) return encode(failed(result.error().error, result.error().details));
-  return encode(Reply{result->is_null() ? Json::object() : *std::move(result), false, {}});
-}
-
-std::string no_memory_reply() { return encode(failed(fail_no_memory().error())); }
-
 }  // namespace
 
 void ControlServer::SourceDeleter::operator()(sd_event_source* source) const {
@@ -357,15 +350,11 @@ void ControlServer::dispatch(Client& client, const Method& method, Call call) {
     if (wants_reply) connection.send(encode(method_not_implemented(call)));
     return;
   }
-  auto run = [this, id = client.id, peer = connection.peer(), &handle = handler->second,
+  auto run = [this, id = client.id, peer = connection.peer(), &method, &handle = handler->second,
               call = std::move(call)] {
-    Completion completion{id, {}};
-    try {
-      HandlerResult result = handle(call, peer);
-      if (!call.oneway) completion.reply = encode_result(std::move(result));
-    } catch (const std::bad_alloc&) {
-      if (!call.oneway) completion.reply = no_memory_reply();
-    }
+    Completion completion{id, run_handler(method, handle, call, peer)};
+    if (call.oneway) completion.reply.clear();
+    const MustAllocate done;
     {
       MutexLock lock(mutex_);
       completions_.push_back(std::move(completion));

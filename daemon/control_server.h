@@ -41,6 +41,7 @@
 #include "core/failure/event_filter.h"
 #include "core/failure/event_log.h"
 #include "daemon/control_connection.h"
+#include "daemon/control_handlers.h"
 #include "daemon/control_socket.h"
 #include "daemon/control_workers.h"
 
@@ -50,21 +51,6 @@ struct sd_event_source;
 namespace pmemd {
 
 struct Method;
-
-// Why a handler doesn't do what was asked. `details` (an object) goes beside the error's own
-// parameters: {"holders": [...]}. Made from an Error alone, so that PMEMD_TRY works in handlers.
-struct Refusal {
-  Refusal(Error why) : error(std::move(why)) {}  // NOLINT(google-explicit-constructor)
-  Refusal(Error why, Json more) : error(std::move(why)), details(std::move(more)) {}
-
-  Error error;
-  Json details = Json::object();
-};
-
-// The reply's parameters: an object; null is as good as an empty one.
-using HandlerResult = std::expected<Json, Refusal>;
-using Handler = std::function<HandlerResult(const Call&, const Peer&)>;
-using Handlers = std::map<std::string, Handler>;  // by a method's name in org.pmemd: "List"
 
 // What a method that streams tells now; called on the event loop, so it must not block. `done`: it
 // is the last reply.

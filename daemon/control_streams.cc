@@ -125,6 +125,7 @@ void ControlServer::read_pages() {
           page = read_page(since, *filter);
           return {};
         });
+        const MustAllocate done;
         if (!read) page.error = encode(failed(read.error()));
         page.client = id;
         {

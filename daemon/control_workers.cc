@@ -73,10 +73,9 @@ void ControlWorkers::begin_stop() {
   work_cv_.notify_all();
 }
 
-// Calls and replies are JSON, whose destructor allocates: so all of it is such a section. Calls are
-// refused before when memory is short (ControlServer).
+// A verb may be what gives memory back, so it isn't refused as long as some of the reserve is left.
 void ControlWorkers::work() {
-  const MustAllocate whole;
+  const MayUseReserve whole;
   while (true) {
     Task task;
     {

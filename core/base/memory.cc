@@ -123,6 +123,8 @@ void set_allocate_hook(AllocateHook hook) { g_allocate = hook; }
   } else if (pmemd::MustAllocate::is_on()) {
     constexpr size_t kMost = pmemd::kReserveBytes - pmemd::kForUnwindingBytes;
     if (void* memory = pmemd::g_reserve.take(bytes, kMost)) return memory;
+  } else if (pmemd::MayUseReserve::is_on()) {
+    if (void* memory = pmemd::g_reserve.take(bytes, pmemd::kReserveBytes / 2)) return memory;
   }
   throw std::bad_alloc();
 }

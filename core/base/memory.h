@@ -7,12 +7,15 @@
 //    half changed, memory behind a transaction that is committed, an event, what a destructor does.
 //    That is a MustAllocate section: what malloc doesn't give, operator new takes there from a
 //    reserve that the process has from its start.
+//  - A verb may fail, but may also be what gives memory back: it is a MayUseReserve section, which
+//    takes what malloc doesn't give from the first half of the reserve. So no list that a verb
+//    makes takes what a MustAllocate section stands on.
 //  - So that the reserve lasts for what is under way, check_memory() refuses what would begin when
 //    half of it is used and malloc still gives nothing.
 // A section that needs more than the reserve has throws after all; where that can't be answered any
 // more (noexcept), the process ends, and the next one finds what the transactions say. A part of
-// the reserve is for destructors that allocate while an exception is on its way (nlohmann::json's
-// do, so that threads that handle it are in such a section altogether).
+// the reserve is for destructors that allocate while an exception is on its way. (JSON's do so also
+// without one: core/control/json.h.)
 //
 // operator new and delete of the process are replaced (memory.cc). Memory that C libraries allocate
 // isn't affected: they return errors, which are handled where they are called.
@@ -35,6 +38,19 @@ class MustAllocate {
   ~MustAllocate() { --depth; }
   MustAllocate(const MustAllocate&) = delete;
   MustAllocate& operator=(const MustAllocate&) = delete;
+
+  static bool is_on() { return depth != 0; }
+
+ private:
+  static inline constinit thread_local unsigned depth = 0;
+};
+
+class MayUseReserve {
+ public:
+  MayUseReserve() { ++depth; }
+  ~MayUseReserve() { --depth; }
+  MayUseReserve(const MayUseReserve&) = delete;
+  MayUseReserve& operator=(const MayUseReserve&) = delete;
 
   static bool is_on() { return depth != 0; }
 

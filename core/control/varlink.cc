@@ -67,9 +67,10 @@ class LimitChecker : public nlohmann::json_sax<Json> {
   std::vector<std::set<std::string>> keys_;  // of each open object; empty for an array
 };
 
-std::string with_nul(const Json& message) {
+std::string with_nul(Json message) {
   std::string bytes = message.dump(-1, ' ', false, Json::error_handler_t::replace);
   bytes += '\0';
+  take_apart(message);
   return bytes;
 }
 
@@ -132,15 +133,15 @@ std::string encode(const Call& call) {
   Json message = {{"method", call.method}, {"parameters", call.parameters}};
   if (call.more) message["more"] = true;
   if (call.oneway) message["oneway"] = true;
-  return with_nul(message);
+  return with_nul(std::move(message));
 }
 
-std::string encode(const Reply& reply) {
+std::string encode(Reply reply) {
   Json message = Json::object();
   if (!reply.error.empty()) message["error"] = reply.error;
-  message["parameters"] = reply.parameters;
+  message["parameters"] = std::move(reply.parameters);
   if (reply.continues) message["continues"] = true;
-  return with_nul(message);
+  return with_nul(std::move(message));
 }
 
 std::string encode(const VarlinkError& error) {

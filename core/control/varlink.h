@@ -17,18 +17,15 @@
 #include <algorithm>
 #include <cstddef>
 #include <expected>
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "core/base/error.h"
+#include "core/control/json.h"
 
 namespace pmemd {
-
-// Keys keep the order in which they were set: ndctl's order is part of what people read.
-using Json = nlohmann::ordered_json;
 
 // What a call may cost us. Every call of ours fits many times over.
 inline constexpr size_t kMaxCallBytes = 64 * 1024;
@@ -61,7 +58,7 @@ struct Reply {
 };
 
 std::string encode(const Call& call);
-std::string encode(const Reply& reply);
+std::string encode(Reply reply);
 std::string encode(const VarlinkError& error);
 
 // A message (without its NUL) as a call. Else what to answer: org.pmemd.Failed with EBADMSG (no

@@ -1,8 +1,10 @@
-// The n-th allocation of C++ in this thread fails, or all from it on.
+// The n-th allocation of C++ in this thread fails, or all from it on; or in all other threads.
 //
-// Thread contract: one at a time in a thread; others aren't touched.
+// Thread contract: one at a time in a thread, and others aren't touched; FailingElsewhere: one at a
+// time in the process.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
@@ -53,6 +55,40 @@ class FailingAllocation {
   static inline constinit thread_local uint64_t left = 0;
   static inline constinit thread_local bool all = false;
   static inline constinit thread_local bool is_hit = false;
+};
+
+class FailingElsewhere {
+ public:
+  explicit FailingElsewhere(uint64_t nth, FailingAllocation::Which which) {
+    is_here = true;
+    all = which == FailingAllocation::Which::kAllFrom;
+    is_hit = false;
+    left = nth;
+    set_allocate_hook(allocate);
+  }
+  ~FailingElsewhere() {
+    set_allocate_hook(nullptr);
+    is_here = false;
+  }
+  FailingElsewhere(const FailingElsewhere&) = delete;
+  FailingElsewhere& operator=(const FailingElsewhere&) = delete;
+
+  bool hit() const { return is_hit; }
+
+ private:
+  static void* allocate(size_t bytes) {
+    if (is_here) return std::malloc(bytes);
+    const uint64_t before = left.fetch_sub(1);
+    // More than 2^63 are left: it has been passed.
+    if (before != 1 && !(all && before - 1 > UINT64_MAX / 2)) return std::malloc(bytes);
+    is_hit = true;
+    return nullptr;
+  }
+
+  static inline constinit thread_local bool is_here = false;
+  static inline constinit std::atomic<uint64_t> left = 0;
+  static inline constinit std::atomic<bool> all = false;
+  static inline constinit std::atomic<bool> is_hit = false;
 };
 
 }  // namespace pmemd

@@ -76,6 +76,18 @@ TEST_F(Memory, OfTheReserveIsForWhatMustBeAllocatedAndComesBack) {
   EXPECT_TRUE(is_out) << "it has an end";
 }
 
+TEST_F(Memory, OfTheReserveAVerbMayTakeHalf) {
+  const Exhausted memory;
+  const MayUseReserve verb;
+  void* const some = take(size_t{1} << 20);
+  EXPECT_THROW(take(size_t{1} << 20), std::bad_alloc) << "with what is the block's own";
+  {
+    const MustAllocate section;  // what it has begun, it ends
+    ::operator delete(take(size_t{2} << 20));
+  }
+  ::operator delete(some);
+}
+
 TEST_F(Memory, FailsAtTheAllocationThatATestSays) {
   const FailingAllocation second(2);
   ::operator delete(take(1));

@@ -1,0 +1,82 @@
+// JSON, as calls and replies have it. Its destructor can't fail.
+//
+// nlohmann's destructor takes the children apart on a stack, a std::vector<Json>, for which it
+// allocates; it is noexcept, so that a bad_alloc there ends the process. That vector is the only
+// one that has the standard allocator: arrays and objects have JsonAllocator, which is an ordinary
+// one. So the standard one is specialized here to be in a MustAllocate section. (A program may do
+// so, [namespace.std]: Json is a type of the program's.)
+//
+// The reserve is enough for lists of 50,000. Longer ones are taken apart before: take_apart().
+//
+// A null that push_back() or [] makes an array or object of is broken when that has no memory, and
+// its destructor ends the process: so begin with Json::array(), Json::object().
+//
+// Thread contract: values.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <new>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "core/base/memory.h"
+
+namespace pmemd {
+
+template <class T>
+struct JsonAllocator {
+  using value_type = T;
+
+  JsonAllocator() = default;
+  template <class U>
+  JsonAllocator(const JsonAllocator<U>& /*other*/) {}  // NOLINT(google-explicit-constructor)
+
+  T* allocate(size_t count) {
+    if (count > SIZE_MAX / sizeof(T)) throw std::bad_array_new_length();
+    return static_cast<T*>(::operator new(count * sizeof(T)));
+  }
+  void deallocate(T* memory, size_t count) { ::operator delete(memory, count * sizeof(T)); }
+
+  template <class U>
+  bool operator==(const JsonAllocator<U>& /*other*/) const {
+    return true;
+  }
+};
+
+// Keys keep the order in which they were set: ndctl's order is part of what people read.
+using Json = nlohmann::basic_json<nlohmann::ordered_map, std::vector, std::string, bool, int64_t,
+                                  uint64_t, double, JsonAllocator>;
+
+}  // namespace pmemd
+
+template <>
+struct std::allocator<pmemd::Json> : pmemd::JsonAllocator<pmemd::Json> {
+  using size_type = size_t;
+  using difference_type = ptrdiff_t;
+  using propagate_on_container_move_assignment = true_type;
+
+  allocator() = default;
+  template <class U>
+  allocator(const std::allocator<U>& /*other*/) {}  // NOLINT(google-explicit-constructor)
+
+  pmemd::Json* allocate(size_t count) {
+    const pmemd::MustAllocate in_a_destructor;
+    return pmemd::JsonAllocator<pmemd::Json>::allocate(count);
+  }
+};
+
+namespace pmemd {
+
+// Makes arrays and objects empty, without memory, in as many frames as they are deep.
+inline void take_apart(Json& json) {
+  if (auto* const array = json.get_ptr<Json::array_t*>()) {
+    for (; !array->empty(); array->pop_back()) take_apart(array->back());
+  } else if (auto* const object = json.get_ptr<Json::object_t*>()) {
+    for (; !object->empty(); object->pop_back()) take_apart(object->back().second);
+  }
+}
+
+}  // namespace pmemd
