@@ -9,6 +9,7 @@
 
 #include "core/base/units.h"
 #include "core/filesystem/filesystem.h"
+#include "core/region/info_block.h"
 #include "core/region/schema.h"
 #include "tests/unit/filesystem/mounted_fs.h"
 
@@ -200,6 +201,15 @@ TEST_F(CheckFilesystem, FindsExtentsThatAreNotThoseOfTheLastDisable) {
               says("not those of its last disable"));
   value(pool_->set_clean(record_.serial, false));
   EXPECT_THAT(check(), IsEmpty()) << "in use: not known";
+}
+
+// It is one finding among others, not the end of the check.
+TEST_F(CheckFilesystem, FindsAnInfoBlockThatIsPoisoned) {
+  const auto block = RegionRange::sized(record_.range.begin + kInfoBlockOffset, kInfoBlockSize);
+  value(pool_->media_errors(record_.region).inject({block}, block));
+  const auto found = check_pool(*pool_);
+  ASSERT_TRUE(found) << found.error().describe();
+  EXPECT_THAT(*found, says("its info block is poisoned"));
 }
 
 TEST_F(CheckFilesystem, FindsNothingInADevdax) {
