@@ -145,8 +145,9 @@ HandlerResult uninject_error_verb(Machine& machine, const Call& call) {
   PMEMD_ASSIGN(const MediaTarget target, media_target(machine.devices, call));
   for (const MediaTarget& memory : memory_of(machine.pool, machine.devices, target)) {
     for (const DataRange& range : memory.ranges) {
+      machine.armed.disarm(*memory.device, range);  // first, or it might go off meanwhile
+      const MustAllocate it_is_disarmed;
       PMEMD_TRY(uninject_error(*memory.device, range));
-      machine.armed.disarm(*memory.device, range);
     }
   }
   return Json();
