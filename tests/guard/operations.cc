@@ -105,9 +105,8 @@ void file_system() {
   // 64 names each.
   const uint64_t dir = value(fs->mkdir(root, "dir", 0755, {})).ino;
   for (uint64_t i = 0; i < 64; ++i) value(fs->mknod(dir, name(i), S_IFREG | 0644, 0, {}));
-  measure("fs_readdir_64", [&](uint64_t) {
-    value(fs->readdir(dir, 0, [](const DirEntry&) { return true; }));
-  });
+  measure("fs_readdir_64",
+          [&](uint64_t) { value(fs->readdir(dir, 0, [](const DirEntry&) { return true; })); });
   measure("fs_readdirplus_64", [&](uint64_t) {
     value(fs->readdirplus(dir, 0, [](const DirEntry&, const Attr&) { return true; }));
   });
