@@ -201,6 +201,12 @@ std::optional<std::string> change_file(const std::string& path, uint64_t begin, 
 
 }  // namespace
 
+const char* name_of(DamageKind kind) {
+  static constexpr std::array<const char*, kDamageKinds.size()> kNames = {
+      "Value", "Row", "Database", "Wal", "Image", "Data"};
+  return kNames.at(static_cast<size_t>(kind));
+}
+
 bool is_of_extents(DamageKind kind, const std::string& what) {
   const bool is_sql = kind == DamageKind::kValue || kind == DamageKind::kRow;
   return is_sql && what.find(" extents ") != what.npos;

@@ -3,6 +3,7 @@
 // Thread contract: one thread; nobody has the pool open.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -17,7 +18,9 @@ enum class DamageKind {
   kImage,     // the same of an image's info blocks
   kData,      // bits of an image's data
 };
-constexpr int kDamageKinds = 6;
+constexpr std::array kDamageKinds = {DamageKind::kValue, DamageKind::kRow,   DamageKind::kDatabase,
+                                     DamageKind::kWal,   DamageKind::kImage, DamageKind::kData};
+const char* name_of(DamageKind kind);
 
 // Of kValue, how many damages there are; the `index` of each says which column and which value.
 uint64_t value_damages();

@@ -243,17 +243,8 @@ TEST_P(DamagedMountOfKind, IsRefusedOrServedRight) {
   EXPECT_GE(done, count == 1 ? 0 : count / 4);
 }
 
-std::string name_of(const testing::TestParamInfo<DamageKind>& info) {
-  static constexpr std::array<const char*, kDamageKinds> kNames = {"Value", "Row",   "Database",
-                                                                   "Wal",   "Image", "Data"};
-  return kNames.at(static_cast<size_t>(info.param));
-}
-
-INSTANTIATE_TEST_SUITE_P(OfEachKind, DamagedMountOfKind,
-                         testing::Values(DamageKind::kValue, DamageKind::kRow,
-                                         DamageKind::kDatabase, DamageKind::kWal,
-                                         DamageKind::kImage, DamageKind::kData),
-                         name_of);
+INSTANTIATE_TEST_SUITE_P(OfEachKind, DamagedMountOfKind, testing::ValuesIn(kDamageKinds),
+                         [](const auto& kind) { return std::string(name_of(kind.param)); });
 
 }  // namespace
 }  // namespace pmemd

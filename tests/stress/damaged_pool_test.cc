@@ -25,7 +25,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <array>
 #include <chrono>
 #include <cstdlib>
 #include <filesystem>
@@ -534,17 +533,8 @@ TEST_P(DamagedPool, IsRefusedOrServedRight) {
   EXPECT_GE(done, count == 1 ? 0 : count / 4);
 }
 
-std::string name_of(const testing::TestParamInfo<DamageKind>& info) {
-  static constexpr std::array<const char*, kDamageKinds> kNames = {"Value", "Row",   "Database",
-                                                                   "Wal",   "Image", "Data"};
-  return kNames.at(static_cast<size_t>(info.param));
-}
-
-INSTANTIATE_TEST_SUITE_P(OfEachKind, DamagedPool,
-                         testing::Values(DamageKind::kValue, DamageKind::kRow,
-                                         DamageKind::kDatabase, DamageKind::kWal,
-                                         DamageKind::kImage, DamageKind::kData),
-                         name_of);
+INSTANTIATE_TEST_SUITE_P(OfEachKind, DamagedPool, testing::ValuesIn(kDamageKinds),
+                         [](const auto& kind) { return std::string(name_of(kind.param)); });
 
 }  // namespace
 }  // namespace pmemd
