@@ -6,6 +6,7 @@
 #include <array>
 #include <cstdint>
 #include <optional>
+#include <ostream>
 #include <string>
 
 namespace pmemd {
@@ -21,6 +22,7 @@ enum class DamageKind {
 constexpr std::array kDamageKinds = {DamageKind::kValue, DamageKind::kRow,   DamageKind::kDatabase,
                                      DamageKind::kWal,   DamageKind::kImage, DamageKind::kData};
 const char* name_of(DamageKind kind);
+inline void PrintTo(DamageKind kind, std::ostream* out) { *out << name_of(kind); }  // GoogleTest's
 
 // Of kValue, how many damages there are; the `index` of each says which column and which value.
 uint64_t value_damages();
