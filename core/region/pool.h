@@ -152,7 +152,7 @@ class Pool {
   // `checksum`: of the extents of what is clean (FileSystem::extents_checksum()), where it has
   // some. Durable when it returns. ENOENT.
   Result<void> set_clean(uint64_t serial, bool clean, std::optional<uint64_t> checksum = {});
-  // None: not known, since it isn't clean, has no file system, or is of before version 4.
+  // None: not known, since it isn't clean, has no file system, or was last disabled by version 3.
   Result<std::optional<uint64_t>> extents_checksum(uint64_t serial) const;
 
  private:
