@@ -54,10 +54,6 @@ using Json = nlohmann::basic_json<nlohmann::ordered_map, std::vector, std::strin
 
 template <>
 struct std::allocator<pmemd::Json> : pmemd::JsonAllocator<pmemd::Json> {
-  using size_type = size_t;
-  using difference_type = ptrdiff_t;
-  using propagate_on_container_move_assignment = true_type;
-
   allocator() = default;
   template <class U>
   allocator(const std::allocator<U>& /*other*/) {}  // NOLINT(google-explicit-constructor)
