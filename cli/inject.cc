@@ -149,6 +149,9 @@ int status(Session& session, const Json& parameters) {
   }
   table.print(session.out());
   render_armed(session.out(), list_of(*reply, "armed"));
+  if (const uint64_t omitted = number_of(*reply, "omitted")) {
+    session.err() << fmt::format("pmemctl: {} lines more\n", omitted);
+  }
   return kDone;
 }
 

@@ -52,6 +52,8 @@ Json failure_json(const FailureReport& report, const NamespaceSettings& settings
   return json;
 }
 
+constexpr size_t kMaxListed = 65'536;  // blocks in InjectedErrors
+
 constexpr std::array kAccesses = {std::pair(MediaAccess::kRead, "read"),
                                   std::pair(MediaAccess::kWrite, "write"),
                                   std::pair(MediaAccess::kWriteback, "writeback")};
@@ -162,11 +164,16 @@ HandlerResult injected_errors_verb(const MachineView& machine, const Call& call)
     sectors.insert(sectors_of(range));
   }
   Json blocks = Json::array();
+  uint64_t omitted = 0;
   sectors.for_each([&](DataRange range) {
+    if (blocks.size() == kMaxListed) {
+      ++omitted;
+      return;
+    }
     blocks.push_back(
         {{"block", range.begin / kSectorSize}, {"count", range.length() / kSectorSize}});
   });
-  Json reply = {{"badblocks", std::move(blocks)}};
+  Json reply = {{"badblocks", std::move(blocks)}, {"omitted", omitted}};
   Json armed = Json::array();
   for (const ArmedError& error : machine.armed.list(*device)) armed.push_back(armed_json(error));
   if (!armed.empty()) reply["armed"] = std::move(armed);

@@ -4,6 +4,7 @@
 // PMEMD_REQUIRES(mutex_). docs/locking.md has one heading a lock, and their order.
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <mutex>
@@ -40,15 +41,29 @@ class PMEMD_CAPABILITY("mutex") Mutex {
   Mutex& operator=(const Mutex&) = delete;
 
   void lock() PMEMD_ACQUIRE() {
-    if (mutex_.try_lock()) return;
-    about_to_block();
-    mutex_.lock();
+    if (!mutex_.try_lock()) {
+      about_to_block();
+      mutex_.lock();
+    }
+    set_owner();
   }
-  void unlock() PMEMD_RELEASE() { mutex_.unlock(); }
+  void unlock() PMEMD_RELEASE() {
+    clear_owner();
+    mutex_.unlock();
+  }
+
+  // Whether the calling thread holds it. Models: lockdep_is_held().
+  bool is_held() const { return owner_.load(std::memory_order_relaxed) == caller(); }
 
  private:
   friend class CondVar;
+
+  static const void* caller() { return __builtin_thread_pointer(); }
+  void set_owner() { owner_.store(caller(), std::memory_order_relaxed); }
+  void clear_owner() { owner_.store(nullptr, std::memory_order_relaxed); }
+
   std::mutex mutex_;
+  std::atomic<const void*> owner_ = nullptr;  // who holds it
 };
 
 class PMEMD_SCOPED_CAPABILITY MutexLock {
@@ -67,16 +82,20 @@ class CondVar {
  public:
   void wait(Mutex& mutex) PMEMD_REQUIRES(mutex) {
     about_to_block();
+    mutex.clear_owner();
     std::unique_lock lock(mutex.mutex_, std::adopt_lock);
     cv_.wait(lock);
     lock.release();
+    mutex.set_owner();
   }
   // False when the deadline has passed.
   [[nodiscard]] bool wait_until(Mutex& mutex, Deadline deadline) PMEMD_REQUIRES(mutex) {
     about_to_block();
+    mutex.clear_owner();
     std::unique_lock lock(mutex.mutex_, std::adopt_lock);
     const bool in_time = cv_.wait_until(lock, deadline) == std::cv_status::no_timeout;
     lock.release();
+    mutex.set_owner();
     return in_time;
   }
   void notify_one() { cv_.notify_one(); }

@@ -20,6 +20,8 @@ constexpr int kBusyTimeoutMs = 5000;
 // One of SQLite's own VFS: the file is this process's alone, so its connections share the WAL's
 // index and its locks in memory. Else each transaction would take and drop four locks of a file.
 constexpr const char* kExclusiveVfs = "unix-excl";
+// No lock of SQLite's around each call: a connection is used under its Database's mutex.
+constexpr int kOpenFlags = SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE;
 constexpr const char* kCorruptHint = "restore it from a backup; the images are untouched";
 
 int to_errno(sqlite3* db, int code) {
@@ -59,6 +61,12 @@ std::unexpected<Error> sqlite_fail(sqlite3* db, int code) {
   return sqlite_fail(db, path == nullptr ? "" : path, code);
 }
 
+// The library doesn't count its memory: that takes a lock an allocation. Refused, and no harm, if
+// somebody in this process has used the library before.
+void configure_library() {
+  [[maybe_unused]] static const int code = sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
+}
+
 bool is_on_disk(const std::string& path) {
   struct statfs st = {};
   return statfs(path.c_str(), &st) != 0 || (st.f_type != TMPFS_MAGIC && st.f_type != RAMFS_MAGIC);
@@ -69,20 +77,36 @@ bool is_on_disk(const std::string& path) {
 // --- Statement
 
 Statement::Statement(Statement&& other) noexcept
-    : stmt_(std::exchange(other.stmt_, nullptr)), bind_error_(other.bind_error_) {}
+    : database_(other.database_),
+      stmt_(std::exchange(other.stmt_, nullptr)),
+      bind_error_(other.bind_error_) {}
 
 Statement& Statement::operator=(Statement&& other) noexcept {
   if (this != &other) {
-    sqlite3_finalize(stmt_);
+    finalize();
+    database_ = other.database_;
     stmt_ = std::exchange(other.stmt_, nullptr);
     bind_error_ = other.bind_error_;
   }
   return *this;
 }
 
-Statement::~Statement() { sqlite3_finalize(stmt_); }
+Statement::~Statement() { finalize(); }
+
+void Statement::finalize() {
+  if (stmt_ == nullptr) return;
+  if (database_->mutex_.is_held()) {
+    sqlite3_finalize(stmt_);
+  } else {
+    MutexLock lock(database_->mutex_);
+    sqlite3_finalize(stmt_);
+  }
+}
+
+bool Statement::is_usable() const { return stmt_ != nullptr && database_->mutex_.is_held(); }
 
 void Statement::begin_bind() {
+  assert(is_usable());
   if (sqlite3_stmt_busy(stmt_) != 0) reset();
 }
 
@@ -123,8 +147,8 @@ Statement& Statement::bind_null(int index) {
 }
 
 Result<bool> Statement::step() {
-  assert(stmt_ != nullptr);
-  sqlite3* const db = sqlite3_db_handle(stmt_);
+  assert(is_usable());
+  sqlite3* const db = database_->db_;
   if (const int code = std::exchange(bind_error_, SQLITE_OK); code != SQLITE_OK) {
     reset();
     return sqlite_fail(db, code);
@@ -147,7 +171,10 @@ Result<void> Statement::run() {
   }
 }
 
-void Statement::reset() { sqlite3_reset(stmt_); }
+void Statement::reset() {
+  assert(is_usable());
+  sqlite3_reset(stmt_);
+}
 
 Statement::Type Statement::Value::type() const {
   switch (sqlite3_value_type(value_)) {
@@ -215,8 +242,8 @@ Result<std::unique_ptr<Database>> Database::open(const std::string& path, Mode m
   } else if (::access(path.c_str(), F_OK) != 0) {
     return fail_errno(path);
   }
-  // Serialized: a Statement may be destroyed by a thread that doesn't hold the mutex.
-  const int flags = SQLITE_OPEN_FULLMUTEX | SQLITE_OPEN_EXRESCODE | SQLITE_OPEN_NOFOLLOW |
+  configure_library();
+  const int flags = kOpenFlags | SQLITE_OPEN_NOFOLLOW |
                     (mode == Mode::kReadOnly ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE);
   sqlite3* connection = nullptr;
   const int code = sqlite3_open_v2(path.c_str(), &connection, flags,
@@ -239,8 +266,9 @@ Result<std::unique_ptr<Database>> Database::open(const std::string& path, Mode m
 Result<std::unique_ptr<Database>> Database::open_in_memory() {
   const std::string path = ":memory:";
   sqlite3* connection = nullptr;
-  const int code = sqlite3_open_v2(path.c_str(), &connection,
-                                   SQLITE_OPEN_READWRITE | SQLITE_OPEN_EXRESCODE, nullptr);
+  configure_library();
+  const int code =
+      sqlite3_open_v2(path.c_str(), &connection, kOpenFlags | SQLITE_OPEN_READWRITE, nullptr);
   std::unique_ptr<Database> db(new Database(connection, path, Mode::kReadWrite));
   if (code != SQLITE_OK) return sqlite_fail(connection, path, code);
   return db;
@@ -286,8 +314,7 @@ Result<void> Database::open_wal() {
   const UniqueFd dir(::open(parent.empty() ? "." : parent.c_str(), O_DIRECTORY | O_CLOEXEC));
   if (!dir || ::fsync(dir.get()) != 0) return fail_errno(parent);
 
-  const int flags =
-      SQLITE_OPEN_FULLMUTEX | SQLITE_OPEN_EXRESCODE | SQLITE_OPEN_NOFOLLOW | SQLITE_OPEN_READWRITE;
+  const int flags = kOpenFlags | SQLITE_OPEN_NOFOLLOW | SQLITE_OPEN_READWRITE;
   int code = sqlite3_open_v2(path_.c_str(), &checkpointer_, flags, kExclusiveVfs);
   if (code == SQLITE_OK) {  // before its first read it doesn't know of the WAL, and copies nothing
     code = sqlite3_exec(checkpointer_, "PRAGMA schema_version", nullptr, nullptr, nullptr);
@@ -320,14 +347,16 @@ void Database::checkpoint(sqlite3* connection) {
 }
 
 Result<Statement> Database::prepare(std::string_view sql) {
+  assert(mutex_.is_held());
   sqlite3_stmt* stmt = nullptr;
   const int code = sqlite3_prepare_v3(db_, sql.data(), static_cast<int>(sql.size()),
                                       SQLITE_PREPARE_PERSISTENT, &stmt, nullptr);
   if (code != SQLITE_OK) return sqlite_fail(db_, path_, code);
-  return Statement(stmt);
+  return Statement(*this, stmt);
 }
 
 Result<void> Database::execute(std::string_view sql) {
+  assert(mutex_.is_held());
   const int code = sqlite3_exec(db_, std::string(sql).c_str(), nullptr, nullptr, nullptr);
   if (code != SQLITE_OK) return sqlite_fail(db_, path_, code);
   return {};

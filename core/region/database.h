@@ -13,9 +13,9 @@
 //  3. Nobody in this process opens and closes the database file by a descriptor of his own while a
 //     Database is open: that would drop SQLite's POSIX locks. (The WAL carries no locks.)
 //
-// Thread contract: the connection is used under `mutex()`; whoever runs statements holds it from
-// the first bind to the last step (a Transaction object does). A Statement may be destroyed without
-// it. sync() runs without it; it is not held across an fsync, but for one case: when the WAL has
+// Thread contract: the connection has no lock of SQLite's and is used under `mutex()`; whoever runs
+// statements holds it from the first bind to the last step (a Transaction object does; asserted). A
+// Statement that is destroyed without it takes it. sync() runs without it; it is not held across an fsync, but for one case: when the WAL has
 // outgrown kWalPagesMax, since nobody called sync(), a commit copies it into the database itself.
 #pragma once
 
@@ -35,6 +35,8 @@ struct sqlite3_stmt;
 struct sqlite3_value;
 
 namespace pmemd {
+
+class Database;
 
 // A prepared statement. Parameters and columns count from 0 by position.
 // step(): true with a row, false when done; the statement is reset when done or on error. One that
@@ -60,8 +62,7 @@ class Statement {
   void reset();
 
   enum class Type : uint8_t { kNull, kInteger, kReal, kText, kBlob };
-  // One value of the row; good until the next step or reset. Each column_…() below locks the
-  // connection; what is asked here doesn't, since its mutex() is held.
+  // One value of the row; good until the next step or reset.
   class Value {
    public:
     Type type() const;  // a column may hold any
@@ -84,10 +85,13 @@ class Statement {
 
  private:
   friend class Database;
-  explicit Statement(sqlite3_stmt* stmt) : stmt_(stmt) {}
+  Statement(Database& database, sqlite3_stmt* stmt) : database_(&database), stmt_(stmt) {}
+  bool is_usable() const;  // for asserts
+  void finalize();
   void begin_bind();
   void end_bind(int code);
 
+  Database* database_ = nullptr;
   sqlite3_stmt* stmt_ = nullptr;
   int bind_error_ = 0;  // SQLite's code of the first bind that failed
 };
@@ -123,6 +127,7 @@ class Database {
   Result<void> sync() PMEMD_EXCLUDES(mutex_);
 
  private:
+  friend class Statement;
   friend class Transaction;
 
   // Of new databases. Half of SQLite's: a commit writes and checksums each page that it has

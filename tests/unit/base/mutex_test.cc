@@ -31,6 +31,32 @@ TEST(Mutex, ExcludesThreads) {
   EXPECT_EQ(counter.value, 4000);
 }
 
+TEST(Mutex, KnowsWhoHoldsIt) {
+  Mutex mutex;
+  EXPECT_FALSE(mutex.is_held());
+  {
+    MutexLock lock(mutex);
+    EXPECT_TRUE(mutex.is_held());
+    std::jthread([&] { EXPECT_FALSE(mutex.is_held()); }).join();
+  }
+  EXPECT_FALSE(mutex.is_held());
+}
+
+TEST(CondVar, WaiterHoldsTheLockBeforeAndAfterAndTheOtherMeanwhile) {
+  Counter counter;
+  std::jthread other([&] {
+    MutexLock lock(counter.mutex);
+    EXPECT_TRUE(counter.mutex.is_held());
+    counter.value = 1;
+    counter.changed_cv.notify_one();
+  });
+  MutexLock lock(counter.mutex);
+  while (counter.value != 1) counter.changed_cv.wait(counter.mutex);
+  EXPECT_TRUE(counter.mutex.is_held());
+  EXPECT_FALSE(counter.changed_cv.wait_until(counter.mutex, Deadline()));
+  EXPECT_TRUE(counter.mutex.is_held());
+}
+
 TEST(CondVar, WaitHandsTheLockBackAndForth) {
   Counter counter;
   std::jthread other([&] {

@@ -220,7 +220,7 @@ TEST(Interface, ExamplesOfEachReplyFit) {
           {"namespace":"namespace0.0","file":"/a","offset":0,"length":4096,"metadata":false,
            "handled":false,"told":1}],"holders":[]}]})")},
       {"UninjectError", Json::object()},
-      {"InjectedErrors", Json::parse(R"({"badblocks":[{"block":12,"count":2}]})")},
+      {"InjectedErrors", Json::parse(R"({"badblocks":[{"block":12,"count":2}],"omitted":0})")},
       {"ClearErrors", Json::parse(R"({"namespace":"namespace0.0","cleared_bytes":512})")},
       {"FailAt", Json::object()},
       {"ClearFaults", Json::object()},

@@ -9,6 +9,7 @@
 
 #include <array>
 #include <fstream>
+#include <optional>
 #include <thread>
 
 #include "tests/unit/failing_call.h"
@@ -54,6 +55,40 @@ class DatabaseTest : public ::testing::Test {
   const TemporaryDirectory dir_{TemporaryDirectory::Place::kInMemory};
   const std::string path_ = dir_.path() + "/pool.db";
 };
+
+TEST_F(DatabaseTest, StatementsAreDestroyedWithTheLockOrTakeIt) {
+  const auto db = create();
+  ASSERT_EQ(insert(*db, 1).err(), 0);
+  std::optional<Statement> left;
+  {
+    MutexLock lock(db->mutex());
+    auto read = db->prepare("SELECT k FROM t");
+    ASSERT_TRUE(read && read->step());
+    left = *std::move(read);
+    auto other = db->prepare("SELECT k FROM t");
+    ASSERT_TRUE(other && other->step());
+    EXPECT_TRUE(db->mutex().is_held());  // `other` goes first
+  }
+  left.reset();
+  EXPECT_FALSE(db->mutex().is_held());
+  // A read that is still there would make this fail with EBUSY.
+  EXPECT_EQ(execute(*db, "DROP TABLE t").err(), 0);
+}
+
+using DatabaseDeathTest = DatabaseTest;
+TEST_F(DatabaseDeathTest, UseWithoutTheLockIsABug) {
+  const auto db = create();
+  EXPECT_DEATH((void)db->execute("SELECT 1"), "is_held");
+  std::optional<Statement> statement;
+  {
+    MutexLock lock(db->mutex());
+    auto made = db->prepare("SELECT ?");
+    ASSERT_TRUE(made);
+    statement = *std::move(made);
+  }
+  EXPECT_DEATH((void)statement->step(), "is_usable");
+  EXPECT_DEATH((void)statement->bind(0, int64_t{1}), "is_usable");
+}
 
 TEST_F(DatabaseTest, StatementsTakeAndGiveEachType) {
   const auto db = create();
