@@ -82,6 +82,16 @@ TEST_F(CliTest, BadblocksPrintsWhatSysfsPrints) {
   EXPECT_EQ(output.err, "pmemctl: 4 lines more\n");
 }
 
+TEST_F(CliTest, StatusPrintsWhatWasInjectedAndHowMuchItLeavesOut) {
+  daemon_.answer("InjectedErrors",
+                 {{"badblocks", {{{"block", 12}, {"count", 2}}, {{"block", 99}, {"count", 1}}}},
+                  {"omitted", 4}});
+  const Output output = run({"inject-error", "namespace0.0", "--status"});
+  EXPECT_EQ(output.code, 0);
+  EXPECT_EQ(output.out, "BLOCK  COUNT\n   12      2\n   99      1\n");
+  EXPECT_EQ(output.err, "pmemctl: 4 lines more\n");
+}
+
 TEST_F(CliTest, ConfigureShowsValuesAndWhatElseTheyMayBe) {
   daemon_.answer("Settings", {{"namespace", "namespace0.0"},
                               {"settings",

@@ -72,7 +72,11 @@ class VerbsMachine {
   static constexpr uint64_t kSmallBytes = 4 * kMiB;
 
   VerbsMachine() : pool_(make_pool()) {
-    events_.set_sink([](const Event&) {});
+    events_.set_sink([this](const Event& event) {
+      MutexLock lock(progress_mutex_);
+      if (event.kind == EventKind::kPoison) ++poisons_seen_;
+      progress_cv_.notify_all();
+    });
     devices_.set_media_hooks(
         {.on_latent = [this](Device& device,
                              DataRange range) { failure_worker_.note_latent(device, range); },
@@ -125,6 +129,16 @@ class VerbsMachine {
       return std::ranges::any_of(scrubber_.status(), [](const auto& one) { return one.running; });
     };
     while (runs()) progress_cv_.wait(progress_mutex_);
+  }
+
+  // Events of poison.
+  uint64_t poisons_seen() const {
+    MutexLock lock(progress_mutex_);
+    return poisons_seen_;
+  }
+  void wait_for_poison_behind(uint64_t seen) const {
+    MutexLock lock(progress_mutex_);
+    while (poisons_seen_ <= seen) progress_cv_.wait(progress_mutex_);
   }
 
   // Of all that can change the most of it, without a verb: so it costs little.
@@ -235,6 +249,9 @@ class VerbsMachine {
 
   TemporaryDirectory directory_{TemporaryDirectory::Place::kInMemory};
   std::unique_ptr<Pool> pool_;
+  mutable Mutex progress_mutex_;
+  mutable CondVar progress_cv_;
+  uint64_t poisons_seen_ PMEMD_GUARDED_BY(progress_mutex_) = 0;
   EventBus events_;
   DeviceTable devices_{*pool_};
   QuietKernel kernel_;
@@ -251,8 +268,6 @@ class VerbsMachine {
   ArmedErrors armed_{failure_, [this](Device& device, DataRange range) {
                        failure_worker_.note_latent(device, range);
                      }};
-  mutable Mutex progress_mutex_;
-  mutable CondVar progress_cv_;
   Scrubber scrubber_{
       failure_,
       {.errors_of = [this](uint32_t region) -> MediaErrors& { return pool_->media_errors(region); },

@@ -1,0 +1,84 @@
+// The verbs that make memory bad, without a kernel.
+#include "daemon/inject.h"
+
+#include <gtest/gtest.h>
+
+#include <optional>
+
+#include "core/base/memory.h"
+#include "core/base/units.h"
+#include "core/region/media_errors.h"
+#include "core/removal/armed_errors.h"
+#include "tests/unit/daemon/verbs_machine.h"
+#include "tests/unit/failing_allocation.h"
+
+namespace pmemd::test {
+namespace {
+
+TEST(InjectedErrors, ListHasALimitAndCountsWhatItLeavesOut) {
+  constexpr uint64_t kListed = 65'536;
+  constexpr uint64_t kInjected = kListed + 3;
+  VerbsMachine machine;
+  const auto region = machine.call("CreateRegion", {{"size", 128 * kMiB}, {"sparse", true}});
+  ASSERT_EQ(region.err, 0) << region.message;
+  const auto created = machine.call("CreateNamespace", {{"region", "region6"}});
+  ASSERT_EQ(created.err, 0) << created.message;
+
+  const DevicePtr device = *machine.machine().devices.find("namespace6.0");
+  std::vector<RegionRange> sectors;
+  for (uint64_t i = 0; i < kInjected; ++i) {
+    const uint64_t begin = 2 * i * kSectorSize;
+    sectors.push_back(device->in_region({begin, begin + kSectorSize}));
+  }
+  ASSERT_EQ(device->media_errors().inject(sectors, {}).err(), 0);
+
+  const auto reply = machine.call("InjectedErrors", {{"namespace", "namespace6.0"}});
+  ASSERT_EQ(reply.err, 0) << reply.message;
+  const Json& blocks = reply.parameters.at("badblocks");
+  ASSERT_EQ(blocks.size(), kListed);
+  EXPECT_EQ(blocks.back(), (Json{{"block", 2 * (kListed - 1)}, {"count", 1}}));
+  EXPECT_EQ(reply.parameters.at("omitted"), kInjected - kListed);
+}
+
+// Each allocation of the thread that waits for the time fails, and all from it on.
+TEST(ArmedErrors, GoOffAtTheirTimeWithoutMemory) {
+  if (!FailingAllocation::is_possible()) GTEST_SKIP() << "operator new is a sanitizer's";
+  struct NothingIsLost {
+    ~NothingIsLost() { EXPECT_EQ(reserve_used_bytes(), 0u); }
+  } const nothing_is_lost;
+  VerbsMachine machine;
+  const auto at = machine.call("InjectError", {{"file", "/pmem0/file"}, {"dry_run", true}});
+  ASSERT_EQ(at.err, 0) << at.message;
+  const uint64_t begin = at.parameters.at("reports").at(0).at("offset");
+  const DevicePtr device = *machine.machine().devices.find("namespace0.0");
+
+  for (const auto which : {FailingAllocation::Which::kOne, FailingAllocation::Which::kAllFrom}) {
+    bool was_hit = true;
+    for (uint64_t n = 1; was_hit; ++n) {
+      SCOPED_TRACE(testing::Message() << "allocation " << n);
+      const uint64_t seen = machine.poisons_seen();
+      ArmedError error = {.device_ino = device->root_ino(),
+                          .ranges = {{begin, begin + kPageSize}},
+                          .options = {},
+                          .on = std::nullopt,
+                          .nth = 1,
+                          .after = std::chrono::milliseconds(0)};
+      {
+        std::optional<ArmedErrors> armed(std::in_place, machine.machine().failure,
+                                         [](Device&, DataRange) {});
+        const FailingElsewhere fails(n, which);
+        ASSERT_EQ(armed->arm(std::move(error)).err(), 0);
+        machine.wait_for_poison_behind(seen);
+        armed.reset();  // waits for the thread, which has begun
+        was_hit = fails.hit();
+      }
+      ASSERT_EQ(device->errors(Device::ErrorKind::kInjected, {begin, begin + kPageSize}).size(), 1);
+      ASSERT_EQ(device->errors(Device::ErrorKind::kKnown, {begin, begin + kPageSize}).size(), 1);
+      ASSERT_EQ(machine.call("UninjectError", {{"namespace", "namespace0.0"}}).err, 0);
+      ASSERT_EQ(machine.call("ClearErrors", {{"namespace", "namespace0.0"}}).err, 0);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace pmemd::test
