@@ -227,12 +227,13 @@ void ControlServer::serve_some() {
   std::array<epoll_event, kClientsAtOnce> ready;
   const int count = ::epoll_wait(clients_epoll_.get(), ready.data(), kClientsAtOnce, 0);
   for (const epoll_event& one : std::span(ready).first(static_cast<size_t>(std::max(count, 0)))) {
-    const auto found = clients_.find(one.data.u64);
+    const uint64_t id = one.data.u64;  // a copy: the struct is packed, so no reference binds to it
+    const auto found = clients_.find(id);
     if (found == clients_.end()) continue;
     try {
       on_ready(*found->second, one.events);
     } catch (const std::bad_alloc&) {
-      remove_client(one.data.u64);
+      remove_client(id);
     }
   }
 }
