@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <pthread.h>
 #include <spdlog/spdlog.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <systemd/sd-daemon.h>
 #include <systemd/sd-event.h>
@@ -34,8 +35,10 @@
 #include "daemon/dirty_limits.h"
 #include "daemon/failure_worker.h"
 #include "daemon/fuse_server.h"
+#include "daemon/host_memory.h"
 #include "daemon/json.h"
 #include "daemon/kernel_notifier.h"
+#include "daemon/memory_cgroup.h"
 #include "daemon/mount_point.h"
 #include "daemon/poll_waker.h"
 #include "daemon/prefaulter.h"
@@ -235,12 +238,18 @@ Result<void> Daemon::start_steps() {
   return start_control();
 }
 
-// Whether the mount's own limits are raised.
+// Whether the mount's own limits are raised to the system's.
 bool Daemon::tune() {
-  const auto tuned = tune_mount(server_->device_number());
+  const auto memory = host_memory();
+  auto group_limit = memory_cgroup_limit();
+  if (group_limit && memory && *group_limit >= memory->total_bytes) group_limit.reset();
+  const auto tuned = tune_mount(server_->device_number(), group_limit);
   if (!tuned) {
     spdlog::warn("{}: stores through mappings will be throttled (run as root to raise the limit)",
                  tuned.error().describe());
+  } else if (group_limit) {
+    spdlog::info("the control group may have {}: a quarter of it may be dirty in the mount",
+                 format_size(*group_limit));
   }
   if (options_.raise_dirty_limits) {
     if (auto raised = RaisedDirtyLimits::raise()) {
@@ -249,7 +258,7 @@ bool Daemon::tune() {
       spdlog::warn("the host's dirty limits stay: {}", raised.error().describe());
     }
   }
-  return tuned.has_value();
+  return tuned.has_value() && !group_limit;
 }
 
 // Disabled; what they find out comes in only when they are enabled.
@@ -311,7 +320,7 @@ void Daemon::make_watchdog() {
   const Watchdog::Ports ports = {
       .nobody_reads = [this] { return server_->nobody_reads(); },
       .progress = [this] { return fuse_->requests.total(); },
-      .add_thread = [this] { return server_->add_thread(); },
+      .add_thread = [this] { return server_->want_thread(); },
       .abort =
           [this] {
             spdlog::critical(
@@ -425,6 +434,11 @@ bool Daemon::stop() {
 }  // namespace
 
 int run_daemon(const Options& options, const std::function<void()>& ready) {
+  // What we want memory for frees memory: the kernel shall not make us wait for writeback then.
+  // Threads inherit it.
+  if (prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0) != 0) {
+    spdlog::debug("no I/O flusher: {}", std::strerror(errno));  // wants CAP_SYS_RESOURCE
+  }
   Daemon daemon(options);
   const auto started = daemon.start();
   if (started) {

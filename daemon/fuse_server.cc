@@ -9,6 +9,7 @@
 
 #include <csignal>
 #include <cstdlib>
+#include <cstring>
 #include <new>
 
 namespace pmemd {
@@ -57,8 +58,14 @@ struct AlignedDelete {
 
 }  // namespace
 
+FuseServer::FuseServer(FuseContext& context, const MountPoint& point)
+    : context_(context), point_(point) {
+  sem_init(&wanted_, 0, 0);
+}
+
 FuseServer::~FuseServer() {
   if (session_ != nullptr) fuse_session_destroy(session_);  // and with it the connection
+  sem_destroy(&wanted_);
 }
 
 Result<std::unique_ptr<FuseServer>> FuseServer::create(FuseContext& context,
@@ -90,10 +97,30 @@ void FuseServer::start(unsigned threads) {
   for (unsigned i = 0; i < threads; ++i) {
     if (!add_thread()) throw std::bad_alloc();
   }
+  maker_ = std::thread([this] { make_wanted_threads(); });
   // What is asked of the mount waits for the kernel to have our answer to INIT, which overwrites
   // the mount's readahead: whoever tunes it comes after that.
   struct statfs ignored = {};
   (void)statfs(point_.path().c_str(), &ignored);
+}
+
+bool FuseServer::want_thread() noexcept {
+  if (stopping_.load(std::memory_order_acquire) || is_full_ || is_making_.exchange(true)) {
+    return false;
+  }
+  sem_post(&wanted_);
+  return true;
+}
+
+void FuseServer::make_wanted_threads() {
+  pthread_setname_np(pthread_self(), "fuse-threads");
+  while (true) {
+    while (sem_wait(&wanted_) != 0) {  // EINTR
+    }
+    if (stopping_.load(std::memory_order_acquire)) return;
+    if (!add_thread()) is_full_ = true;
+    is_making_ = false;
+  }
 }
 
 bool FuseServer::add_thread() {
@@ -114,6 +141,8 @@ bool FuseServer::add_thread() {
 void FuseServer::serve(void* buffer) {
   pthread_setname_np(pthread_self(), "fuse");
   const int fd = fuse_session_fd(session_);
+  // So that no read of a request waits for memory, which may wait for that request.
+  std::memset(buffer, 0, kRequestBufferSize);
   t_blocking_hook = &readers_;
   while (!stopping_.load(std::memory_order_acquire)) {
     readers_.begin_read();
@@ -155,6 +184,8 @@ Result<void> FuseServer::unmount() {
 void FuseServer::stop() {
   stopping_ = true;
   readers_.end();
+  sem_post(&wanted_);
+  if (maker_.joinable()) maker_.join();
   {
     MutexLock lock(mutex_);
     while (running_ > 0) {

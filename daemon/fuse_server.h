@@ -6,8 +6,10 @@
 // threads.
 //
 // Thread contract: create(), start(), unmount(), stop() from one thread that serves no requests;
-// add_thread(), nobody_reads() from any.
+// want_thread(), nobody_reads() from any.
 #pragma once
+
+#include <semaphore.h>
 
 #include <atomic>
 #include <memory>
@@ -42,9 +44,9 @@ class FuseServer {
   // Ends the threads, and with the session the kernel's connection.
   void stop() PMEMD_EXCLUDES(mutex_);
 
-  // Another thread for requests; from any thread. False: there are kMaxThreads, none can be made,
-  // or it stops.
-  bool add_thread() PMEMD_EXCLUDES(mutex_);
+  // Asks for another thread for requests. Doesn't wait for it: the kernel may want memory for one,
+  // and that may wait for requests. False: one is being made, no more can be, or it stops.
+  bool want_thread() noexcept;
   // All threads are in requests, and nobody reads the next one.
   bool nobody_reads() const { return readers_.reading() == 0; }
   // Called when that is found, with any lock held, and often. Before start().
@@ -56,9 +58,12 @@ class FuseServer {
   void on_lost_mount(std::function<void()> callback) { lost_mount_ = std::move(callback); }
 
  private:
-  FuseServer(FuseContext& context, const MountPoint& point) : context_(context), point_(point) {}
+  FuseServer(FuseContext& context, const MountPoint& point);
 
   void serve(void* buffer);
+  void make_wanted_threads();
+  // False: there are kMaxThreads, none can be made, or it stops.
+  bool add_thread() PMEMD_EXCLUDES(mutex_);
 
   FuseContext& context_;
   const MountPoint& point_;
@@ -72,6 +77,11 @@ class FuseServer {
   CondVar thread_ended_cv_;
   unsigned running_ PMEMD_GUARDED_BY(mutex_) = 0;
   std::vector<std::thread> threads_ PMEMD_GUARDED_BY(mutex_);
+
+  sem_t wanted_;  // a thread is, or it stops
+  std::atomic<bool> is_making_ = false;
+  std::atomic<bool> is_full_ = false;
+  std::thread maker_;
 };
 
 // Answers a FUSE_TMPFILE request that was read from `fd`; false if `request` is another one.

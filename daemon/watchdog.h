@@ -31,7 +31,7 @@ class Watchdog {
   struct Ports {
     std::function<bool()> nobody_reads;  // requests
     std::function<uint64_t()> progress;  // how many were read; of more than one caller's making
-    std::function<bool()> add_thread;    // false: there may be no more
+    std::function<bool()> add_thread;    // asks for one, doesn't wait; false: none comes
     std::function<void()> abort;         // the connection
     std::function<void()> exit;          // of the process, at once
   };
