@@ -101,12 +101,17 @@ Result<DevicePtr> make_volume(Machine& machine, VolumeType type, uint64_t chunk_
     return device;
   }
   machine.events.publish(EventKind::kCreated, record.name(), {0, record.data_bytes()});
-  if (auto enabled = enable_all(machine, legs, **device); !enabled) {
-    (void)disable_idle(machine, enabled_of(legs));
-    (void)destroy_device(machine, *device);  // as if it had never been
-    return std::unexpected(std::move(enabled).error());
+  auto enabled = enable_all(machine, legs, **device);
+  if (enabled) return device;
+  if (!disable_idle(machine, enabled_of(legs))) {
+    // A leg that is enabled can't be let go.
+    return fail(
+        enabled.err(),
+        fmt::format("{}: made, but not enabled: {}", record.name(), enabled.error().describe()),
+        fmt::format("pmemctl enable-namespace {0}, or destroy-volume {0}", record.name()));
   }
-  return device;
+  (void)destroy_device(machine, *device);  // as if it had never been
+  return std::unexpected(std::move(enabled).error());
 }
 
 }  // namespace
