@@ -8,6 +8,7 @@
 
 #include "tests/integration/control_client.h"
 #include "tests/integration/harness.h"
+#include "tests/sanitizer.h"
 
 namespace pmemd {
 namespace {
@@ -41,9 +42,7 @@ class MemoryLimitTest : public MountTest {
 };
 
 TEST_F(MemoryLimitTest, IsServedWithinOrRefusedWithAReason) {
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-  GTEST_SKIP() << "a sanitizer takes terabytes of address space";
-#endif
+  if (kHasSanitizer) GTEST_SKIP() << "a sanitizer takes terabytes of address space";
   int served = 0, refused = 0;
   for (uint64_t mib = 60; mib <= 1200; mib += mib < 300 ? 20 : 300) {
     SCOPED_TRACE(testing::Message() << mib << " MiB");
@@ -60,9 +59,7 @@ TEST_F(MemoryLimitTest, IsServedWithinOrRefusedWithAReason) {
 
 // One arena of malloc's, so that it grows by brk() alone, and a limit that it has reached already.
 TEST_F(MemoryLimitTest, ThatIsReachedIsAnErrorForWhoAsksAndNoHarm) {
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-  GTEST_SKIP() << "a sanitizer has an allocator of its own";
-#endif
+  if (kHasSanitizer) GTEST_SKIP() << "a sanitizer has an allocator of its own";
   TestPool pool(Storage::kMemory);
   pool.start({.create = "64M", .env = {"MALLOC_ARENA_MAX=1"}});
   const std::string bytes = pattern(1, 1 * kMiB);

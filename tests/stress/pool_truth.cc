@@ -20,6 +20,12 @@ constexpr int64_t kMetadata = 2 << 20;
 constexpr int64_t kPage = 4096;
 constexpr int kDepthMax = 8;
 
+// Of damaged numbers: the nearest that there is.
+int64_t plus(int64_t a, int64_t b) {
+  int64_t sum = 0;
+  return __builtin_add_overflow(a, b, &sum) ? (b < 0 ? INT64_MIN : INT64_MAX) : sum;
+}
+
 struct Space {
   int64_t region = 0, start = 0, size = 0;
 };
@@ -127,7 +133,7 @@ class Truth {
       for (int64_t at = 0; at < extent.length && extent.file < size - at; at += kPage) {
         const int64_t begin = extent.file + at;
         const int64_t length = std::min(kPage, size - begin);
-        read_page(serial, extent.data + at, bytes.data() + begin, static_cast<size_t>(length));
+        read_page(serial, plus(extent.data, at), bytes.data() + begin, static_cast<size_t>(length));
       }
     }
     return bytes;
@@ -135,12 +141,12 @@ class Truth {
 
   int64_t data_bytes(int64_t serial, int depth = 0) {
     if (const auto space = spaces_.find(serial); space != spaces_.end()) {
-      return space->second.size - kMetadata;
+      return plus(space->second.size, -kMetadata);
     }
     const auto volume = volumes_.find(serial);
     if (volume == volumes_.end() || depth > kDepthMax) return 0;
     int64_t sum = 0;
-    for (const int64_t leg : volume->second.legs) sum += data_bytes(leg, depth + 1);
+    for (const int64_t leg : volume->second.legs) sum = plus(sum, data_bytes(leg, depth + 1));
     return sum;
   }
 
@@ -149,7 +155,7 @@ class Truth {
       const auto [region, start, size] = space->second;
       const UniqueFd fd(
           ::open(fmt::format("{}/region{}.img", images_, region).c_str(), O_RDONLY | O_CLOEXEC));
-      if (fd && ::pread(fd.get(), to, length, start + kMetadata + offset) < 0) return;
+      if (fd && ::pread(fd.get(), to, length, plus(plus(start, kMetadata), offset)) < 0) return;
       return;
     }
     const auto found = volumes_.find(serial);
@@ -159,7 +165,7 @@ class Truth {
       const int64_t number = offset / chunk;
       const auto count = static_cast<int64_t>(legs.size());
       return read_page(legs[static_cast<size_t>(number % count)],
-                       number / count * chunk + offset % chunk, to, length, depth + 1);
+                       plus(number / count * chunk, offset % chunk), to, length, depth + 1);
     }
     for (const int64_t leg : legs) {
       const int64_t of_leg = data_bytes(leg);
