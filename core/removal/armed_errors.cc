@@ -91,9 +91,10 @@ void ArmedErrors::go_off(Device& device, const ArmedError& error, bool in_reques
       (void)inject_error(device, range, error.options, ports_);
       continue;
     }
-    const auto sectors = sectors_of(device.in_region(range));
-    if (!device.media_errors().inject({sectors}, {})) continue;
-    if (!error.options.latent) on_latent_(device, device.in_data(sectors));
+    const DataRange sectors = sectors_of(range);
+    const InjectOptions latent = {.latent = true, .saturate = error.options.saturate};
+    if (!record_errors(device, sectors, latent)) continue;
+    if (!error.options.latent) on_latent_(device, sectors);
   }
 }
 

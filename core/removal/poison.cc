@@ -312,14 +312,17 @@ std::vector<RegionRange> errors_of(RegionRange sectors, uint64_t clear_unit, boo
 
 }  // namespace
 
+Result<void> record_errors(Device& device, DataRange sectors, const InjectOptions& options) {
+  const RegionRange in_region = device.in_region(sectors);
+  return device.media_errors().inject(errors_of(in_region, device.clear_unit(), options.saturate),
+                                      options.latent ? RegionRange{} : in_region);
+}
+
 Result<FailureReport> inject_error(Device& device, DataRange range, const InjectOptions& options,
                                    const FailurePorts& ports) {
   PMEMD_ASSIGN(const DataRange sectors, check_range(device, range));
   PMEMD_TRY(fault_record.hit());
-  const RegionRange in_region = device.in_region(sectors);
-  PMEMD_TRY(
-      device.media_errors().inject(errors_of(in_region, device.clear_unit(), options.saturate),
-                                   options.latent ? RegionRange{} : in_region));
+  PMEMD_TRY(record_errors(device, sectors, options));
   const MustAllocate recorded;
   if (!options.latent) return fail_ranges(device, range, {sectors}, ports);
   // So that the next touch asks us.

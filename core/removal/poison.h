@@ -81,6 +81,10 @@ struct FailureReport {
 Result<FailureReport> inject_error(Device& device, DataRange range, const InjectOptions& options,
                                    const FailurePorts& ports);
 
+// Only the record of inject_error(), for who can't wait for its effect: who touches the memory
+// meets the error. `sectors`: whole ones. ENOSPC, EIO: as there.
+Result<void> record_errors(Device& device, DataRange sectors, const InjectOptions& options);
+
 // What is latent in `range` becomes known, as after a touch or a scrub: the failure that an
 // inject_error() without `latent` is. A report without bad bytes: nothing was. Errors as above.
 Result<FailureReport> discover_errors(Device& device, DataRange range, const FailurePorts& ports);

@@ -30,15 +30,13 @@ class ArmedErrorsTest : public RemovalFixture {
     armed_.on_access(fsdax_, range, access);
   }
 
+  const FailurePorts ports_{pool_.registry(), kernel_, events_, [this](uint64_t ino) {
+                              return ino == fsdax_.root_ino()
+                                         ? std::shared_ptr<Device>(std::shared_ptr<void>(), &fsdax_)
+                                         : nullptr;
+                            }};
   std::vector<DataRange> latent_;  // told by on_latent
-  ArmedErrors armed_{FailurePorts{pool_.registry(), kernel_, events_,
-                                  [this](uint64_t ino) {
-                                    return ino == fsdax_.root_ino()
-                                               ? std::shared_ptr<Device>(std::shared_ptr<void>(),
-                                                                         &fsdax_)
-                                               : nullptr;
-                                  }},
-                     [this](Device&, DataRange range) { latent_.push_back(range); }};
+  ArmedErrors armed_{ports_, [this](Device&, DataRange range) { latent_.push_back(range); }};
 };
 
 TEST_F(ArmedErrorsTest, GoOffAtTheNthAccessThatTouchesThemAndOnce) {
@@ -84,6 +82,24 @@ TEST_F(ArmedErrorsTest, ThatNobodyIsToldOfStayLatent) {
   touch(MediaAccess::kWrite);
   EXPECT_TRUE(is_bad());
   EXPECT_TRUE(latent_.empty());
+}
+
+// With a clear unit that is smaller than a block: as much of it as of one that is injected now.
+TEST_F(ArmedErrorsTest, CoverWhatAnErrorOfNowCovers) {
+  must(pool_.pool().set_settings(fsdax_.record().serial, {{"clear-unit", "256"}}));
+  fsdax_.apply_settings();
+  for (const bool saturate : {false, true}) {
+    ArmedError error = of_fsdax();
+    error.options = {.latent = true, .saturate = saturate};
+    must(inject_error(fsdax_, kPage, error.options, ports_));
+    const auto now = fsdax_.errors(Device::ErrorKind::kInjected, kPage);
+    EXPECT_EQ(now.size(), saturate ? 1 : kPage.length() / kSectorSize);
+    must(fsdax_.media_errors().clear(fsdax_.in_region(kPage)));
+    must(armed_.arm(error));
+    touch(MediaAccess::kRead);
+    EXPECT_EQ(fsdax_.errors(Device::ErrorKind::kInjected, kPage), now);
+    must(fsdax_.media_errors().clear(fsdax_.in_region(kPage)));
+  }
 }
 
 TEST_F(ArmedErrorsTest, GoOffAfterTheirTime) {
