@@ -15,7 +15,11 @@ namespace {
 void reply_attr(fuse_req_t req, const Result<Attr>& attr) {
   if (!attr) return reply_error(req, attr.err());
   const struct stat st = to_stat(*attr);
-  answer(fuse_reply_attr, req, &st, kCacheSeconds);
+  answer(fuse_reply_attr, req, &st, attr_seconds(*attr));
+}
+
+void reply_attr(fuse_req_t req, const Admitted& admitted, const Result<Attr>& attr) {
+  reply_attr(req, attr ? Result<Attr>(with_dirtied(admitted, *attr)) : attr);
 }
 
 void op_getattr(fuse_req_t req, fuse_ino_t ino, fuse_file_info* /*fi*/) {
@@ -23,11 +27,14 @@ void op_getattr(fuse_req_t req, fuse_ino_t ino, fuse_file_info* /*fi*/) {
   if (ino == FUSE_ROOT_ID) return reply_attr(req, root_attr(context));
   const DevicePtr device = context.devices.by_ino(ino);
   if (!device) return reply_error(req, ESTALE);
-  // fstat of a removed device's file goes on working, as a device node's does.
+  // fstat of a removed device's file goes on working.
   if (!device->is_fsdax()) return reply_attr(req, context.devdax.getattr(*device));
-  const auto admitted = admit_fsdax_open(req, ino, "GETATTR");
-  if (!admitted) return reply_error(req, admitted.err());
-  reply_attr(req, admitted->fs().getattr(ino));
+  const auto admitted = admit_fsdax_dying(req, ino, "GETATTR");
+  if (admitted) return reply_attr(req, *admitted, admitted->fs().getattr(ino));
+  const auto last = device->last_attributes(ino);
+  if (!last) return reply_error(req, admitted.err());
+  const struct stat st = to_stat(*last);
+  answer(fuse_reply_attr, req, &st, 0.0);
 }
 
 SetAttr to_change(const struct stat& st, int to_set) {
@@ -65,7 +72,7 @@ void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat* st, int to_set,
   if (attr && change.size) {
     admitted->device->leases().give_back(ino, {align_up(*change.size, kPageSize), kWholeFile.end});
   }
-  reply_attr(req, attr);
+  reply_attr(req, *admitted, attr);
 }
 
 // A change of the access ACL by somebody outside of the owning group takes S_ISGID away, as

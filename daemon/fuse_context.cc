@@ -31,6 +31,10 @@ Result<Admitted> admit_fsdax_open(fuse_req_t req, fuse_ino_t ino, const char* wh
   return admit(context, origin_of(req, ino, what), context.is_own_thread(fuse_req_ctx(req)->pid));
 }
 
+Result<Admitted> admit_fsdax_dying(fuse_req_t req, fuse_ino_t ino, const char* what) {
+  return admit(context_of(req), origin_of(req, ino, what), true);
+}
+
 RequestOrigin origin_of(fuse_req_t req, fuse_ino_t ino, const char* what, FileRange range) {
   return {.what = what, .pid = fuse_req_ctx(req)->pid, .ino = ino, .range = range};
 }
@@ -38,6 +42,14 @@ RequestOrigin origin_of(fuse_req_t req, fuse_ino_t ino, const char* what, FileRa
 Caller caller_of(fuse_req_t req) {
   const fuse_ctx* ctx = fuse_req_ctx(req);
   return {.uid = ctx->uid, .gid = ctx->gid, .umask = ctx->umask};
+}
+
+Attr with_dirtied(const Admitted& admitted, const Attr& attr) {
+  Attr told = attr;
+  if (!attr.has_holes() || !admitted.device->has_writer(attr.ino)) return told;
+  const auto bytes = admitted.fs().hole_bytes(attr.ino, admitted.device->leases().ranges(attr.ino));
+  if (bytes) told.dirtied_blocks = *bytes / kSectorSize;  // else it has gone
+  return told;
 }
 
 struct stat to_stat(const Attr& attr) {
@@ -50,7 +62,7 @@ struct stat to_stat(const Attr& attr) {
   st.st_rdev = attr.rdev;
   st.st_size = static_cast<off_t>(attr.size);
   st.st_blksize = static_cast<blksize_t>(kPageSize);
-  st.st_blocks = static_cast<blkcnt_t>(attr.blocks);
+  st.st_blocks = static_cast<blkcnt_t>(attr.blocks + attr.dirtied_blocks);
   st.st_atim = attr.atime;
   st.st_mtim = attr.mtime;
   st.st_ctim = attr.ctime;
@@ -62,7 +74,7 @@ fuse_entry_param to_entry(const Attr& attr) {
   entry.ino = attr.ino;
   entry.generation = 0;  // inode numbers are never reused
   entry.attr = to_stat(attr);
-  entry.attr_timeout = kCacheSeconds;
+  entry.attr_timeout = attr_seconds(attr);
   entry.entry_timeout = kCacheSeconds;
   return entry;
 }
@@ -74,6 +86,10 @@ void reply_entry(fuse_req_t req, Device& device, const Result<Attr>& attr) {
   device.count_lookup(attr->ino);
   const fuse_entry_param entry = to_entry(*attr);
   if (answer(fuse_reply_entry, req, &entry) != 0) device.forget(attr->ino, 1);
+}
+
+void reply_entry(fuse_req_t req, const Admitted& admitted, const Result<Attr>& attr) {
+  reply_entry(req, *admitted.device, attr ? Result<Attr>(with_dirtied(admitted, *attr)) : attr);
 }
 
 Result<OpenHandle> begin_open(FuseContext& context, uid_t uid, pid_t pid, bool writable) {

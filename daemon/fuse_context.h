@@ -76,10 +76,17 @@ Result<Admitted> admit_fsdax(fuse_req_t req, fuse_ino_t ino, const char* what);
 // The same for attributes that the kernel reads when a file is opened, which our own thread may,
 // for a flush, while the device is dying.
 Result<Admitted> admit_fsdax_open(fuse_req_t req, fuse_ino_t ino, const char* what);
+// For attributes of open files, which anybody may read while the device is dying.
+Result<Admitted> admit_fsdax_dying(fuse_req_t req, fuse_ino_t ino, const char* what);
 RequestOrigin origin_of(fuse_req_t req, fuse_ino_t ino, const char* what, FileRange range = {});
 Caller caller_of(fuse_req_t req);
 
+// With what a writer's mapping may have stored to in holes.
+Attr with_dirtied(const Admitted& admitted, const Attr& attr);
 struct stat to_stat(const Attr& attr);
+// How long the kernel may keep them: of a file with holes not at all, since pages of a mapping fill
+// them without a request.
+inline double attr_seconds(const Attr& attr) { return attr.has_holes() ? 0 : kCacheSeconds; }
 fuse_entry_param to_entry(const Attr& attr);
 
 // Whether the request that this thread serves has its answer; libfuse has freed it then.
@@ -133,6 +140,7 @@ struct Unrefused<Op> {
 inline void reply(fuse_req_t req, const Result<void>& result) { reply_error(req, result.err()); }
 // Counts the lookup and replies; takes the count back if the kernel didn't take the reply.
 void reply_entry(fuse_req_t req, Device& device, const Result<Attr>& attr);
+void reply_entry(fuse_req_t req, const Admitted& admitted, const Result<Attr>& attr);
 
 // What is about to be opened, charged to `uid`; its inode is for the caller to fill in. EMFILE:
 // that user has too many files open, and nothing should be made that then can't be opened.

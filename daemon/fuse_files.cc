@@ -97,7 +97,8 @@ void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, fuse_fil
   // What was read ahead and failed, the kernel reads again, page by page, as it is wanted.
   const auto reader =
       size > kPageSize && !is_direct(fi) ? Media::Reader::kReadahead : Media::Reader::kProgram;
-  auto bytes = device->is_fsdax() ? request->fs().read(ino, range, reader)
+  const auto atime = (fi->flags & O_NOATIME) != 0 ? Atime::kKeep : Atime::kTouch;
+  auto bytes = device->is_fsdax() ? request->fs().read(ino, range, reader, atime)
                                   : read_device_file(*request, range, reader);
   if (!bytes) return reply_error(req, bytes.err());
   uint64_t length = 0;
@@ -180,8 +181,11 @@ void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset, off_t 
   if (takes_blocks && device->claims().is_pinned(ino, FileRange::sized(begin, size))) {
     return reply_error(req, EBUSY);
   }
-  // A punched range stays lent (an upper bound): when the kernel drops its pages isn't told.
-  reply(req, request->fs().fallocate(ino, mode, begin, size));
+  const auto result = request->fs().fallocate(ino, mode, begin, size);
+  // The kernel drops the whole pages when it has the reply.
+  const FileRange pages = {align_up(begin, kPageSize), align_down(begin + size, kPageSize)};
+  if (result && takes_blocks && !pages.empty()) device->leases().give_back(ino, pages);
+  reply(req, result);
 }
 
 void op_lseek(fuse_req_t req, fuse_ino_t ino, off_t offset, int whence, fuse_file_info* /*fi*/) {

@@ -1,4 +1,6 @@
 // FUSE operations on names: lookup, create, link, rename, directories.
+#include <fcntl.h>
+
 #include <cstring>
 #include <string>
 #include <string_view>
@@ -115,26 +117,25 @@ void op_lookup(fuse_req_t req, fuse_ino_t parent, const char* name) {
     answer(fuse_reply_entry, req, &negative);
     return;
   }
-  reply_entry(req, *admitted->device, attr);
+  reply_entry(req, *admitted, attr);
 }
 
 void op_mknod(fuse_req_t req, fuse_ino_t parent, const char* name, mode_t mode, dev_t rdev) {
   const auto admitted = admit_fsdax(req, parent, "MKNOD");
   if (!admitted) return reply_error(req, admitted.err());
-  reply_entry(req, *admitted->device,
-              admitted->fs().mknod(parent, name, mode, rdev, caller_of(req)));
+  reply_entry(req, *admitted, admitted->fs().mknod(parent, name, mode, rdev, caller_of(req)));
 }
 
 void op_mkdir(fuse_req_t req, fuse_ino_t parent, const char* name, mode_t mode) {
   const auto admitted = admit_fsdax(req, parent, "MKDIR");
   if (!admitted) return reply_error(req, admitted.err());
-  reply_entry(req, *admitted->device, admitted->fs().mkdir(parent, name, mode, caller_of(req)));
+  reply_entry(req, *admitted, admitted->fs().mkdir(parent, name, mode, caller_of(req)));
 }
 
 void op_symlink(fuse_req_t req, const char* target, fuse_ino_t parent, const char* name) {
   const auto admitted = admit_fsdax(req, parent, "SYMLINK");
   if (!admitted) return reply_error(req, admitted.err());
-  reply_entry(req, *admitted->device, admitted->fs().symlink(parent, name, target, caller_of(req)));
+  reply_entry(req, *admitted, admitted->fs().symlink(parent, name, target, caller_of(req)));
 }
 
 void op_readlink(fuse_req_t req, fuse_ino_t ino) {
@@ -149,7 +150,7 @@ void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent, const char* name
   if (inode_serial(ino) != inode_serial(parent)) return reply_error(req, EXDEV);
   const auto admitted = admit_fsdax(req, parent, "LINK");
   if (!admitted) return reply_error(req, admitted.err());
-  reply_entry(req, *admitted->device, admitted->fs().link(ino, parent, name));
+  reply_entry(req, *admitted, admitted->fs().link(ino, parent, name));
 }
 
 void op_unlink(fuse_req_t req, fuse_ino_t parent, const char* name) {
@@ -181,6 +182,7 @@ void op_opendir(fuse_req_t req, fuse_ino_t ino, fuse_file_info* fi) {
     auto opening = begin_open(req, /*writable=*/false);
     if (!opening) return reply_error(req, opening.err());
     opening->ino = ino;
+    opening->noatime = (fi->flags & O_NOATIME) != 0;
     const auto handle = device->add_handle(*std::move(opening));
     if (!handle) return reply_error(req, handle.err());
     fi->fh = *handle;
@@ -188,34 +190,40 @@ void op_opendir(fuse_req_t req, fuse_ino_t ino, fuse_file_info* fi) {
   if (answer(fuse_reply_open, req, fi) != 0 && device) device->remove_handle(fi->fh);
 }
 
-void op_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, fuse_file_info* /*fi*/) {
+// libfuse doesn't tell the flags of a READDIR: those of the OPENDIR hold.
+Atime atime_of(const Device& device, const fuse_file_info* fi) {
+  return device.claims().is_noatime(fi->fh) ? Atime::kKeep : Atime::kTouch;
+}
+
+void op_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, fuse_file_info* fi) {
   FuseContext& context = context_of(req);
   if (ino == FUSE_ROOT_ID) return readdir_root(req, context, size, offset, false);
   const auto admitted = admit_fsdax(req, ino, "READDIR");
   if (!admitted) return reply_error(req, admitted.err());
   DirectoryBuffer buffer(req, size);
   const auto result = admitted->fs().readdir(
-      ino, static_cast<uint64_t>(offset), [&](const DirEntry& entry) { return buffer.add(entry); });
+      ino, static_cast<uint64_t>(offset), [&](const DirEntry& entry) { return buffer.add(entry); },
+      atime_of(*admitted->device, fi));
   if (!result) return reply_error(req, result.err());
   (void)buffer.reply();
 }
 
 // Each entry but the dots counts a lookup, if the kernel takes the reply. All are counted before it
 // leaves, as any FORGET comes after.
-void op_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
-                    fuse_file_info* /*fi*/) {
+void op_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, fuse_file_info* fi) {
   FuseContext& context = context_of(req);
   if (ino == FUSE_ROOT_ID) return readdir_root(req, context, size, offset, true);
   const auto admitted = admit_fsdax(req, ino, "READDIRPLUS");
   if (!admitted) return reply_error(req, admitted.err());
   DirectoryBuffer buffer(req, size);
   std::vector<uint64_t> told;
-  const auto result = admitted->fs().readdirplus(ino, static_cast<uint64_t>(offset),
-                                                 [&](const DirEntry& entry, const Attr& attr) {
-                                                   if (!buffer.add_plus(entry, attr)) return false;
-                                                   if (attr.ino != 0) told.push_back(attr.ino);
-                                                   return true;
-                                                 });
+  const auto add = [&](const DirEntry& entry, const Attr& attr) {
+    if (!buffer.add_plus(entry, with_dirtied(*admitted, attr))) return false;
+    if (attr.ino != 0) told.push_back(attr.ino);
+    return true;
+  };
+  const auto result = admitted->fs().readdirplus(ino, static_cast<uint64_t>(offset), add,
+                                                 atime_of(*admitted->device, fi));
   if (!result) return reply_error(req, result.err());
   const MustAllocate counted;
   for (const uint64_t child : told) admitted->device->count_lookup(child);

@@ -117,7 +117,7 @@ HandlerResult arm_error(Machine& machine, const MediaTarget& target, const Call&
 }  // namespace
 
 HandlerResult inject_error_verb(Machine& machine, const Call& call) {
-  PMEMD_ASSIGN(const MediaTarget target, media_target(machine.devices, call));
+  PMEMD_ASSIGN(const MediaTarget target, media_target(machine.devices, machine.kernel, call));
   if (call.number("nth") || call.number("after_ms") || call.text("on")) {
     const auto memory = memory_of(machine.pool, machine.devices, target);
     if (memory.size() == 1) return arm_error(machine, memory.front(), call);
@@ -144,7 +144,7 @@ HandlerResult inject_error_verb(Machine& machine, const Call& call) {
 }
 
 HandlerResult uninject_error_verb(Machine& machine, const Call& call) {
-  PMEMD_ASSIGN(const MediaTarget target, media_target(machine.devices, call));
+  PMEMD_ASSIGN(const MediaTarget target, media_target(machine.devices, machine.kernel, call));
   for (const MediaTarget& memory : memory_of(machine.pool, machine.devices, target)) {
     for (const DataRange& range : memory.ranges) {
       machine.armed.disarm(*memory.device, range);  // first, or it might go off meanwhile
@@ -181,7 +181,7 @@ HandlerResult injected_errors_verb(const MachineView& machine, const Call& call)
 }
 
 HandlerResult clear_errors_verb(Machine& machine, const Call& call) {
-  PMEMD_ASSIGN(const MediaTarget target, media_target(machine.devices, call));
+  PMEMD_ASSIGN(const MediaTarget target, media_target(machine.devices, machine.kernel, call));
   uint64_t cleared = 0;
   for (const MediaTarget& memory : memory_of(machine.pool, machine.devices, target)) {
     for (const DataRange& range : memory.ranges) {

@@ -18,11 +18,30 @@ namespace {
 
 constexpr uint64_t kMaxRandom = 100'000;
 
-Result<MediaTarget> target_of_file(DeviceTable& devices, const Call& call,
+// Pages that a mapping has stored to have memory behind them once they are written back.
+Result<void> write_back_holes(KernelPort& kernel, const FileTarget& target) {
+  const auto& [device, ino, range] = target;
+  if (!device->has_writer(ino)) return {};
+  std::vector<FileRange> lent;
+  for (const FileRange& part : device->leases().ranges(ino)) {
+    if (part.overlaps(range)) lent.push_back(part.intersect(range));
+  }
+  {
+    const auto request = device->begin_request({.what = "FIND"});
+    if (!request) return fail(ENXIO, device->record().name() + ": not enabled");
+    PMEMD_ASSIGN(const uint64_t bytes, request->fs().hole_bytes(ino, lent));
+    if (bytes == 0) return {};
+  }
+  kernel.flush(ino, {lent.front().begin, lent.back().end});
+  return {};
+}
+
+Result<MediaTarget> target_of_file(DeviceTable& devices, KernelPort& kernel, const Call& call,
                                    const std::string& file) {
   PMEMD_ASSIGN(const FileTarget target, file_target(devices, call, file));
   const auto& [device, ino, range] = target;
   if (!device->is_fsdax()) return MediaTarget{device, {DataRange{range.begin, range.end}}};
+  PMEMD_TRY(write_back_holes(kernel, target));
   const auto request = device->begin_request({.what = "FIND"});
   if (!request) return fail(ENXIO, device->record().name() + ": not enabled");
   PMEMD_ASSIGN(const auto extents, request->fs().extents(ino));
@@ -131,7 +150,7 @@ std::vector<MediaTarget> memory_of(const Pool& pool, DeviceTable& devices,
   return memory;
 }
 
-Result<MediaTarget> media_target(DeviceTable& devices, const Call& call) {
+Result<MediaTarget> media_target(DeviceTable& devices, KernelPort& kernel, const Call& call) {
   const auto name = call.text("namespace");
   const auto file = call.text("file");
   if (name.has_value() == file.has_value()) {
@@ -139,7 +158,7 @@ Result<MediaTarget> media_target(DeviceTable& devices, const Call& call) {
   }
   MediaTarget target;
   if (file) {
-    PMEMD_ASSIGN(target, target_of_file(devices, call, *file));
+    PMEMD_ASSIGN(target, target_of_file(devices, kernel, call, *file));
   } else {
     PMEMD_ASSIGN(target.device, devices.find(*name));
     PMEMD_ASSIGN(const auto range, wanted_range(call, *name, target.device->record().data_bytes()));

@@ -12,6 +12,7 @@
 #include "core/base/error.h"
 #include "core/control/varlink.h"
 #include "core/range/range.h"
+#include "core/removal/removal.h"
 #include "daemon/device_table.h"
 
 namespace pmemd {
@@ -46,8 +47,8 @@ Result<FileTarget> file_target(DeviceTable& devices, const Call& call, const std
 // From the parameters namespace or file (a path from the mount's root), offset and length (default:
 // all of it); and random and seed: so many single pages of that, in places that the seed tells.
 // ENOENT: no such namespace or file. EINVAL: neither or both named; a range that isn't within it;
-// more random places than it has pages. ENXIO: nothing of the file lies there (a hole), or its
-// namespace isn't enabled.
-Result<MediaTarget> media_target(DeviceTable& devices, const Call& call);
+// more random places than it has pages. ENXIO: nothing of the file lies there (a hole, also after
+// what mappings stored there was written back), or its namespace isn't enabled.
+Result<MediaTarget> media_target(DeviceTable& devices, KernelPort& kernel, const Call& call);
 
 }  // namespace pmemd

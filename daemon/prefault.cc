@@ -123,7 +123,7 @@ Result<Piece> piece_of_namespace(const Machine& machine, const Call& call,
                                  const std::string& name) {
   PMEMD_ASSIGN(const DevicePtr device, machine.devices.find(name));
   PMEMD_TRY(check_device(*device));
-  PMEMD_ASSIGN(const MediaTarget target, media_target(machine.devices, call));
+  PMEMD_ASSIGN(const MediaTarget target, media_target(machine.devices, machine.kernel, call));
   const auto request = device->begin_request({.what = "FIND"});
   if (!request) return fail(ENXIO, name + ": not enabled");
   Piece piece = piece_of(target.ranges.front().begin, target.ranges.front().end);

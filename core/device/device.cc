@@ -129,8 +129,8 @@ Result<Device::Request> Device::begin_media(const RequestOrigin& origin) {
 }
 
 Result<uint64_t> Device::add_handle(OpenHandle handle) {
-  const auto id =
-      claims().add_handle(handle.ino, handle.pid, handle.writable, std::move(handle.charge));
+  const auto id = claims().add_handle(handle.ino, handle.pid, handle.writable,
+                                      std::move(handle.charge), handle.noatime);
   if (!id) return fail(gone_errno());
   return *id;
 }
@@ -234,6 +234,7 @@ Result<void> Device::enable() {
     unmap_media();
     return with_name(record_.name(), std::move(enabled).error());
   }
+  last_attributes_.clear();
   lost_writebacks_.store(0, std::memory_order_relaxed);
   shut_down_.store(false, std::memory_order_relaxed);
   state_.store(State::kLive, std::memory_order_release);
@@ -355,6 +356,7 @@ void Device::resurrect() {
     registry_.resurrect(*pagemap_);
   }
   state_.store(State::kLive, std::memory_order_release);
+  last_attributes_.clear();
   dax_.set_alive(true);
   if (!is_leg()) claims().open();
   if (is_leg()) above()->legs()->take_one(*this);
@@ -368,6 +370,7 @@ Result<void> Device::wait_requests(Deadline deadline) {
 
 void Device::stop_writeback() {
   assert(state() == State::kDying);
+  keep_attributes();
   dax_.set_alive(false);
   state_.store(State::kDead, std::memory_order_release);
 }
@@ -390,6 +393,7 @@ Result<void> Device::release(Deadline deadline, bool abandon) {
   put_of_volume();
   if (!fault_leak.hit()) pagemap_->ref().tryget().release();
   PMEMD_TRY(fault_unmap.hit());
+  keep_attributes();  // again: writes may have been under way
   const MustAllocate from_here_on;
   auto unmapped = registry_.memunmap_pages(*pagemap_, deadline);
   if (!unmapped) {
@@ -425,6 +429,10 @@ Result<void> Device::release(Deadline deadline, bool abandon) {
                                            record_.name(), durable.error().describe()));
   }
   return {};
+}
+
+void Device::keep_attributes() {
+  if (fs_) last_attributes_.keep(*fs_, claims().open_inodes());
 }
 
 // All of it that can be; the first error.

@@ -33,12 +33,14 @@
 #include <functional>
 #include <future>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "core/base/error.h"
 #include "core/base/mutex.h"
 #include "core/base/srcu.h"
 #include "core/device/device_record.h"
+#include "core/device/last_attributes.h"
 #include "core/device/volatile_memory.h"
 #include "core/device/volume_legs.h"
 #include "core/failure/dax_device.h"
@@ -57,6 +59,7 @@ struct OpenHandle {
   uint64_t ino = 0;
   pid_t pid = 0;  // who opened it; it may have been passed on since
   bool writable = false;
+  bool noatime = false;  // O_NOATIME
   UserBudget::Charge charge = {};
 };
 
@@ -171,6 +174,8 @@ class Device {
   ClaimTable& claims() { return references_.claims(); }
   const ClaimTable& claims() const { return references_.claims(); }
   const LookupCounts& lookups() const { return lookups_; }
+  // Of an open file of an fsdax that was removed since: its attributes, as they were then.
+  std::optional<Attr> last_attributes(uint64_t ino) const { return last_attributes_.find(ino); }
   // The kernel is told of an inode: before the reply leaves.
   void count_lookup(uint64_t ino) PMEMD_EXCLUDES(forget_mutex_);
   // The kernel forgets `count` lookups. With the last, what the inode was lent has come back, and
@@ -274,6 +279,7 @@ class Device {
   std::unique_ptr<DevPagemap> make_pagemap();
   Result<void> publish();
   Result<void> make_durable();
+  void keep_attributes();
 
   Pool& pool_;
   PagemapRegistry& registry_;
@@ -299,6 +305,7 @@ class Device {
   ReferenceTable references_;
   MapperEvents mapper_events_;
   LookupCounts lookups_;
+  LastAttributes last_attributes_;
 
   // Constant from enable() to release().
   std::unique_ptr<Media> media_;

@@ -55,6 +55,12 @@ Result<void> zero_range(FsState& fs, uint64_t ino, FileRange range, uint64_t siz
   });
 }
 
+// The first of the ranges that ends behind `offset`.
+std::vector<FileRange>::const_iterator first_behind(const std::vector<FileRange>& ranges,
+                                                    uint64_t offset) {
+  return std::ranges::upper_bound(ranges, offset, {}, &FileRange::end);
+}
+
 // The first offset from `offset` on that is in none of the extents and lent ranges, and the first
 // that is in one. Neither is clipped to the size.
 uint64_t next_hole(const ExtentMap& extents, const std::vector<FileRange>& lent, uint64_t offset) {
@@ -64,9 +70,9 @@ uint64_t next_hole(const ExtentMap& extents, const std::vector<FileRange>& lent,
       offset = extent->file().end;
       moved = true;
     }
-    for (const FileRange& range : lent) {
-      if (!range.contains(offset)) continue;
-      offset = range.end;
+    if (const auto range = first_behind(lent, offset);
+        range != lent.end() && range->begin <= offset) {
+      offset = range->end;
       moved = true;
     }
   }
@@ -76,21 +82,22 @@ uint64_t next_hole(const ExtentMap& extents, const std::vector<FileRange>& lent,
 uint64_t next_data(const ExtentMap& extents, const std::vector<FileRange>& lent, uint64_t offset) {
   uint64_t found = UINT64_MAX;
   if (const auto extent = extents.next(offset)) found = std::max(offset, extent->file_offset);
-  for (const FileRange& range : lent) {
-    if (range.end > offset) found = std::min(found, std::max(offset, range.begin));
+  if (const auto range = first_behind(lent, offset); range != lent.end()) {
+    found = std::min(found, std::max(offset, range->begin));
   }
   return found;
 }
 
 }  // namespace
 
-Result<std::vector<iovec>> FileSystem::read(uint64_t ino, FileRange range, Media::Reader reader) {
+Result<std::vector<iovec>> FileSystem::read(uint64_t ino, FileRange range, Media::Reader reader,
+                                            Atime atime) {
   FsState& fs = *state_;
   std::vector<Extent> mapped;
   PMEMD_TRY(fs.with_file(ino, [&](Inode& inode) -> Result<void> {
     range = range.intersect({0, inode.row.size});
     mapped = inode.extents.find(range);
-    if (!range.empty()) inode.touch_atime(fs.now());
+    if (!range.empty() && atime == Atime::kTouch) inode.touch_atime(fs.now());
     return {};
   }));
   std::vector<iovec> parts;
@@ -181,6 +188,19 @@ Result<uint64_t> FileSystem::lseek(uint64_t ino, uint64_t offset, int whence,
     const uint64_t found = next_data(inode.extents, lent, offset);
     if (found >= size) return fail(ENXIO);
     return found;
+  });
+}
+
+Result<uint64_t> FileSystem::hole_bytes(uint64_t ino, const std::vector<FileRange>& ranges) {
+  return state_->with_file(ino, [&](const Inode& inode) -> Result<uint64_t> {
+    const FileRange pages = {0, align_up(inode.row.size, kPageSize)};
+    uint64_t bytes = 0;
+    for (const FileRange& range : ranges) {
+      for (const FileRange& hole : inode.extents.holes(range.intersect(pages))) {
+        bytes += hole.length();
+      }
+    }
+    return bytes;
   });
 }
 

@@ -61,7 +61,12 @@ struct Attr {
   dev_t rdev = 0;
   uint64_t size = 0;    // bytes
   uint64_t blocks = 0;  // of 512 bytes
+  // Of holes, that the kernel's page cache may have filled without a request; not in `blocks`.
+  uint64_t dirtied_blocks = 0;
   timespec atime = {}, mtime = {}, ctime = {}, btime = {};
+
+  // As whoever copies a file sparsely decides it.
+  bool has_holes() const { return S_ISREG(mode) && blocks * 512 < size; }
 };
 
 // Who asks: the owner of what is made; the kernel has checked permissions already.
@@ -70,6 +75,9 @@ struct Caller {
   gid_t gid = 0;
   mode_t umask = 0;
 };
+
+// Whether a read stamps its inode, by the rules of `relatime`.
+enum class Atime : uint8_t { kTouch, kKeep };
 
 // What to change; absent: leave.
 struct SetAttr {
@@ -161,11 +169,13 @@ class FileSystem {
   // Entries behind `cookie` (0: from the start), `.` and `..` first, until `take` returns false.
   // Cookies stay valid while entries come and go.
   Result<void> readdir(uint64_t dir, uint64_t cookie,
-                       const std::function<bool(const DirEntry&)>& take);
+                       const std::function<bool(const DirEntry&)>& take,
+                       Atime atime = Atime::kTouch);
   // The same with what lookup() would tell of each; of `.` and `..` nothing: an empty Attr. Counts
   // no lookups either.
   Result<void> readdirplus(uint64_t dir, uint64_t cookie,
-                           const std::function<bool(const DirEntry&, const Attr&)>& take);
+                           const std::function<bool(const DirEntry&, const Attr&)>& take,
+                           Atime atime = Atime::kTouch);
 
   // --- attributes
   Result<Attr> getattr(uint64_t ino);  // ESTALE: no such inode
@@ -186,16 +196,20 @@ class FileSystem {
   // of zeros: for a system call, valid until the caller's Srcu section closes. EIO: part of it is
   // bad.
   Result<std::vector<iovec>> read(uint64_t ino, FileRange range,
-                                  Media::Reader reader = Media::Reader::kProgram);
+                                  Media::Reader reader = Media::Reader::kProgram,
+                                  Atime atime = Atime::kTouch);
   // Allocates, records, writes. All or nothing is recorded. ENOSPC, EFBIG, EIO (as Media::write()).
   Result<void> write(uint64_t ino, uint64_t offset, std::span<const std::byte> data,
                      Media::Writer writer = Media::Writer::kProgram);
   // mode: 0, FALLOC_FL_KEEP_SIZE, PUNCH_HOLE|KEEP_SIZE, ZERO_RANGE[|KEEP_SIZE]; others EOPNOTSUPP.
   Result<void> fallocate(uint64_t ino, int mode, uint64_t offset, uint64_t length);
-  // SEEK_DATA, SEEK_HOLE. ENXIO behind the end. `lent`: ranges that the kernel may have dirtied
-  // without telling; they count as data.
+  // SEEK_DATA, SEEK_HOLE. ENXIO behind the end. `lent`: ranges (disjoint, in order) that the kernel
+  // may have dirtied without telling; they count as data.
   Result<uint64_t> lseek(uint64_t ino, uint64_t offset, int whence,
                          const std::vector<FileRange>& lent);
+  // How much of these ranges (disjoint, in order) lies in holes, up to the page that the file ends
+  // in. Bytes.
+  Result<uint64_t> hole_bytes(uint64_t ino, const std::vector<FileRange>& ranges);
   // Data and metadata durable when it returns. EIO, ENOSPC.
   Result<void> fsync(uint64_t ino, bool datasync);
 

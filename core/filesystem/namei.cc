@@ -25,10 +25,11 @@ const DirentRow* dirent_of(const EntryRow& row) { return &row.entry; }
 // Calls `take` for the entries behind `cookie`, which `fetch(from)` reads some at a time, until it
 // returns false. A row is a DirentRow or an EntryRow.
 template <class Fetch, class Take>
-Result<void> for_each_behind(FsState& fs, uint64_t dir, uint64_t cookie, Fetch fetch, Take take) {
-  PMEMD_ASSIGN(const InodeRow row, fs.with_inode(dir, [&fs](Inode& inode) -> Result<InodeRow> {
+Result<void> for_each_behind(FsState& fs, uint64_t dir, uint64_t cookie, Atime atime, Fetch fetch,
+                             Take take) {
+  PMEMD_ASSIGN(const InodeRow row, fs.with_inode(dir, [&](Inode& inode) -> Result<InodeRow> {
     if (!inode.row.is_directory()) return fail(ENOTDIR);
-    inode.touch_atime(fs.now());
+    if (atime == Atime::kTouch) inode.touch_atime(fs.now());
     return inode.row;
   }));
   using Row = typename std::invoke_result_t<Fetch&, uint64_t>::value_type::value_type;
@@ -164,27 +165,29 @@ Result<std::string> FileSystem::readlink(uint64_t ino) {
 }
 
 Result<void> FileSystem::readdir(uint64_t dir, uint64_t cookie,
-                                 const std::function<bool(const DirEntry&)>& take) {
+                                 const std::function<bool(const DirEntry&)>& take, Atime atime) {
   FsState& fs = *state_;
   const auto fetch = [&](uint64_t from) {
     MutexLock lock(fs.db.mutex());
     return fs.rows.dirents_behind(dir, from, kReaddirBatch);
   };
-  return for_each_behind(fs, dir, cookie, fetch,
+  return for_each_behind(fs, dir, cookie, atime, fetch,
                          [&](const DirEntry& entry, const DirentRow&) { return take(entry); });
 }
 
-Result<void> FileSystem::readdirplus(
-    uint64_t dir, uint64_t cookie, const std::function<bool(const DirEntry&, const Attr&)>& take) {
+Result<void> FileSystem::readdirplus(uint64_t dir, uint64_t cookie,
+                                     const std::function<bool(const DirEntry&, const Attr&)>& take,
+                                     Atime atime) {
   FsState& fs = *state_;
   const auto fetch = [&](uint64_t from) {
     MutexLock lock(fs.db.mutex());
     return fs.rows.entries_behind(dir, from, kReaddirBatch);
   };
-  return for_each_behind(fs, dir, cookie, fetch, [&](const DirEntry& entry, const EntryRow& row) {
-    const bool is_dot = row.inode.ino == 0;
-    return take(entry, is_dot ? Attr() : fs.attr_of(row.inode, row.mapped_bytes));
-  });
+  return for_each_behind(
+      fs, dir, cookie, atime, fetch, [&](const DirEntry& entry, const EntryRow& row) {
+        const bool is_dot = row.inode.ino == 0;
+        return take(entry, is_dot ? Attr() : fs.attr_of(row.inode, row.mapped_bytes));
+      });
 }
 
 }  // namespace pmemd

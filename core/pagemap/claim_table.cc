@@ -23,7 +23,7 @@ bool ClaimTable::close(bool only_if_idle) {
 }
 
 std::optional<uint64_t> ClaimTable::add_handle(uint64_t ino, pid_t pid, bool writable,
-                                               Charge charge) {
+                                               Charge charge, bool noatime) {
   const auto now = std::chrono::system_clock::now();
   const MustAllocate whole;
   MutexLock lock(mutex_);
@@ -36,6 +36,7 @@ std::optional<uint64_t> ClaimTable::add_handle(uint64_t ino, pid_t pid, bool wri
                                             .range = kWholeFile,
                                             .since = now},
                               .writable = writable,
+                              .noatime = noatime,
                               .charge = std::move(charge)});
   if (writable) ++writers_[ino];
   ++counts_.handles;
@@ -81,6 +82,21 @@ std::vector<uint64_t> ClaimTable::handles() const {
 uint64_t ClaimTable::handle_count() const {
   MutexLock lock(mutex_);
   return counts_.handles;
+}
+
+bool ClaimTable::is_noatime(uint64_t handle) const {
+  MutexLock lock(mutex_);
+  const auto it = handles_.find(handle);
+  return it != handles_.end() && it->second.noatime;
+}
+
+std::vector<uint64_t> ClaimTable::open_inodes() const {
+  std::set<uint64_t> found;
+  {
+    MutexLock lock(mutex_);
+    for (const auto& [id, handle] : handles_) found.insert(handle.reference.ino);
+  }
+  return {found.begin(), found.end()};
 }
 
 bool ClaimTable::has_writer(uint64_t ino) const {

@@ -53,8 +53,8 @@ class ClaimTable {
   [[nodiscard]] bool close(bool only_if_idle) PMEMD_EXCLUDES(mutex_);
 
   // --- handles. None: the gate is closed. Ids are never 0 and never used again.
-  std::optional<uint64_t> add_handle(uint64_t ino, pid_t pid, bool writable, Charge charge = {})
-      PMEMD_EXCLUDES(mutex_);
+  std::optional<uint64_t> add_handle(uint64_t ino, pid_t pid, bool writable, Charge charge = {},
+                                     bool noatime = false) PMEMD_EXCLUDES(mutex_);
   // Its claims go with it. Unknown ids are ignored.
   void remove_handle(uint64_t handle) PMEMD_EXCLUDES(mutex_);
   uint64_t handle_count() const PMEMD_EXCLUDES(mutex_);
@@ -62,6 +62,8 @@ class ClaimTable {
   bool is_writable(uint64_t handle) const PMEMD_EXCLUDES(mutex_);  // false: no such handle, too
   std::vector<uint64_t> handles() const PMEMD_EXCLUDES(mutex_);    // their ids, ascending
   bool has_writer(uint64_t ino) const PMEMD_EXCLUDES(mutex_);
+  bool is_noatime(uint64_t handle) const PMEMD_EXCLUDES(mutex_);     // O_NOATIME
+  std::vector<uint64_t> open_inodes() const PMEMD_EXCLUDES(mutex_);  // each once, ascending
 
   // --- claims: the id. EBADF: no such handle. ENODEV: the gate is closed. EINVAL: an empty range.
   // Whether a handle must be writable is for who calls (daemon/fuse_ioctl.cc).
@@ -107,6 +109,7 @@ class ClaimTable {
   struct Handle {
     Reference reference;
     bool writable = false;
+    bool noatime = false;
     Charge charge = {};
     std::set<uint64_t> claims = {};
   };

@@ -14,7 +14,9 @@ constexpr uint64_t kGranule = 2 * kMiB;  // of the first ranges that are coarse
 
 LeaseTable::~LeaseTable() { assert(lent_.empty()); }
 
-void LeaseTable::coarsen(OfInode& lent, uint64_t limit) {
+void LeaseTable::keep_limit(OfInode& lent) {
+  const uint64_t limit = totals_.ranges < kMaxRanges ? kMaxRangesOfInode : kMinRanges;
+  if (lent.ranges.count() <= limit) return;
   while (lent.ranges.count() > limit / 2) {
     lent.granule = lent.granule == 0 ? kGranule : 2 * lent.granule;
     RangeSet<FileSpace> coarse;
@@ -38,10 +40,7 @@ bool LeaseTable::lend(uint64_t ino, FileRange range) {
     const uint64_t bytes_before = set.bytes();
     if (set.empty()) lent.since = std::chrono::system_clock::now();
     set.insert(range);
-    if (set.count() > kMinRanges) {
-      const uint64_t limit = totals_.ranges < kMaxRanges ? kMaxRangesOfInode : kMinRanges;
-      if (set.count() > limit) coarsen(lent, limit);
-    }
+    keep_limit(lent);
     totals_.bytes += set.bytes() - bytes_before;
     totals_.ranges += set.count();
     totals_.ranges -= count_before;
@@ -66,6 +65,7 @@ void LeaseTable::give_back(uint64_t ino, FileRange range) {
     // A cut in the middle makes two of one; the reference for the second can be had, since
     // the first holds one.
     set.erase(range);
+    keep_limit(it->second);
     const uint64_t count_after = set.count();
     totals_.bytes -= bytes_before - set.bytes();
     totals_.ranges += count_after;

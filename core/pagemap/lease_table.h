@@ -8,8 +8,9 @@
 // Invariants:
 //  1. References held = number of distinct ranges. Memory grows with them, not with pages.
 //  2. A lease is there before the reply that lends leaves.
-//  3. At most kMaxRanges, and kMinRanges more for each inode: whoever reads every other page of a
-//     large file makes its ranges coarser (more is lent than was read), not the table larger.
+//  3. At most kMaxRanges, and kMinRanges more for each inode: whoever reads or punches every other
+//     page of a large file makes its ranges coarser (more is lent than was read), not the table
+//     larger.
 //
 // Thread contract: any thread. lend() wants the caller to be inside a request that was admitted
 // (so that the pagemap can't be drained meanwhile).
@@ -40,6 +41,7 @@ class LeaseTable {
 
   // False, and nothing lent, when the pagemap is dead and drained.
   [[nodiscard]] bool lend(uint64_t ino, FileRange range) PMEMD_EXCLUDES(mutex_);
+  // A cut in the middle makes two ranges of one; at the limit it makes the inode's ranges coarser.
   void give_back(uint64_t ino, FileRange range) PMEMD_EXCLUDES(mutex_);
   void give_back_all() PMEMD_EXCLUDES(mutex_);
 
@@ -66,8 +68,8 @@ class LeaseTable {
     std::chrono::system_clock::time_point since;  // of the first
   };
 
-  // Widens the ranges until there are at most half of `limit`.
-  static void coarsen(OfInode& lent, uint64_t limit);
+  // Widens the ranges of one that has more than it may have, until it has half of that.
+  void keep_limit(OfInode& lent) PMEMD_REQUIRES(mutex_);
 
   PercpuRef* ref_;  // changed by rebind() alone
   mutable Mutex mutex_;

@@ -1,5 +1,6 @@
 // Poison on a real mount: exactly the pages that failed, in all their mappings, and back again.
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <linux/falloc.h>
 #include <sys/mman.h>
@@ -131,6 +132,28 @@ TEST_F(PoisonTest, StoresThatWereNotWrittenBackSurviveNextToABadSector) {
   const std::string after = read_file(pool_.path("pmem0/a")).substr(4 * kPageSize, 1024);
   EXPECT_EQ(after.substr(0, 512), before);
   EXPECT_EQ(after.substr(512), std::string(512, 'n'));
+}
+
+TEST_F(PoisonTest, PagesThatWereStoredToAndNotWrittenBackAreMemory) {
+  const std::string path = pool_.path("pmem0/a");
+  const UniqueFd fd(open(path.c_str(), O_CREAT | O_RDWR | O_CLOEXEC, 0600));
+  ASSERT_EQ(ftruncate(fd.get(), kMiB), 0);
+  Client client;
+  client.map_file(path, kMiB);
+  const auto store = [&](uint64_t page) {
+    ASSERT_EQ(client.ask(fmt::format("store 0 {} 7", page * kPageSize)), "ok");
+  };
+  store(3);
+  EXPECT_EQ(inject("pmem0/a", 3 * kPageSize, kPageSize, {"--dry-run"}).at("length"), kPageSize);
+  inject("pmem0/a", 3 * kPageSize, kPageSize);
+  EXPECT_THAT(client.ask(fmt::format("load 0 {}", 3 * kPageSize)), StartsWith("sigbus"));
+  for (const uint64_t page : {100, 101, 200}) store(page);
+  // Pages 3, 100, 101 and 200 are all that there are.
+  const Json reports = pool_.ctl_json({"inject-error", "--file", path, "--random", "4"});
+  EXPECT_EQ(read_errno("pmem0/a", 100 * kPageSize), EIO) << reports.dump();
+  EXPECT_EQ(read_errno("pmem0/a", 101 * kPageSize), EIO);
+  EXPECT_EQ(read_errno("pmem0/a", 200 * kPageSize), EIO);
+  EXPECT_EQ(read_errno("pmem0/a", 102 * kPageSize), 0);
 }
 
 TEST_F(PoisonTest, PartOfAClearUnitIsRefusedAndChangesNothing) {

@@ -1,5 +1,6 @@
 // POSIX behaviour of attributes: times, modes, owners, xattrs, ACLs, permissions of other users.
 // Each test runs on the mount and on the host's file system (tests/integration/parity.h).
+#include <dirent.h>
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/stat.h>
@@ -110,6 +111,30 @@ TEST_F(PosixAttributes, ReadsChangeAtimeByTheRulesOfRelatime) {
     const std::array<timespec, 2> old{timespec{1000, 0}, timespec{500, 0}};
     utimensat(AT_FDCWD, "a", old.data(), 0);
     TELL(changed_times({"a"}, look));
+  });
+}
+
+TEST_F(PosixAttributes, NoatimeKeepsAtime) {
+  expect_same([](Notes& notes) {
+    TRY(mkdir("d", 0700));
+    put("d/a", "text");
+    const std::array<timespec, 2> old{timespec{1000, 0}, timespec{2000, 0}};
+    for (const int flags : {O_NOATIME, 0}) {
+      utimensat(AT_FDCWD, "d/a", old.data(), 0);
+      utimensat(AT_FDCWD, "d", old.data(), 0);
+      TELL(changed_times({"d/a"}, [&] {
+        const UniqueFd fd(open("d/a", O_RDONLY | O_CLOEXEC | flags));
+        posix_fadvise(fd.get(), 0, 0, POSIX_FADV_DONTNEED);
+        char byte = 0;
+        (void)!read(fd.get(), &byte, 1);
+      }));
+      TELL(changed_times({"d"}, [&] {
+        DIR* const dir = fdopendir(open("d", O_RDONLY | O_DIRECTORY | O_CLOEXEC | flags));
+        while (readdir(dir) != nullptr) {
+        }
+        closedir(dir);
+      }));
+    }
   });
 }
 

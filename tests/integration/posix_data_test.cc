@@ -137,6 +137,48 @@ TEST_F(PosixData, SeekHoleAndData) {
   });
 }
 
+// Pages that were stored to through a mapping, and are not written back yet.
+TEST_F(PosixData, StoredPagesAreBlocksAndData) {
+  expect_same([](Notes& notes) {
+    const int fd = TRY(open("a", O_CREAT | O_RDWR, 0600));
+    TRY(ftruncate(fd, 16 * kBlock));
+    struct stat st = {};
+    TRY(stat("a", &st));
+    SEE(st.st_blocks);
+    auto* const map =
+        static_cast<char*>(mmap(nullptr, 16 * kBlock, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0));
+    // No read-ahead: pages that a writer only has in its cache count, too.
+    TRY(madvise(map, 16 * kBlock, MADV_RANDOM));
+    const auto see = [&] {
+      TRY(stat("a", &st));
+      SEE(st.st_blocks);
+      TRY(fstat(fd, &st));
+      SEE(st.st_blocks);
+      struct statx stx = {};  // without what the kernel may hold invalid for its own reasons
+      TRY(statx(AT_FDCWD, "a", 0, STATX_SIZE | STATX_BLOCKS, &stx));
+      SEE(stx.stx_blocks);
+      for (off_t at = 0; at < 16; ++at) {
+        SEE(lseek(fd, at * kBlock, SEEK_DATA));
+        SEE(lseek(fd, at * kBlock, SEEK_HOLE));
+      }
+    };
+    for (const off_t at : {0, 1, 2, 3, 9}) map[at * kBlock] = 'x';
+    see();
+    TRY(fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, kBlock, kBlock));
+    see();
+    TRY(fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 2 * kBlock + 1, 2 * kBlock));
+    see();
+    TRY(ftruncate(fd, 10 * kBlock));
+    see();
+    TRY(msync(map, 10 * kBlock, MS_SYNC));
+    see();
+    TRY(munmap(map, 16 * kBlock));
+    TRY(close(fd));
+    TRY(stat("a", &st));
+    SEE(st.st_blocks);
+  });
+}
+
 TEST_F(PosixData, Fallocate) {
   expect_same([](Notes& notes) {
     const int fd = TRY(open("a", O_CREAT | O_RDWR, 0600));

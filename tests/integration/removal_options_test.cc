@@ -3,8 +3,11 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <gmock/gmock.h>
+#include <sys/stat.h>
 
 #include <filesystem>
+#include <string>
+#include <vector>
 
 #include "core/base/units.h"
 #include "tests/integration/client.h"
@@ -15,6 +18,7 @@ namespace {
 
 using ::testing::AllOf;
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 // --- dry run, busy, twice
 
@@ -190,6 +194,42 @@ TEST_F(RemovalTest, OldDescriptorsGetEioAndWorkAgainWhenEnabled) {
   EXPECT_EQ(fsync(file.get()), 0);
   const UniqueFd again(openat(directory.get(), "a", O_RDONLY));
   EXPECT_TRUE(again);
+}
+
+TEST_F(RemovalTest, OldDescriptorsKeepTheirAttributes) {
+  make_file("pmem0/a", kMiB);
+  const UniqueFd file(open(pool_.path("pmem0/a").c_str(), O_RDWR | O_CLOEXEC));
+  const UniqueFd unlinked(open(pool_.path("pmem0/b").c_str(), O_CREAT | O_RDWR | O_CLOEXEC, 0640));
+  const UniqueFd directory(open(pool_.path("pmem0").c_str(), O_DIRECTORY | O_CLOEXEC));
+  ASSERT_EQ(unlink(pool_.path("pmem0/b").c_str()), 0);
+  const std::vector<int> fds = {file.get(), unlinked.get(), directory.get()};
+  // The kernel's own copy isn't asked.
+  const auto attributes = [&] {
+    std::string text;
+    for (const int fd : fds) {
+      struct statx stx = {};
+      if (statx(fd, "", AT_EMPTY_PATH | AT_STATX_FORCE_SYNC, STATX_BASIC_STATS, &stx) != 0) {
+        text += errno_name(errno) + "\n";
+        continue;
+      }
+      text += fmt::format("{} {:o} {} {} {} {}\n", stx.stx_ino, stx.stx_mode, stx.stx_nlink,
+                          stx.stx_size, stx.stx_blocks, stx.stx_mtime.tv_nsec);
+    }
+    return text;
+  };
+  char byte = 'x';
+  ASSERT_EQ(pwrite(file.get(), &byte, 1, 2 * kMiB), 1);
+  const std::string before = attributes();
+  EXPECT_THAT(before, HasSubstr(std::to_string(2 * kMiB + 1)));
+  force_off();
+  EXPECT_EQ(attributes(), before);
+  turn_on();
+  EXPECT_EQ(attributes(), before);
+  ASSERT_EQ(ftruncate(file.get(), 1), 0);
+  EXPECT_NE(attributes(), before) << "those of now";
+  force_off();
+  EXPECT_NE(attributes(), before);
+  EXPECT_THAT(attributes(), Not(HasSubstr("E")));
 }
 
 TEST_F(RemovalTest, NamesVanishFromTheRootAtOnceAndComeBack) {

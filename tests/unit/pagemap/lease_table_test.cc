@@ -97,6 +97,28 @@ TEST_F(LeaseTableTest, RangesOfOneInodeGetCoarserAndCoverWhatWasLent) {
   EXPECT_EQ(ref_.count(), 0u);
 }
 
+// A file that is punched all over.
+TEST_F(LeaseTableTest, RangesOfOneInodeThatIsCutGetCoarserToo) {
+  constexpr uint64_t kPages = 300'000;
+  ASSERT_TRUE(table_.lend(1, {0, 2 * kPages * kPageSize}));
+  uint64_t most = 0;
+  for (uint64_t i = 0; i < kPages; ++i) {
+    table_.give_back(1, FileRange::sized(2 * (i * 7919 % kPages) * kPageSize, kPageSize));
+    most = std::max(most, table_.totals().ranges);
+    ASSERT_EQ(ref_.count(), table_.totals().ranges);
+  }
+  EXPECT_LE(most, 65'536u);
+  EXPECT_GE(most, 60'000u) << "no sooner than it must be";
+  RangeSet<FileSpace> lent;
+  for (const FileRange& range : table_.ranges(1)) lent.insert(range);
+  EXPECT_EQ(lent.bytes(), table_.totals().bytes);
+  for (uint64_t i = 0; i < kPages; ++i) {
+    ASSERT_TRUE(lent.contains(FileRange::sized((2 * i + 1) * kPageSize, kPageSize))) << i;
+  }
+  table_.give_back(1, kWholeFile);
+  EXPECT_EQ(ref_.count(), 0u);
+}
+
 TEST_F(LeaseTableTest, WhenTheTableIsFullEachInodeHasFewRanges) {
   constexpr uint64_t kInodes = 4'000, kTouches = 300;
   for (uint64_t ino = 1; ino <= kInodes; ++ino) {
