@@ -1,5 +1,6 @@
 // O_DIRECT whose buffers are mapped files of the same mount: what would have the daemon wait for
 // itself, if the kernel touched a program's buffer inside one of its replies.
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
 
@@ -50,16 +51,25 @@ TEST_F(DirectIoTest, ARingOfBuffersOfAnOrdinaryUserHangsNobody) {
   EXPECT_EQ(pool_.log().find("no request goes on"), std::string::npos) << pool_.log();
 }
 
+class AsynchronousWriteTest : public DirectIoTest,
+                              public testing::WithParamInterface<const char*> {};
+
 // Which the kernel does only when it wasn't asked for asynchronous direct I/O.
-TEST_F(DirectIoTest, WhatIsReadWhileAnAsynchronousWriteIsUnderWayIsDroppedBehindIt) {
-  const std::string path = pool_.path("pmem0/a");
-  write_file(path, std::string(4 * kPageSize, 'o'));
+TEST_P(AsynchronousWriteTest, WhatIsReadMeanwhileIsDroppedBehindIt) {
+  pool_.make_two_namespaces();
+  const std::string path = pool_.path(GetParam());
+  {
+    const UniqueFd fd(open(path.c_str(), O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
+    const std::string old(4 * kPageSize, 'o');
+    ASSERT_EQ(write(fd.get(), old.data(), old.size()), ssize_t{4 * kPageSize});
+  }
   ControlClient control(pool_.socket());
   // A write of bad bytes makes them good, and can be made to stall meanwhile.
-  ASSERT_TRUE(
-      control
-          .call("InjectError", {{"file", "/pmem0/a"}, {"offset", kPageSize}, {"length", kPageSize}})
-          .done());
+  ASSERT_TRUE(control
+                  .call("InjectError", {{"file", "/" + std::string(GetParam())},
+                                        {"offset", kPageSize},
+                                        {"length", kPageSize}})
+                  .done());
   Client writer;
   EXPECT_EQ(writer.ask("open " + path + " direct"), "ok 0");
   stall_at(control, "clear.write");
@@ -75,6 +85,11 @@ TEST_F(DirectIoTest, WhatIsReadWhileAnAsynchronousWriteIsUnderWayIsDroppedBehind
   EXPECT_EQ(writer.receive(), "ok");
   EXPECT_EQ(first_page(), std::set{'n'});
 }
+
+INSTANTIATE_TEST_SUITE_P(On, AsynchronousWriteTest, testing::Values("pmem0/a", "dax0.1"),
+                         [](const auto& of) {
+                           return std::string(of.param[0] == 'p' ? "Fsdax" : "Devdax");
+                         });
 
 }  // namespace
 }  // namespace pmemd
