@@ -390,6 +390,25 @@ INSTANTIATE_TEST_SUITE_P(
                       Sanitized{"clang", "undefined", "UndefinedBehaviorSanitizer: BUS"}),
     [](const auto& tested) { return tested.param.compiler + "_" + tested.param.sanitizer; });
 
+TEST_F(ShimTest, ValgrindReportsNothingOfIt) {
+  if (run({"valgrind", "--version"}).code != 0) GTEST_SKIP() << "no valgrind";
+  const std::vector<std::vector<std::string>> tools = {
+      {"--leak-check=full", "--show-leak-kinds=all", "--errors-for-leak-kinds=all"},
+      {"--tool=helgrind"},
+      {"--tool=drd"}};
+  for (const auto& tool : tools) {
+    std::vector<std::string> command = {"valgrind", "-q", "--error-exitcode=9",
+                                        "--suppressions=" PMEMD_SOURCE_DIR "/client/valgrind.supp"};
+    command.insert(command.end(), tool.begin(), tool.end());
+    command.push_back(program("pmemd_test_sigbus"));
+    const Output output =
+        run(with_shim(command),
+            {.in = fmt::format("map {} {}\ntouch 0\nunmap 0 {}\n", path_, kBytes, kPageSize)});
+    EXPECT_EQ(output.code, 0) << output.err;
+    EXPECT_EQ(output.out, "ok\nok\nok\n");
+  }
+}
+
 TEST_F(ShimTest, ExecTellsWhatItCanNotDo) {
   EXPECT_EQ(run(with_shim({"sh", "-c", "exit 7"})).code, 7);
   const Output missing = run(with_shim({"/nonexistent/program"}));
