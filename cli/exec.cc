@@ -1,6 +1,7 @@
 #include "cli/exec.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <sys/prctl.h>
 #include <unistd.h>
 
@@ -10,10 +11,14 @@
 #include <memory>
 #include <string_view>
 
+#include "cli/sanitizer.h"
+
 namespace pmemd::cli {
 namespace {
 
 constexpr const char* kShimVariable = "PMEMD_SHIM";
+constexpr const char* kChildrenVariable = "PMEMD_CHILDREN_PRELOAD";  // read in client/shim.c
+constexpr const char* kAsanVariable = "ASAN_OPTIONS";
 
 int failed_to_exec(Session& session, int code, const Error& error) {
   session.fail(failed(error));
@@ -55,12 +60,32 @@ int become(Session& session, const std::vector<std::string>& program) {
   return failed_to_exec(session, code, fail_errno(program.front()).error());
 }
 
+Result<void> set_variable(const char* name, const std::string& value) {
+  if (::setenv(name, value.c_str(), 1) != 0) return fail_errno(name);
+  return {};
+}
+
+// A sanitizer's library comes first, for the program alone: its children needn't have that
+// sanitizer, and the shim gives them the rest. Those that have AddressSanitizer in a library are
+// not to mind that the shim comes first.
+Result<void> set_preload(const std::string& shim, const std::string& program) {
+  const std::string preload = preload_with(shim, std::getenv("LD_PRELOAD"));
+  const auto first = sanitizers_of(find_program(program, std::getenv("PATH")));
+  PMEMD_TRY(set_variable("LD_PRELOAD", first.empty()
+                                           ? preload
+                                           : fmt::format("{}:{}", fmt::join(first, ":"), preload)));
+  if (!first.empty()) PMEMD_TRY(set_variable(kChildrenVariable, preload));
+  const char* options = std::getenv(kAsanVariable);
+  return set_variable(kAsanVariable,
+                      fmt::format("{}{}verify_asan_link_order=0", options != nullptr ? options : "",
+                                  options != nullptr ? ":" : ""));
+}
+
 int exec(Session& session, const std::vector<std::string>& program, int policy) {
   const auto shim = find_shim();
   if (!shim) return failed_to_exec(session, kExecFailed, shim.error());
-  const std::string preload = preload_with(*shim, std::getenv("LD_PRELOAD"));
-  if (::setenv("LD_PRELOAD", preload.c_str(), 1) != 0) {
-    return failed_to_exec(session, kExecFailed, fail_errno("LD_PRELOAD").error());
+  if (const auto set = set_preload(*shim, program.front()); !set) {
+    return failed_to_exec(session, kExecFailed, set.error());
   }
   // It is the program's, until it sets another one: exec keeps it, and children inherit it.
   if (policy != PR_MCE_KILL_DEFAULT && ::prctl(PR_MCE_KILL, PR_MCE_KILL_SET, policy, 0, 0) != 0) {

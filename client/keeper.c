@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "client/mailbox.h"
+#include "client/raw_file.h"
 
 #ifndef CLOSE_RANGE_UNSHARE
 #define CLOSE_RANGE_UNSHARE 2u
@@ -48,7 +49,7 @@ static int stop_event = -1;
 static bool ending;
 
 static int ioctl_result(int fd, unsigned long code, void* argument) {
-  return ioctl(fd, code, argument) == 0 ? 0 : -errno;
+  return raw_ioctl(fd, code, argument) == 0 ? 0 : -errno;
 }
 
 static struct open_file* find(KeeperFile file) {
@@ -76,7 +77,7 @@ static struct open_file* free_slot(void) {
 }
 
 static void close_file(struct open_file* file) {
-  close(file->fd);  // leaves the epoll set
+  raw_close(file->fd);  // leaves the epoll set
   file->fd = -1;
 }
 
@@ -87,14 +88,14 @@ static int share_description(int fd) {
   if (pidfd < 0) return -errno;
   const int got = (int)syscall(SYS_pidfd_getfd, pidfd, fd, 0);
   const int result = got < 0 ? -errno : got;
-  close(pidfd);
+  raw_close(pidfd);
   return result;
 }
 
 static int open_anew(const struct mail* mail) {
   char path[64];
   snprintf(path, sizeof(path), "/proc/self/task/%d/fd/%d", (int)mail->tid, mail->fd);
-  const int fd = open(path, mail->access_mode | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+  const int fd = raw_open(path, mail->access_mode | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
   if (fd >= 0) return fd;
   const bool reachable = errno == EIO || errno == ENXIO || errno == EMFILE || errno == ENFILE;
   return reachable ? -errno : share_description(mail->fd);
@@ -119,8 +120,8 @@ static int open_file(const struct mail* mail, struct open_file** opened) {
     const int fd = open_anew(mail);
     if (fd < 0) return fd;
     struct stat now;
-    if (fstat(fd, &now) != 0 || now.st_dev != mail->device || now.st_ino != mail->inode) {
-      close(fd);
+    if (raw_fstat(fd, &now) != 0 || now.st_dev != mail->device || now.st_ino != mail->inode) {
+      raw_close(fd);
       return -EBADF;
     }
     if (++lives == 0) lives = 1;
@@ -132,7 +133,7 @@ static int open_file(const struct mail* mail, struct open_file** opened) {
     // Edges only: a file whose events can't be read (its daemon is gone) must not keep us busy.
     struct epoll_event events = {.events = EPOLLPRI | EPOLLET};
     memcpy(&events.data, &(KeeperFile){(uint32_t)(file - files), file->life}, sizeof(KeeperFile));
-    epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &events);
+    raw_epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &events);
   }
   *opened = file;
   return 0;
@@ -141,7 +142,7 @@ static int open_file(const struct mail* mail, struct open_file** opened) {
 // Clips to the file as it is now. False: nothing of the range is in it.
 static bool clip(int fd, uint64_t offset, __u64* length) {
   struct stat now;
-  if (fstat(fd, &now) != 0 || offset >= (uint64_t)now.st_size) return false;
+  if (raw_fstat(fd, &now) != 0 || offset >= (uint64_t)now.st_size) return false;
   const uint64_t left = (uint64_t)now.st_size - offset;
   if (*length > left) *length = left;
   return *length > 0;
@@ -183,7 +184,7 @@ static void detach(const struct mail* mail) {
   uint64_t id = mail->id;
   const unsigned long code =
       mail->range.kind == KEEPER_TAKEOVER ? PMEMD_IOC_END_TAKEOVER : PMEMD_IOC_UNMAP;
-  if (id != 0) ioctl(file->fd, code, &id);
+  if (id != 0) raw_ioctl(file->fd, code, &id);
   if (--file->attachments == 0) close_file(file);
 }
 
@@ -198,11 +199,16 @@ static int query(int fd, struct pmemd_query* query) {
 static int serve(struct mail* mail) {
   struct open_file* file = NULL;
   if (mail->op == MAIL_END) {
-    eventfd_write(stop_event, 1);
+    const uint64_t one = 1;
+    raw_write(stop_event, &one, sizeof(one));
     return 0;
   }
   if (mail->op == MAIL_WATCHER_ENDS) {
     ending = true;
+    return 0;
+  }
+  if (mail->op == MAIL_RUN) {
+    mail->work();
     return 0;
   }
   if (mail->op == MAIL_ATTACH) {
@@ -252,7 +258,7 @@ static void* watch(void* unused) {
   atomic_store(&own_threads[1], gettid());
   while (true) {
     struct epoll_event ready;
-    if (epoll_wait(epoll, &ready, 1, -1) != 1) continue;
+    if (raw_epoll_wait(epoll, &ready, 1) != 1) continue;
     KeeperFile file;
     memcpy(&file, &ready.data, sizeof(file));
     if (file.life == 0) break;
@@ -273,14 +279,14 @@ struct start {
 static int have_own_table(void) {
   if (syscall(SYS_close_range, 0u, ~0u, CLOSE_RANGE_UNSHARE) != 0) return -errno;
   do {
-    epoll = epoll_create1(EPOLL_CLOEXEC);
+    epoll = raw_epoll_create1(EPOLL_CLOEXEC);
     if (epoll < 0) return -errno;
   } while (epoll < 3);  // what is below stays taken: a write(2) to an epoll set is EINVAL
-  stop_event = eventfd(0, EFD_CLOEXEC);
+  stop_event = raw_eventfd(0, EFD_CLOEXEC);
   if (stop_event < 0) return -errno;
   struct epoll_event events = {.events = EPOLLIN};
   memset(&events.data, 0, sizeof(events.data));
-  return epoll_ctl(epoll, EPOLL_CTL_ADD, stop_event, &events) == 0 ? 0 : -errno;
+  return raw_epoll_ctl(epoll, EPOLL_CTL_ADD, stop_event, &events) == 0 ? 0 : -errno;
 }
 
 static void* ask(void* argument) {
@@ -347,9 +353,11 @@ bool keeper_has_thread(int32_t thread) {
 }
 
 void keeper_forget(void) {
+  static struct open_file* left_behind;
   atomic_store(&running, false);
   mail_reset();
-  free(files);
+  left_behind = files;  // not freed: the asker may have been about to
+  (void)left_behind;
   files = NULL;
   file_count = 0;
 }
@@ -357,7 +365,10 @@ void keeper_forget(void) {
 // --- what others ask for
 
 static int call(struct mail* mail) {
-  return keeper_runs() ? mail_call(mail, kAnswerDeadlineMs) : -ESRCH;
+  if (!keeper_runs()) return -ESRCH;
+  // What keeper_run() runs asks, too.
+  if (gettid() == atomic_load(&own_threads[0])) return serve(mail);
+  return mail_call(mail, kAnswerDeadlineMs);
 }
 
 int keeper_attach(int fd, const struct keeper_range* range, KeeperFile* file, uint64_t* id) {
@@ -399,5 +410,10 @@ int keeper_query(KeeperFile file, struct pmemd_query* query) {
 
 int keeper_answer(KeeperFile file, const struct pmemd_answer* answer) {
   struct mail mail = {.op = MAIL_ANSWER, .file = file, .answer = *answer};
+  return call(&mail);
+}
+
+int keeper_run(void (*work)(void)) {
+  struct mail mail = {.op = MAIL_RUN, .work = work};
   return call(&mail);
 }

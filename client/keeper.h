@@ -71,6 +71,9 @@ void keeper_detach(KeeperFile file, enum KeeperKind kind, uint64_t id);
 // The first bad range in the given one, which is clipped to the file. Async-signal-safe.
 int keeper_query(KeeperFile file, struct pmemd_query* query);
 int keeper_answer(KeeperFile file, const struct pmemd_answer* answer);
+// Runs `work` on the asker, where no event is read meanwhile. It may call the functions above,
+// which are done at once there. -ETIMEDOUT: it isn't done yet, and perhaps won't be begun.
+int keeper_run(void (*work)(void));
 
 #ifdef __cplusplus
 }

@@ -23,6 +23,7 @@ enum MailOp {
   MAIL_QUERY,
   MAIL_ANSWER,
   MAIL_READ,
+  MAIL_RUN,
   MAIL_END,
   MAIL_WATCHER_ENDS
 };
@@ -40,6 +41,7 @@ struct mail {
   struct pmemd_query query;
   struct pmemd_answer answer;
   struct pmemd_event event;
+  void (*work)(void);  // MAIL_RUN
 };
 
 // Posts it, waits, and has the results in it. Returns what the server said; -ETIMEDOUT.

@@ -32,13 +32,15 @@ static struct mapping load(const struct cell* cell) {
       .file = {(uint32_t)file, (uint32_t)(file >> 32)},
       .id = atomic_load_explicit(&cell->id, memory_order_relaxed),
       .info = (uint32_t)flags,
-      .told = (uint32_t)(flags >> 32),
+      .told = (uint32_t)(flags >> 32 & 1),
+      .attached = (uint32_t)(flags >> 33 & 1),
   };
 }
 
 static void store(struct cell* cell, const struct mapping* mapping) {
   const uint64_t file = mapping->file.slot | (uint64_t)mapping->file.life << 32;
-  const uint64_t flags = mapping->info | (uint64_t)mapping->told << 32;
+  const uint64_t flags =
+      mapping->info | (uint64_t)mapping->told << 32 | (uint64_t)mapping->attached << 33;
   atomic_store_explicit(&cell->start, mapping->start, memory_order_relaxed);
   atomic_store_explicit(&cell->end, mapping->end, memory_order_relaxed);
   atomic_store_explicit(&cell->offset, mapping->offset, memory_order_relaxed);
@@ -99,17 +101,6 @@ bool mapping_table_overlaps(uintptr_t start, uintptr_t end) {
   return start < end && mapping_table_count() != 0 && first_in(start, end, &found);
 }
 
-bool mapping_table_find_id(KeeperFile file, uint64_t id, struct mapping* found) {
-  struct mapping each = {.end = 0};
-  while (first_in(each.end, UINTPTR_MAX, &each)) {
-    if (each.id == id && each.file.slot == file.slot && each.file.life == file.life) {
-      *found = each;
-      return true;
-    }
-  }
-  return false;
-}
-
 int mapping_table_reserve(size_t more) {
   const struct array* array = load_array();
   const size_t count = mapping_table_count();
@@ -153,4 +144,9 @@ void mapping_table_splice(size_t index, size_t removed, const struct mapping* wi
   for (size_t i = 0; i < count; ++i) store(&array->cells[index + i], &with[i]);
   atomic_store_explicit(&used, after, memory_order_relaxed);
   seqlock_write_end(&sequence);
+}
+
+void mapping_table_forget(void) {
+  atomic_store(&used, 0);
+  atomic_store(&sequence.sequence, 0);
 }

@@ -25,16 +25,15 @@ struct mapping {
   uintptr_t start, end;  // half-open
   uint64_t offset;       // in the file, of start
   KeeperFile file;
-  uint64_t id;    // of the registration; 0: none
-  uint32_t info;  // PMEMD_INFO_*
-  uint32_t told;  // 1: is to be registered (shared); 0: only looked up
+  uint64_t id;        // of the registration; 0: none
+  uint32_t info;      // PMEMD_INFO_*
+  uint32_t told;      // 1: is to be registered (shared); 0: only looked up
+  uint32_t attached;  // 1: holds the file, and is registered if it can be; 0: is to be
 };
 
 // The mapping that has the address.
 bool mapping_table_find(uintptr_t address, struct mapping* found);
 bool mapping_table_overlaps(uintptr_t start, uintptr_t end);
-// The mapping with this registration. Walks them all.
-bool mapping_table_find_id(KeeperFile file, uint64_t id, struct mapping* found);
 
 // --- for who changes it
 
@@ -48,6 +47,9 @@ int mapping_table_reserve(size_t more);
 // Puts `count` mappings in the place of the `removed` ones from `index` on; in one step, for who
 // looks it up. There must be room.
 void mapping_table_splice(size_t index, size_t removed, const struct mapping* with, size_t count);
+
+// In the child of a fork: it is empty, whoever was in the middle of a change.
+void mapping_table_forget(void);
 
 #ifdef __cplusplus
 }

@@ -12,9 +12,11 @@
 #include <errno.h>
 #include <linux/magic.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdatomic.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -23,6 +25,8 @@
 #include <unistd.h>
 
 #include "client/keeper.h"
+#include "client/seqlock.h"
+#include "client/shim_mappings.h"
 #include "client/shim_memory.h"
 #include "client/shim_poison.h"
 #include "client/shim_signal.h"
@@ -49,7 +53,9 @@ static void* raw_mremap(void* address, size_t length, size_t new_length, int fla
 static void* (*next_mmap)(void*, size_t, int, int, int, off_t) = raw_mmap;
 static int (*next_munmap)(void*, size_t) = raw_munmap;
 static void* (*next_mremap)(void*, size_t, size_t, int, ...);
-static SigactionCall next_sigaction;
+// NOLINTNEXTLINE(readability-identifier-naming): libc's name
+int __sigaction(int number, const struct sigaction* action, struct sigaction* old);
+static SigactionCall next_sigaction = __sigaction;
 
 static void* below_mremap(void* address, size_t length, size_t new_length, int flags,
                           void* target) {
@@ -59,12 +65,15 @@ static void* below_mremap(void* address, size_t length, size_t new_length, int f
 
 // --- what is ours
 
+static pthread_mutex_t starting = PTHREAD_MUTEX_INITIALIZER;  // held while threads are started
+
+// Called before the program's runtime is there, too: system calls only.
 static bool probe(int fd, uint32_t* flags) {
   const int saved = errno;
   struct statfs where;
   struct pmemd_info info = {.version = 0};
-  const bool ours = fstatfs(fd, &where) == 0 && where.f_type == FUSE_SUPER_MAGIC &&
-                    ioctl(fd, PMEMD_IOC_INFO, &info) == 0;
+  const bool ours = syscall(SYS_fstatfs, fd, &where) == 0 && where.f_type == FUSE_SUPER_MAGIC &&
+                    syscall(SYS_ioctl, fd, PMEMD_IOC_INFO, &info) == 0;
   *flags = info.flags;
   errno = saved;
   return ours;
@@ -72,21 +81,28 @@ static bool probe(int fd, uint32_t* flags) {
 
 // Threads are there from the first mapping of ours on, and then for good: who maps once maps again.
 static int attach(int fd, const struct keeper_range* range, KeeperFile* file, uint64_t* id) {
+  sigset_t all, before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_BLOCK, &all, &before);
+  pthread_mutex_lock(&starting);
   const int result = keeper_start(shim_on_event);
+  pthread_mutex_unlock(&starting);
+  pthread_sigmask(SIG_SETMASK, &before, NULL);
   return result == 0 ? keeper_attach(fd, range, file, id) : result;
 }
+
+static void run(void (*work)(void)) { keeper_run(work); }
 
 // The process that the record of SIGBUS is of: not that of a vfork child, which shares our memory.
 static _Atomic pid_t owner;
 
-static void before_fork(void) { shim_memory_before_fork(); }
-
-static void after_fork_in_parent(void) { shim_memory_after_fork(false); }
-
+// A fork waits for nobody: what other threads were in the middle of, the child forgets.
 static void after_fork_in_child(void) {
   atomic_store(&owner, getpid());
+  pthread_mutex_init(&starting, NULL);
   keeper_forget();
-  shim_memory_after_fork(true);
+  mappings_forget();
+  shim_signal_forget();
 }
 
 // Sets a pointer to a function: ISO C has no way from an address to one but by its bytes.
@@ -95,63 +111,99 @@ static void bind_next(void* function, const char* name) {
   if (found) memcpy(function, (const void*)&found, sizeof(found));
 }
 
-// The first of our symbols that is called may be before our constructor: another library's was
-// first.
-__attribute__((constructor)) static void start(void) {
-  static atomic_flag started = ATOMIC_FLAG_INIT;
-  if (atomic_flag_test_and_set(&started)) return;
-  atomic_store(&owner, getpid());
-  const struct shim_below raw = {raw_mmap, raw_munmap,          raw_mremap,   probe,
-                                 attach,   keeper_attach_again, keeper_detach};
-  shim_memory_start(&raw);  // dlsym() may allocate
+// Once the program's libraries are there. Until then calls go to the kernel: a sanitizer's runtime
+// makes some while it starts, when its own functions, which may be the next ones, can't be called.
+__attribute__((constructor)) static void bind_all(void) {
+  static atomic_flag bound = ATOMIC_FLAG_INIT;
+  if (atomic_flag_test_and_set(&bound)) return;
   bind_next((void*)&next_mmap, "mmap");
   bind_next((void*)&next_munmap, "munmap");
   bind_next((void*)&next_mremap, "mremap");
   bind_next((void*)&next_sigaction, "sigaction");
-  const struct shim_below below = {next_mmap, next_munmap,         below_mremap, probe,
-                                   attach,    keeper_attach_again, keeper_detach};
+  // A sanitizer's library that `pmemctl exec` has put before us is this program's, not its
+  // children's.
+  const char* const preload = getenv("PMEMD_CHILDREN_PRELOAD");
+  if (!preload) return;
+  setenv("LD_PRELOAD", preload, 1);
+  unsetenv("PMEMD_CHILDREN_PRELOAD");
+}
+
+enum { NOT_STARTED, STARTING, STARTED };
+static _Atomic int state;
+
+static bool is_started(void) { return atomic_load(&state) == STARTED; }
+
+// With the first mapping of a file of ours. Nothing is done before: the runtime of a sanitizer that
+// is linked into the program may not be there when constructors run, and sets SIGBUS later.
+static void start(void) {
+  int expected = NOT_STARTED;
+  if (!atomic_compare_exchange_strong(&state, &expected, STARTING)) {
+    // Who starts may have been a thread of the process that forked us: then it is as without us.
+    for (int i = 0; i < kSeqlockPatience && !is_started(); ++i) sched_yield();
+    return;
+  }
+  bind_all();
+  atomic_store(&owner, getpid());
+  const struct shim_below below = {next_mmap,    next_munmap,
+                                   below_mremap, probe,
+                                   attach,       {keeper_attach_again, keeper_detach, run}};
   shim_memory_start(&below);
   shim_signal_start(next_sigaction, shim_judge);
-  pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
+  pthread_atfork(NULL, NULL, after_fork_in_child);
+  atomic_store(&state, STARTED);
+}
+
+static bool is_started_to_map(int flags, int fd) {
+  uint32_t info;
+  if (!is_started() && fd >= 0 && (flags & MAP_ANONYMOUS) == 0 && probe(fd, &info)) start();
+  return is_started();
 }
 
 // --- memory
 
+// Our own calls of these go to them directly: a sanitizer's may stand before the exported ones.
+static void* map(void* address, size_t length, int protection, int flags, int fd, off_t offset) {
+  return is_started_to_map(flags, fd) ? shim_mmap(address, length, protection, flags, fd, offset)
+                                      : next_mmap(address, length, protection, flags, fd, offset);
+}
+
 EXPORT void* mmap(void* address, size_t length, int protection, int flags, int fd, off_t offset) {
-  start();
-  return shim_mmap(address, length, protection, flags, fd, offset);
+  return map(address, length, protection, flags, fd, offset);
 }
 
 EXPORT void* mmap64(void* address, size_t length, int protection, int flags, int fd,
                     off64_t offset) {
-  start();
-  return shim_mmap(address, length, protection, flags, fd, offset);
+  return map(address, length, protection, flags, fd, offset);
 }
 
 EXPORT int munmap(void* address, size_t length) {
-  start();
-  return shim_munmap(address, length);
+  return is_started() ? shim_munmap(address, length) : next_munmap(address, length);
 }
 
 EXPORT void* mremap(void* address, size_t length, size_t new_length, int flags, ...) {
-  start();
   va_list more;
   va_start(more, flags);
   void* target = va_arg(more, void*);
   va_end(more);
-  return shim_mremap(address, length, new_length, flags, target);
+  return is_started() ? shim_mremap(address, length, new_length, flags, target)
+                      : below_mremap(address, length, new_length, flags, target);
 }
 
 // --- SIGBUS
 
 static atomic_bool interrupts;  // siginterrupt(SIGBUS, 1) was called
 
-EXPORT int sigaction(int number, const struct sigaction* action, struct sigaction* old) {
-  start();
-  if (number != SIGBUS || getpid() != atomic_load(&owner)) {
-    return next_sigaction(number, action, old);
-  }
+static bool is_ours(int number) {
+  return number == SIGBUS && is_started() && getpid() == atomic_load(&owner);
+}
+
+static int act(int number, const struct sigaction* action, struct sigaction* old) {
+  if (!is_ours(number)) return next_sigaction(number, action, old);
   return shim_sigaction(action, old);
+}
+
+EXPORT int sigaction(int number, const struct sigaction* action, struct sigaction* old) {
+  return act(number, action, old);
 }
 
 static sighandler_t set_handler(int number, sighandler_t handler, int flags, bool mask_itself) {
@@ -166,7 +218,7 @@ static sighandler_t set_handler(int number, sighandler_t handler, int flags, boo
   action.sa_flags = flags;
   sigemptyset(&action.sa_mask);
   if (mask_itself && sigaddset(&action.sa_mask, number) != 0) return SIG_ERR;
-  return sigaction(number, &action, &old) == 0 ? old.sa_handler : SIG_ERR;
+  return act(number, &action, &old) == 0 ? old.sa_handler : SIG_ERR;
 }
 
 typedef sighandler_t (*SignalCall)(int number, sighandler_t handler);
@@ -179,31 +231,33 @@ static sighandler_t next_signal(const char* name, int number, sighandler_t handl
   return SIG_ERR;
 }
 
-EXPORT sighandler_t signal(int number, sighandler_t handler) {
-  start();
-  if (number != SIGBUS) return next_signal("signal", number, handler);
+static sighandler_t bsd(int number, sighandler_t handler) {
+  if (!is_ours(number)) return next_signal("signal", number, handler);
   return set_handler(number, handler, atomic_load(&interrupts) ? 0 : SA_RESTART, true);
 }
 
-EXPORT sighandler_t bsd_signal(int number, sighandler_t handler) { return signal(number, handler); }
+EXPORT sighandler_t signal(int number, sighandler_t handler) { return bsd(number, handler); }
 
-EXPORT sighandler_t ssignal(int number, sighandler_t handler) { return signal(number, handler); }
+EXPORT sighandler_t bsd_signal(int number, sighandler_t handler) { return bsd(number, handler); }
+
+EXPORT sighandler_t ssignal(int number, sighandler_t handler) { return bsd(number, handler); }
 
 sighandler_t __sysv_signal(int number, sighandler_t handler);
 
-EXPORT sighandler_t __sysv_signal(int number, sighandler_t handler) {
-  start();
-  if (number != SIGBUS) return next_signal("__sysv_signal", number, handler);
+static sighandler_t sysv(int number, sighandler_t handler) {
+  if (!is_ours(number)) return next_signal("__sysv_signal", number, handler);
   return set_handler(number, handler, (int)(SA_RESETHAND | SA_NODEFER), false);
 }
 
-EXPORT sighandler_t sysv_signal(int number, sighandler_t handler) {
-  return __sysv_signal(number, handler);
+EXPORT sighandler_t __sysv_signal(int number, sighandler_t handler) {
+  return sysv(number, handler);
 }
 
+EXPORT sighandler_t sysv_signal(int number, sighandler_t handler) { return sysv(number, handler); }
+
 EXPORT int siginterrupt(int number, int flag) {
-  start();
-  if (number != SIGBUS) {
+  if (number == SIGBUS) atomic_store(&interrupts, flag != 0);
+  if (!is_ours(number)) {
     int (*call)(int, int) = NULL;
     bind_next((void*)&call, "siginterrupt");
     if (call) return call(number, flag);
@@ -211,8 +265,7 @@ EXPORT int siginterrupt(int number, int flag) {
     return -1;
   }
   struct sigaction action;
-  if (sigaction(number, NULL, &action) != 0) return -1;
-  atomic_store(&interrupts, flag != 0);
+  if (act(number, NULL, &action) != 0) return -1;
   action.sa_flags = flag ? action.sa_flags & ~SA_RESTART : action.sa_flags | SA_RESTART;
-  return sigaction(number, &action, NULL);
+  return act(number, &action, NULL);
 }

@@ -5,7 +5,7 @@
 
 #include "client/client_internal.h"
 #include "client/mapping_table.h"
-#include "client/shim_memory.h"
+#include "client/shim_mappings.h"
 #include "client/shim_policy.h"
 
 static const uint64_t kPage = 4096;
@@ -75,10 +75,12 @@ static bool is_worth_a_signal(const struct mapping* mapping, const struct pmemd_
 
 void shim_on_event(KeeperFile file, const struct pmemd_event* event) {
   struct mapping mapping;
-  if (event->length == 0 || !shim_memory_find_id(file, event->id, &mapping)) return;
+  const uintptr_t start = (uintptr_t)event->address;
+  if (event->length == 0 || !mappings_find(file, start, start + event->length, &mapping)) return;
   if (event->kind == PMEMD_EVENT_CLEARED) shim_touched_forget(file, event->offset, event->length);
   if (!is_worth_a_signal(&mapping, event) || shim_sigbus_is_ignored()) return;
-  const uintptr_t page = (uintptr_t)event->address & ~(uintptr_t)(kPage - 1);
+  const uintptr_t first = start > mapping.start ? start : mapping.start;
+  const uintptr_t page = first & ~(uintptr_t)(kPage - 1);
   siginfo_t info = mce_siginfo(BUS_MCEERR_AO, (void*)page, 12);
   raise_in_process(&info);
 }

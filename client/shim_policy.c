@@ -6,7 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <unistd.h>
+
+#include "client/raw_file.h"
 
 // The kernel's task flags, the ninth field; the second is a name in parentheses, of any characters.
 static bool read_flags(const char* task, uint32_t* flags) {
@@ -15,10 +18,10 @@ static bool read_flags(const char* task, uint32_t* flags) {
   if (snprintf(path, sizeof(path), "/proc/self/task/%s/stat", task) >= (int)sizeof(path)) {
     return false;
   }
-  const int fd = open(path, O_RDONLY | O_CLOEXEC);
+  const int fd = raw_open(path, O_RDONLY | O_CLOEXEC);
   if (fd < 0) return false;
-  const ssize_t got = read(fd, text, sizeof(text) - 1);
-  close(fd);
+  const ssize_t got = raw_read(fd, text, sizeof(text) - 1);
+  raw_close(fd);
   if (got <= 0) return false;
   text[got] = '\0';
   const char* at = strrchr(text, ')');
@@ -56,19 +59,33 @@ bool shim_wants_early(const uint32_t* flags, int count, struct mce_bits bits, bo
   return false;
 }
 
+// Among the threads of these directory entries.
+static bool any_wants_early(const char* entries, long size, struct mce_bits bits,
+                            bool default_early, bool (*skip)(int32_t thread)) {
+  for (long at = 0; at < size;) {
+    const struct dirent64* each = (const struct dirent64*)(entries + at);  // as the kernel has it
+    at += each->d_reclen;
+    uint32_t flags;
+    if (each->d_name[0] == '.' || skip((int32_t)strtol(each->d_name, NULL, 10))) continue;
+    if (!read_flags(each->d_name, &flags)) continue;
+    if (shim_wants_early(&flags, 1, bits, default_early)) return true;
+  }
+  return false;
+}
+
 bool shim_process_wants_early(bool default_early, bool (*skip)(int32_t thread)) {
   static bool known;
   static struct mce_bits bits;
   if (!known) known = shim_find_mce_bits(&bits);
   if (!known) return default_early;
-  DIR* tasks = opendir("/proc/self/task");
-  if (!tasks) return default_early;
+  const int tasks = raw_open("/proc/self/task", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (tasks < 0) return default_early;
   bool early = false;
-  for (const struct dirent* each = readdir(tasks); each && !early; each = readdir(tasks)) {
-    uint32_t flags;
-    if (each->d_name[0] == '.' || skip((int32_t)strtol(each->d_name, NULL, 10))) continue;
-    if (read_flags(each->d_name, &flags)) early = shim_wants_early(&flags, 1, bits, default_early);
+  _Alignas(struct dirent64) char buffer[4096];
+  long got = 0;
+  while (!early && (got = syscall(SYS_getdents64, tasks, buffer, sizeof(buffer))) > 0) {
+    early = any_wants_early(buffer, got, bits, default_early, skip);
   }
-  closedir(tasks);
+  raw_close(tasks);
   return early;
 }

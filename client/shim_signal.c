@@ -172,3 +172,8 @@ int shim_sigaction(const struct sigaction* action, struct sigaction* old) {
 }
 
 bool shim_sigbus_is_ignored(void) { return load().sa_handler == SIG_IGN; }
+
+void shim_signal_forget(void) {
+  atomic_store(&sequence.sequence, 0);
+  atomic_flag_clear(&writing);
+}

@@ -37,6 +37,9 @@ int shim_sigaction(const struct sigaction* action, struct sigaction* old);
 // Does the program ignore it? Then a signal that it could ignore isn't sent.
 bool shim_sigbus_is_ignored(void);
 
+// In the child of a fork, whose parent may have been in the middle of a call of the above.
+void shim_signal_forget(void);
+
 #ifdef __cplusplus
 }
 #endif

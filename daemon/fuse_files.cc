@@ -11,12 +11,15 @@
 #include <utility>
 #include <vector>
 
+#include "core/base/fault.h"
 #include "daemon/device_data.h"
 #include "daemon/fuse_context.h"
 #include "daemon/prefaulter.h"
 
 namespace pmemd {
 namespace {
+
+FaultPoint fault_read("read.begin", "a READ of a file; nothing is done yet");
 
 bool is_writable(int flags) { return (flags & O_ACCMODE) != O_RDONLY; }
 bool is_direct(const fuse_file_info* fi) { return (fi->flags & O_DIRECT) != 0; }
@@ -87,6 +90,7 @@ void note_touch(FuseContext& context, Device& device, pid_t pid, uint64_t ino, F
 void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, fuse_file_info* fi) {
   const DevicePtr device = context_of(req).devices.by_ino(ino);
   if (!device) return reply_error(req, ESTALE);
+  if (const auto hit = fault_read.hit(); !hit) return reply_error(req, hit.err());
   const auto range = FileRange::sized(static_cast<uint64_t>(offset), size);
   const auto origin = origin_of(req, ino, "READ", range);
   const auto request =

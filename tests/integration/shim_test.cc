@@ -4,17 +4,21 @@
 #include <gmock/gmock.h>
 #include <unistd.h>
 
+#include <csignal>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "core/base/units.h"
+#include "tests/integration/control_client.h"
 #include "tests/integration/removal_fixture.h"
 
 namespace pmemd {
 namespace {
 
 using ::testing::HasSubstr;
+using ::testing::MatchesRegex;
 
 // si_code
 constexpr int kAdrErr = 2, kActionRequired = 4, kActionOptional = 5;
@@ -218,6 +222,55 @@ TEST_F(ShimTest, RegistrationsFollowTheMappings) {
   EXPECT_EQ(refs.at("mappings"), 0);
 }
 
+// --- a mapping that waits for its memory: a READ that stalls
+
+class ShimStallTest : public ShimTest {
+ protected:
+  ~ShimStallTest() override {
+    if (control_) (void)control_->call("ClearFaults");
+  }
+  void SetUp() override {
+    ShimTest::SetUp();
+    if (IsSkipped()) return;
+    control_.emplace(pool_.socket());
+  }
+  // The next READ stalls.
+  void stall() {
+    turn_off_and_on();  // nothing is in the page cache
+    stall_at(*control_, "read.begin");
+  }
+
+  std::optional<ControlClient> control_;
+};
+
+TEST_F(ShimStallTest, ASignalEndsAProgramWhoseMmapWaits) {
+  for (const int number : {SIGTERM, SIGALRM}) {
+    stall();
+    Conversation program(with_shim({pmemd::program("pmemd_test_sigbus")}));
+    program.send(fmt::format("map {} {} populate", path_, kBytes));
+    wait_until_stalled(*control_, "read.begin");
+    program.process().signal(number);
+    EXPECT_EQ(program.process().wait(), 128 + number);
+    ASSERT_TRUE(control_->call("ClearFaults").done());
+  }
+}
+
+TEST_F(ShimStallTest, OthersMapAndForkWhileOneThreadsMmapWaits) {
+  make_file("pmem0/b", kBytes);
+  stall();
+  Conversation program(with_shim({pmemd::program("pmemd_test_sigbus")}));
+  EXPECT_EQ(program.ask(fmt::format("background {} {}", path_, kBytes)), "ok");
+  wait_until_stalled(*control_, "read.begin");
+  EXPECT_EQ(program.ask(fmt::format("map {} {}", pool_.path("pmem0/b"), kBytes)), "ok");
+  EXPECT_EQ(program.ask("child 0"), "ok");
+  EXPECT_EQ(program.ask(fmt::format("unmap {} {}", 4 * kPageSize, 4 * kPageSize)), "ok");
+  pool_.ctl_json(
+      {"inject-error", "--file", pool_.path("pmem0/b"), "--offset", "8192", "--length", "4096"});
+  EXPECT_EQ(program.ask("touch 8200"), sigbus(kActionRequired, 8192));
+  ASSERT_TRUE(control_->call("ClearFaults").done());
+  EXPECT_EQ(program.ask("join"), "ok");
+}
+
 TEST_F(ShimTest, AChildSeesItAsWithoutTheShim) {
   const auto program = start_program();
   poison(2);
@@ -271,6 +324,89 @@ TEST_F(PythonShimTest, EarlyKillReachesSigwaitinfo) {
   poison(3);
   EXPECT_EQ(python->receive(), std::to_string(kActionOptional));
   EXPECT_EQ(python->process().wait(), 0);
+}
+
+// --- sanitizers
+
+struct Sanitized {
+  std::string compiler, sanitizer;
+  std::string report;  // of a SIGBUS; empty: none, it dies of it
+};
+
+class SanitizedShimTest : public ShimTest, public ::testing::WithParamInterface<Sanitized> {
+ protected:
+  void SetUp() override {
+    ShimTest::SetUp();
+    if (IsSkipped()) return;
+    program_ = pool_.directory() + "/sanitized";
+    const Output built =
+        run({GetParam().compiler, "-g", "-O1", "-pthread", "-fsanitize=" + GetParam().sanitizer,
+             PMEMD_SOURCE_DIR "/tests/integration/sanitized_program.c", "-o", program_});
+    if (built.code != 0) GTEST_SKIP() << "can't be built: " << built.err;
+    const Output alone = run({program_, path_, "0"});
+    if (alone.code != 0) GTEST_SKIP() << "doesn't run on this kernel: " << alone.out;
+  }
+  // What it prints when it touches the byte, as `exec` runs it, or a shell below.
+  Output touch(uint64_t offset, bool below_a_shell = false) const {
+    std::vector<std::string> command = {program_, path_, std::to_string(offset)};
+    if (below_a_shell) command.insert(command.begin(), {"sh", "-c", "\"$@\"; exit $?", "sh"});
+    const std::string options = "symbolize=0:handle_sigbus=1";
+    return run(with_shim(command), {.env = {"ASAN_OPTIONS=" + options, "TSAN_OPTIONS=" + options,
+                                            "MSAN_OPTIONS=" + options, "LSAN_OPTIONS=" + options,
+                                            "UBSAN_OPTIONS=" + options}});
+  }
+
+  std::string program_;
+};
+
+TEST_P(SanitizedShimTest, RunsWithoutAReport) {
+  for (const bool below_a_shell : {false, true}) {
+    const Output output = touch(0, below_a_shell);
+    EXPECT_EQ(output.code, 0) << output.out << output.err;
+    // Its children are to have the shim alone.
+    EXPECT_THAT(output.out, MatchesRegex("mapped\n[^:]*/libpmemd-shim.so\n"));
+  }
+}
+
+TEST_P(SanitizedShimTest, ReportsTheTouchOfPoison) {
+  poison(2);
+  for (const bool below_a_shell : {false, true}) {
+    const Output output = touch(8200, below_a_shell);
+    EXPECT_THAT(output.out, HasSubstr("mapped\n"));
+    EXPECT_THAT(output.out, HasSubstr(GetParam().report));
+    EXPECT_NE(output.code, 0);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    , SanitizedShimTest,
+    ::testing::Values(Sanitized{"gcc", "address", "AddressSanitizer: BUS"},
+                      Sanitized{"gcc", "thread", "ThreadSanitizer: BUS"},
+                      Sanitized{"gcc", "leak", "LeakSanitizer: BUS"},
+                      Sanitized{"gcc", "undefined", ""},
+                      Sanitized{"clang", "address", "AddressSanitizer: BUS"},
+                      Sanitized{"clang", "thread", "ThreadSanitizer: BUS"},
+                      Sanitized{"clang", "memory", "MemorySanitizer: BUS"},
+                      Sanitized{"clang", "undefined", "UndefinedBehaviorSanitizer: BUS"}),
+    [](const auto& tested) { return tested.param.compiler + "_" + tested.param.sanitizer; });
+
+TEST_F(ShimTest, ValgrindReportsNothingOfIt) {
+  if (run({"valgrind", "--version"}).code != 0) GTEST_SKIP() << "no valgrind";
+  const std::vector<std::vector<std::string>> tools = {
+      {"--leak-check=full", "--show-leak-kinds=all", "--errors-for-leak-kinds=all"},
+      {"--tool=helgrind"},
+      {"--tool=drd"}};
+  for (const auto& tool : tools) {
+    std::vector<std::string> command = {"valgrind", "-q", "--error-exitcode=9",
+                                        "--suppressions=" PMEMD_SOURCE_DIR "/client/valgrind.supp"};
+    command.insert(command.end(), tool.begin(), tool.end());
+    command.push_back(program("pmemd_test_sigbus"));
+    const Output output =
+        run(with_shim(command),
+            {.in = fmt::format("map {} {}\ntouch 0\nunmap 0 {}\n", path_, kBytes, kPageSize)});
+    EXPECT_EQ(output.code, 0) << output.err;
+    EXPECT_EQ(output.out, "ok\nok\nok\n");
+  }
 }
 
 TEST_F(ShimTest, ExecTellsWhatItCanNotDo) {

@@ -2,7 +2,8 @@
 // gets, by the same means as on real hardware (SA_SIGINFO, prctl(PR_MCE_KILL), MAP_SYNC).
 //
 // It obeys one command a line and answers each with one:
-//   map PATH LENGTH [sync]  "ok", or "error EOPNOTSUPP"
+//   map PATH LENGTH [sync|populate]  "ok", or "error EOPNOTSUPP"
+//   background PATH LENGTH  "ok"; a thread maps it with MAP_POPULATE. join: "ok" when it has
 //   touch OFFSET            "ok", or "sigbus CODE OFFSET LSB" of the signal
 //   store OFFSET            the same, by a store
 //   thread OFFSET           touch, in a thread of its own; "other thread" if another one got it
@@ -100,9 +101,35 @@ static void answer(bool good) {
   }
 }
 
-static void map(char* path, size_t bytes, bool sync) {
+static int flags_of(const char* word) {
+  if (word && strcmp(word, "sync") == 0) return MAP_SHARED_VALIDATE | MAP_SYNC;
+  return word && strcmp(word, "populate") == 0 ? MAP_SHARED | MAP_POPULATE : MAP_SHARED;
+}
+
+static pthread_t background;
+static struct {
+  char path[4096];
+  size_t length;
+} wanted;
+
+static void* map_in_background(void* unused) {
+  (void)unused;
+  const int fd = open(wanted.path, O_RDWR | O_CLOEXEC);
+  mmap(NULL, wanted.length, PROT_READ, MAP_SHARED | MAP_POPULATE, fd, 0);
+  close(fd);
+  return NULL;
+}
+
+static void start_background(const char* path, size_t bytes) {
+  snprintf(wanted.path, sizeof(wanted.path), "%s", path);
+  wanted.length = bytes;
+  errno = pthread_create(&background, NULL, map_in_background, NULL);
+  answer(errno == 0);
+}
+
+static void map(char* path, size_t bytes, const char* how) {
   const int fd = open(path, O_RDWR | O_CLOEXEC);
-  const int flags = sync ? MAP_SHARED_VALIDATE | MAP_SYNC : MAP_SHARED;
+  const int flags = flags_of(how);
   char* mapped = mmap(NULL, bytes, PROT_READ | PROT_WRITE, flags, fd, 0);
   const bool good = fd >= 0 && mapped != MAP_FAILED;
   answer(good);
@@ -167,6 +194,10 @@ static void obey_signals(const char* command) {
     await();
     return;
   }
+  if (strcmp(command, "join") == 0) {
+    answer(pthread_join(background, NULL) == 0);
+    return;
+  }
   if (strcmp(command, "count") == 0) {
     printf("%d\n", (int)asynchronous);
     return;
@@ -178,7 +209,11 @@ static void obey(const char* command, char* first, const char* second, const cha
   const size_t number = first ? strtoull(first, NULL, 10) : 0;
   const size_t other = second ? strtoull(second, NULL, 10) : 0;
   if (strcmp(command, "map") == 0) {
-    map(first, other, third != NULL);
+    map(first, other, third);
+    return;
+  }
+  if (strcmp(command, "background") == 0) {
+    start_background(first, other);
     return;
   }
   if (strcmp(command, "touch") == 0) {

@@ -16,7 +16,7 @@ constexpr KeeperFile kFile = {1, 1};
 // Its offset tells its start, so that a reader sees whether what it got is of one piece.
 mapping at(uint64_t first_page, uint64_t pages, uint64_t id = 0) {
   return {
-      first_page * kPage, (first_page + pages) * kPage, first_page * kPage * 3, kFile, id, 0, 1};
+      first_page * kPage, (first_page + pages) * kPage, first_page * kPage * 3, kFile, id, 0, 1, 1};
 }
 
 class MappingTable : public ::testing::Test {
@@ -48,16 +48,6 @@ TEST_F(MappingTable, FindsByAddressAndByRange) {
   EXPECT_FALSE(mapping_table_overlaps(12 * kPage, 12 * kPage));
   EXPECT_FALSE(mapping_table_overlaps(35 * kPage, UINTPTR_MAX));
   EXPECT_TRUE(mapping_table_overlaps(0, UINTPTR_MAX));
-}
-
-TEST_F(MappingTable, FindsByRegistration) {
-  insert(at(10, 1, 7));
-  insert(at(20, 1, 8));
-  mapping found = {};
-  ASSERT_TRUE(mapping_table_find_id(kFile, 8, &found));
-  EXPECT_EQ(found.start, 20 * kPage);
-  EXPECT_FALSE(mapping_table_find_id(kFile, 9, &found));
-  EXPECT_FALSE(mapping_table_find_id({1, 2}, 8, &found));
 }
 
 TEST_F(MappingTable, SplicesInPlaceOfOthers) {

@@ -13,11 +13,15 @@
 
 #include <array>
 #include <cerrno>
+#include <csignal>
 #include <fstream>
+#include <functional>
 #include <map>
 #include <random>
 #include <sstream>
 #include <string>
+#include <thread>
+#include <utility>
 #include <vector>
 
 #include "core/base/unique_fd.h"
@@ -72,6 +76,9 @@ struct Below {
   uint32_t info = 0;
   int flags_seen = 0;
   int refuse_attach = 0;
+  // While a call is under way: before the kernel has done it, and after.
+  std::function<void()> before, after;
+  int refuse_call = 0;  // once: it fails with this, and does nothing
 };
 Below* below = nullptr;
 
@@ -107,15 +114,30 @@ bool probe(int fd, uint32_t* info) {
   return file_of(fd) != 0;
 }
 
+void run(void (*work)()) { work(); }
+
+template <typename... Arguments>
+long call(long number, Arguments... arguments) {
+  const int error = std::exchange(below->refuse_call, 0);
+  if (const auto what = std::exchange(below->before, nullptr)) what();
+  if (error != 0) {
+    errno = error;
+    return -1;
+  }
+  const long result = syscall(number, arguments...);
+  if (const auto what = std::exchange(below->after, nullptr)) what();
+  return result;
+}
+
 void* raw_mmap(void* address, size_t length, int protection, int flags, int fd, off_t offset) {
   below->flags_seen = flags;
-  return reinterpret_cast<void*>(syscall(SYS_mmap, address, length, protection, flags, fd, offset));
+  return reinterpret_cast<void*>(call(SYS_mmap, address, length, protection, flags, fd, offset));
 }
 int raw_munmap(void* address, size_t length) {
-  return static_cast<int>(syscall(SYS_munmap, address, length));
+  return static_cast<int>(call(SYS_munmap, address, length));
 }
 void* raw_mremap(void* address, size_t length, size_t new_length, int flags, void* target) {
-  return reinterpret_cast<void*>(syscall(SYS_mremap, address, length, new_length, flags, target));
+  return reinterpret_cast<void*>(call(SYS_mremap, address, length, new_length, flags, target));
 }
 
 // --- the two views
@@ -154,6 +176,7 @@ void expect_registered_once() {
   size_t registrations = 0;
   for (size_t i = 0; i < mapping_table_count(); ++i) {
     const mapping each = mapping_table_get(i);
+    EXPECT_EQ(each.attached, 1U);
     ++attachments[each.file.slot];
     EXPECT_EQ(each.id != 0, each.told != 0);
     if (each.id == 0) continue;
@@ -180,8 +203,8 @@ class ShimMemory : public ::testing::Test {
       ASSERT_EQ(fstat(file.get(), &status), 0);
       below_.file_of_inode[status.st_ino] = file_of(file.get());
     }
-    const shim_below calls = {raw_mmap, raw_munmap,   raw_mremap, probe,
-                              attach,   attach_again, detach};
+    const shim_below calls = {raw_mmap, raw_munmap, raw_mremap,
+                              probe,    attach,     {attach_again, detach, run}};
     shim_memory_start(&calls);
     arena_ = static_cast<char*>(
         raw_mmap(nullptr, kArenaPages * kPage, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
@@ -324,10 +347,9 @@ TEST_F(ShimMemory, OthersMemoryIsNoneOfItsBusiness) {
 
 TEST_F(ShimMemory, AChildBeginsWithNone) {
   map(0, 4, 0);
-  shim_memory_before_fork();
   const pid_t child = fork();
-  shim_memory_after_fork(child == 0);
   if (child == 0) {
+    mappings_forget();
     if (mapping_table_count() != 0) _exit(1);
     below_.registered.clear();
     below_.attachments = {};
@@ -338,6 +360,115 @@ TEST_F(ShimMemory, AChildBeginsWithNone) {
   waitpid(child, &status, 0);
   EXPECT_EQ(status, 0);
   expect_true("a fork");
+}
+
+// --- while a call waits in the kernel
+
+// What a program can do meanwhile. Called where a call waits.
+class ShimMemoryMeanwhile : public ShimMemory {
+ protected:
+  // In another thread, which would hang if anything were held.
+  void expect_all_goes_on() {
+    sigset_t blocked;
+    pthread_sigmask(SIG_BLOCK, nullptr, &blocked);
+    for (const int number : {SIGTERM, SIGALRM, SIGBUS}) {
+      ASSERT_EQ(sigismember(&blocked, number), 0) << number << " is blocked";
+    }
+    std::thread([this] {
+      map(40, 4, 10, MAP_SHARED, 1);
+      map(41, 1, 20, MAP_SHARED, 1);
+      shim_mremap(page(42), 2 * kPage, kPage, 0, nullptr);
+      shim_munmap(page(40), kPage);
+    }).join();
+    const pid_t child = fork();
+    if (child == 0) {
+      mappings_forget();
+      below_.registered.clear();
+      below_.attachments = {};
+      map(0, 2, 0);
+      _exit(mapping_table_count() == 1 ? 0 : 1);
+    }
+    int status = -1;
+    waitpid(child, &status, 0);
+    EXPECT_EQ(status, 0);
+    ++times_;
+  }
+
+  int times_ = 0;
+};
+
+TEST_F(ShimMemoryMeanwhile, NothingIsHeldAcrossTheCall) {
+  const auto meanwhile = [this] { expect_all_goes_on(); };
+  below_.before = meanwhile;
+  map(0, 8, 0, MAP_SHARED | MAP_POPULATE);
+  expect_true("mmap");
+  below_.before = meanwhile;
+  map(2, 2, 30);
+  expect_true("mmap over it");
+  below_.before = meanwhile;
+  shim_mremap(page(0), 2 * kPage, 3 * kPage, MREMAP_MAYMOVE | MREMAP_FIXED, page(20));
+  reserve_holes();
+  expect_true("mremap");
+  below_.before = meanwhile;
+  shim_munmap(page(4), 2 * kPage);
+  reserve_holes();
+  expect_true("munmap");
+  EXPECT_EQ(times_, 4);
+}
+
+// The kernel has given the addresses away before the call that freed them returns.
+TEST_F(ShimMemoryMeanwhile, AnAddressThatIsFreedIsAnothersAtOnce) {
+  map(0, 8, 0);
+  below_.after = [this] { map(2, 2, 10, MAP_SHARED, 1); };
+  EXPECT_EQ(shim_munmap(page(1), 4 * kPage), 0);
+  reserve_holes();
+  expect_true("munmap");
+  map(0, 8, 0);
+  below_.after = [this] { map(1, 4, 10, MAP_SHARED, 1); };
+  EXPECT_EQ(shim_mremap(page(0), 8 * kPage, 8 * kPage, MREMAP_MAYMOVE | MREMAP_FIXED, page(20)),
+            page(20));
+  reserve_holes();
+  expect_true("mremap");
+  EXPECT_EQ(mapping_table_count(), 2U);
+}
+
+TEST_F(ShimMemoryMeanwhile, ACallThatTheKernelRefusesLeavesItAsItWas) {
+  map(0, 8, 0);
+  const auto meanwhile = [this] { map(30, 1, 10, MAP_SHARED, 1); };
+  const auto refuse = [this, meanwhile] {
+    below_.refuse_call = ENOMEM;
+    below_.before = meanwhile;
+  };
+  refuse();
+  EXPECT_EQ(shim_munmap(page(2), 2 * kPage), -1);
+  EXPECT_EQ(errno, ENOMEM);
+  expect_true("munmap");
+  refuse();
+  EXPECT_EQ(shim_mremap(page(0), 8 * kPage, 9 * kPage, MREMAP_MAYMOVE, nullptr), MAP_FAILED);
+  expect_true("mremap");
+  refuse();
+  EXPECT_EQ(map(0, 8, 20, MAP_SHARED, 1), MAP_FAILED);
+  expect_true("mmap");
+  EXPECT_EQ(mapping_table_count(), 2U);
+}
+
+// The daemon may tell of a mapping that a call is about to move.
+TEST_F(ShimMemoryMeanwhile, EventsFindWhatIsAboutToChange) {
+  map(0, 8, 0);
+  const auto finds = [this](uint64_t at) {
+    mapping found;
+    const auto start = reinterpret_cast<uintptr_t>(page(at));
+    return mappings_find({1, 1}, start, start + kPage, &found);
+  };
+  below_.before = [&] { EXPECT_TRUE(finds(3)); };
+  EXPECT_EQ(shim_mremap(page(0), 8 * kPage, 8 * kPage, MREMAP_MAYMOVE | MREMAP_FIXED, page(20)),
+            page(20));
+  reserve_holes();
+  EXPECT_FALSE(finds(3));
+  EXPECT_TRUE(finds(23));
+  mapping found;
+  const auto start = reinterpret_cast<uintptr_t>(page(20));
+  EXPECT_FALSE(mappings_find({2, 1}, start, start + kPage, &found));
 }
 
 // --- random calls

@@ -50,7 +50,7 @@ TEST_F(Touched, IsBoundedAndForgetsTheOldest) {
 // The keeper doesn't run: whatever is asked can't be answered.
 TEST(ShimPoison, WhatCanNotBeAskedAboutIsAsItCame) {
   EXPECT_EQ(shim_judge(0x1000), SHIM_NOT_POISON);
-  const mapping mapping = {0x10000, 0x20000, 0, kFile, 1, PMEMD_INFO_REFAULT_MCEERR, 1};
+  const mapping mapping = {0x10000, 0x20000, 0, kFile, 1, PMEMD_INFO_REFAULT_MCEERR, 1, 1};
   ASSERT_EQ(mapping_table_reserve(1), 0);
   mapping_table_splice(0, 0, &mapping, 1);
   EXPECT_EQ(shim_judge(0x11000), SHIM_NOT_POISON);
