@@ -134,6 +134,7 @@ TEST_F(PoisonTest, StoresThatWereNotWrittenBackSurviveNextToABadSector) {
   EXPECT_EQ(after.substr(512), std::string(512, 'n'));
 }
 
+// Asked for over the socket: pmemctl opens the file, and its close would write them back.
 TEST_F(PoisonTest, PagesThatWereStoredToAndNotWrittenBackAreMemory) {
   const std::string path = pool_.path("pmem0/a");
   const UniqueFd fd(open(path.c_str(), O_CREAT | O_RDWR | O_CLOEXEC, 0600));
@@ -143,16 +144,26 @@ TEST_F(PoisonTest, PagesThatWereStoredToAndNotWrittenBackAreMemory) {
   const auto store = [&](uint64_t page) {
     ASSERT_EQ(client.ask(fmt::format("store 0 {} 7", page * kPageSize)), "ok");
   };
+  ControlClient control(pool_.socket());
+  const auto ask = [&](Json more) {
+    more["file"] = "/pmem0/a";
+    const auto answer = control.call("InjectError", more);
+    EXPECT_TRUE(answer.done()) << more.dump() << answer.message();
+    return answer.parameters;
+  };
   store(3);
-  EXPECT_EQ(inject("pmem0/a", 3 * kPageSize, kPageSize, {"--dry-run"}).at("length"), kPageSize);
-  inject("pmem0/a", 3 * kPageSize, kPageSize);
+  const Json third = {{"offset", 3 * kPageSize}, {"length", kPageSize}};
+  Json dry = third;
+  dry["dry_run"] = true;
+  EXPECT_EQ(ask(dry).at("reports").at(0).at("length"), kPageSize);
+  ask(third);
   EXPECT_THAT(client.ask(fmt::format("load 0 {}", 3 * kPageSize)), StartsWith("sigbus"));
   for (const uint64_t page : {100, 101, 200}) store(page);
   // Pages 3, 100, 101 and 200 are all that there are.
-  const Json reports = pool_.ctl_json({"inject-error", "--file", path, "--random", "4"});
-  EXPECT_EQ(read_errno("pmem0/a", 100 * kPageSize), EIO) << reports.dump();
-  EXPECT_EQ(read_errno("pmem0/a", 101 * kPageSize), EIO);
-  EXPECT_EQ(read_errno("pmem0/a", 200 * kPageSize), EIO);
+  ask({{"random", 4}, {"seed", 1}});
+  for (const uint64_t page : {100, 101, 200}) {
+    EXPECT_EQ(read_errno("pmem0/a", page * kPageSize), EIO) << page;
+  }
   EXPECT_EQ(read_errno("pmem0/a", 102 * kPageSize), 0);
 }
 
