@@ -50,7 +50,7 @@ constexpr size_t kMostEntries = 65536, kMostName = 256;
 std::vector<std::string> needed_by(int fd) {
   const auto header = read_table<ElfW(Ehdr)>(fd, 0, 1);
   constexpr unsigned char kClass = sizeof(void*) == 8 ? ELFCLASS64 : ELFCLASS32;
-  if (header.empty() || !std::equal(ELFMAG, ELFMAG + SELFMAG, header[0].e_ident) ||
+  if (header.empty() || std::memcmp(header[0].e_ident, ELFMAG, SELFMAG) != 0 ||
       header[0].e_ident[EI_CLASS] != kClass || header[0].e_phentsize != sizeof(ElfW(Phdr))) {
     return {};
   }

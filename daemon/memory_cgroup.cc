@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <fstream>
+#include <ranges>
 #include <string_view>
 #include <vector>
 
@@ -36,8 +37,11 @@ std::optional<uint64_t> least_limit(const Hierarchy& hierarchy, std::string path
   }
 }
 
+// "blkio,memory"
 bool has_memory(std::string_view controllers) {
-  return ("," + std::string(controllers) + ",").find(",memory,") != std::string::npos;
+  return std::ranges::any_of(controllers | std::views::split(','), [](const auto& word) {
+    return std::string_view(word.begin(), word.end()) == "memory";
+  });
 }
 
 }  // namespace

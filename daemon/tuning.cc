@@ -29,7 +29,7 @@ Result<void> set(dev_t device_number, std::string_view name, std::string_view va
 
 // All of the system's dirty limit, and none of our own below it.
 Result<void> raise_dirty_limit(dev_t device_number) {
-  const auto strict = set(device_number, "strict_limit", "0");
+  auto strict = set(device_number, "strict_limit", "0");
   if (!strict && strict.err() != ENOENT) return strict;  // ENOENT: before Linux 6.2
   return set(device_number, "max_ratio", "100");
 }

@@ -228,7 +228,7 @@ TEST_F(DataTest, SeekTakesLentRangesForData) {
   EXPECT_EQ(write(2 * kBlock, std::string(kBlock, 'x')), 0);
   value(fs_.truncate(ino_, 10 * kBlock));
   const std::vector<FileRange> lent = {
-      {5 * kBlock, 6 * kBlock}, {3 * kBlock, 4 * kBlock}, {9 * kBlock, 20 * kBlock}};
+      {3 * kBlock, 4 * kBlock}, {5 * kBlock, 6 * kBlock}, {9 * kBlock, 20 * kBlock}};
   EXPECT_EQ(seek(2 * kBlock, SEEK_HOLE, lent), int64_t{4 * kBlock});
   EXPECT_EQ(seek(4 * kBlock, SEEK_DATA, lent), int64_t{5 * kBlock});
   EXPECT_EQ(seek(5 * kBlock, SEEK_HOLE, lent), int64_t{6 * kBlock});
