@@ -1,5 +1,7 @@
 #include "daemon/memory_cgroup.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <fstream>
 #include <ranges>
@@ -29,7 +31,7 @@ std::optional<uint64_t> least_limit(const Hierarchy& hierarchy, std::string path
   std::optional<uint64_t> least;
   for (;;) {
     for (const std::string& file : hierarchy.files) {
-      const auto limit = read_limit(hierarchy.directory + path + "/" + file);
+      const auto limit = read_limit(fmt::format("{}{}/{}", hierarchy.directory, path, file));
       if (limit) least = std::min(least.value_or(*limit), *limit);
     }
     if (path.empty()) return least;
