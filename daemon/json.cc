@@ -98,7 +98,10 @@ Json to_json(const Holder& holder, const std::string& name_of_namespace, bool hi
                {"uid", holder.uid},
                {"mappings", std::move(mappings)},
                {"open_files", std::move(files)}};
-  if (hit && !holder.mappings.empty()) {
+  if (holder.fate == Holder::Fate::kLetGo) json["became"] = "let go";
+  if (holder.fate == Holder::Fate::kEnded) json["became"] = "ended";
+  if (!holder.ended_by.empty()) json["ended_by"] = holder.ended_by;
+  if (hit && holder.fate == Holder::Fate::kHolds && !holder.mappings.empty()) {
     json["signal"] = "SIGBUS";
     json["code"] = "BUS_ADRERR";
   }

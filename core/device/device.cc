@@ -238,8 +238,7 @@ Result<void> Device::enable() {
   shut_down_.store(false, std::memory_order_relaxed);
   state_.store(State::kLive, std::memory_order_release);
   dax_.set_alive(true);
-  // Nobody opens a leg.
-  if (!is_leg()) claims().open();
+  let_open_again();
   if (is_leg()) above()->legs()->take_one(*this);
   return {};
 }
@@ -325,6 +324,13 @@ Result<void> Device::publish() {
   return {};
 }
 
+void Device::stop_opens() { (void)claims().close(/*only_if_idle=*/false); }
+
+// Nobody opens a leg.
+void Device::let_open_again() {
+  if (!is_leg()) claims().open();
+}
+
 Result<void> Device::kill(bool only_if_idle) {
   if (state() != State::kLive) {
     return fail(ENXIO, fmt::format("{}: not enabled", record_.name()));
@@ -356,7 +362,7 @@ void Device::resurrect() {
   }
   state_.store(State::kLive, std::memory_order_release);
   dax_.set_alive(true);
-  if (!is_leg()) claims().open();
+  let_open_again();
   if (is_leg()) above()->legs()->take_one(*this);
 }
 

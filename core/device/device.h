@@ -225,6 +225,9 @@ class Device {
   // removal stopped half-way is taken back.
   Result<void> enable();
 
+  // Lets nobody open anything any more; requests of who has it open go on. kill() does so too.
+  void stop_opens();
+  void let_open_again();  // of a live one
   // live → dying. EBUSY: `only_if_idle`, and a handle is open or a volume uses it. ENXIO: not live.
   Result<void> kill(bool only_if_idle);
   void resurrect();       // dying, dead → live: a removal is taken back

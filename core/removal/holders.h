@@ -13,6 +13,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -38,12 +39,30 @@ struct OpenFile {
 };
 
 struct Holder {
+  // After several looks (core/removal/fates.h).
+  enum class Fate {
+    kHolds,  // the last look has found it
+    kLetGo,  // it lives, and has unmapped or closed all
+    kEnded,
+  };
+
   pid_t pid = 0;
   uid_t uid = 0;
   std::string comm;
+  uint64_t started = 0;  // in clock ticks after boot: tells it from others that get its pid
   std::vector<Mapping> mappings = {};
   std::vector<OpenFile> open_files = {};
+  Fate fate = Fate::kHolds;
+  std::string ended_by = {};  // "SIGBUS", "exit 3"; empty: the kernel doesn't tell
 };
+
+struct ProcessStat {
+  char state = '?';      // 'Z': it has ended, and its parent doesn't know yet
+  uint64_t started = 0;  // in clock ticks after boot
+  int exit_code = 0;     // of one that has ended: a wait status
+};
+// From /proc/PID/stat. Nothing: there is no such process.
+std::optional<ProcessStat> process_stat(pid_t pid);
 
 std::string comm_of(pid_t pid);  // of a process or thread; empty when it has ended
 // "4321 (app)"; "4321 (ended)"; for 0 "the kernel, or a process of another pid namespace".
@@ -64,7 +83,8 @@ Result<uint64_t> count_present_pages(pid_t pid, const Mapping& mapping,
                                      const std::vector<FileRange>& parts);
 
 // The same of all mappings of `holders`, in the parts that `parts_of` names, which is asked once
-// for each inode. What isn't ours to look at counts nothing. `keep`: each mapping notes its own.
+// for each inode. What isn't ours to look at counts nothing; nor does who holds it no more: others
+// may have its pid or its addresses by now. `keep`: each mapping notes its own.
 using PartsOf = std::function<std::vector<FileRange>(uint64_t ino)>;
 uint64_t count_present_pages(std::vector<Holder>& holders, const PartsOf& parts_of, bool keep);
 

@@ -12,6 +12,7 @@
 #include "core/base/units.h"
 #include "core/failure/memory_failure.h"
 #include "core/region/schema.h"
+#include "core/removal/fates.h"
 
 namespace pmemd {
 namespace {
@@ -37,13 +38,13 @@ class RangeFailure {
   }
 
   Result<void> find(const std::vector<DataRange>& bad);
-  void look();  // who has it mapped
+  void look();  // who has it mapped; joined to earlier looks
   void announce(EventKind kind);
   void ask();
   Result<void> revoke();
   void tell(EventKind kind, MapperEventKind mapper_kind);
   void shut_down();
-  FailureReport take_report() { return std::move(report_); }
+  FailureReport take_report();
 
  private:
   struct Target {
@@ -64,11 +65,16 @@ class RangeFailure {
   FailedParts parts_;
   std::map<uint64_t, Target> targets_;  // by inode
   std::chrono::system_clock::time_point time_ = std::chrono::system_clock::now();
+  ProcessFates fates_;
   FailureReport report_;
 };
 
 Result<void> RangeFailure::find(const std::vector<DataRange>& bad) {
   bad_ = bad;
+  parts_.clear();
+  targets_.clear();
+  report_.files.clear();
+  report_.bad_bytes = 0;
   for (const DataRange& range : bad) {
     report_.bad_bytes += range.length();
     auto found = memory_failure(ports_.registry, device_.physical(range.widened_to(kPageSize)),
@@ -134,16 +140,23 @@ void RangeFailure::look() {
   std::set<Device*> devices;
   for (const auto& [ino, target] : targets_) devices.insert(target.device.get());
   if (devices.empty()) return;
-  report_.holders = ports_.kernel.holders({devices.begin(), devices.end()});
-  for (Holder& holder : report_.holders) {
+  auto now = ports_.kernel.holders({devices.begin(), devices.end()});
+  for (Holder& holder : now) {
     holder.open_files.clear();
     std::erase_if(holder.mappings, [&](const Mapping& mapping) {
       const auto target = targets_.find(mapping.ino);
       return target == targets_.end() || !target->second.failed.overlaps(mapping.range);
     });
   }
-  std::erase_if(report_.holders, [](const Holder& holder) { return holder.mappings.empty(); });
+  std::erase_if(now, [](const Holder& holder) { return holder.mappings.empty(); });
+  join_looks(report_.holders, std::move(now));
+  fates_.watch(report_.holders);
   count_present(/*keep=*/true);
+}
+
+FailureReport RangeFailure::take_report() {
+  fates_.tell(report_.holders);
+  return std::move(report_);
 }
 
 // Pages of the ranges that are to be revoked, and mapped (`keep`: noted). Looks only at what was
@@ -268,10 +281,9 @@ void RangeFailure::shut_down() {
   }
 }
 
-// Everything behind the record; the caller is in a MustAllocate section since then.
-Result<FailureReport> fail_ranges(Device& device, DataRange asked,
-                                  const std::vector<DataRange>& bad, const FailurePorts& ports) {
-  RangeFailure failure(device, asked, ports);
+// Everything behind the record; the caller is in a MustAllocate section since then. `failure` may
+// have looked before it.
+Result<FailureReport> fail_ranges(RangeFailure& failure, const std::vector<DataRange>& bad) {
   PMEMD_TRY(fault_failure.hit());
   PMEMD_TRY(failure.find(bad));
   failure.announce(EventKind::kPoison);
@@ -315,15 +327,18 @@ std::vector<RegionRange> errors_of(RegionRange sectors, uint64_t clear_unit, boo
 Result<FailureReport> inject_error(Device& device, DataRange range, const InjectOptions& options,
                                    const FailurePorts& ports) {
   PMEMD_ASSIGN(const DataRange sectors, check_range(device, range));
+  RangeFailure failure(device, range, ports);
+  // A touch ends processes from the record on, so the first look is before it. If it fails, the
+  // second one tells.
+  if (!options.latent && failure.find({sectors})) failure.look();
   PMEMD_TRY(fault_record.hit());
   const RegionRange in_region = device.in_region(sectors);
   PMEMD_TRY(
       device.media_errors().inject(errors_of(in_region, device.clear_unit(), options.saturate),
                                    options.latent ? RegionRange{} : in_region));
   const MustAllocate recorded;
-  if (!options.latent) return fail_ranges(device, range, {sectors}, ports);
+  if (!options.latent) return fail_ranges(failure, {sectors});
   // So that the next touch asks us.
-  RangeFailure failure(device, range, ports);
   PMEMD_TRY(failure.find({sectors}));
   failure.look();
   PMEMD_TRY(fault_revoke.hit());
@@ -342,7 +357,8 @@ Result<FailureReport> discover_errors(Device& device, DataRange range, const Fai
   std::vector<DataRange> bad;
   bad.reserve(found.size());
   for (const RegionRange& part : found) bad.push_back(device.in_data(part));
-  return fail_ranges(device, range, bad, ports);
+  RangeFailure failure(device, range, ports);
+  return fail_ranges(failure, bad);
 }
 
 Result<void> uninject_error(Device& device, DataRange range) {

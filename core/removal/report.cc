@@ -3,12 +3,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <iterator>
 #include <set>
 #include <utility>
 
 #include "core/base/units.h"
 #include "core/region/schema.h"
+#include "core/removal/fates.h"
 
 namespace pmemd {
 namespace {
@@ -22,19 +22,25 @@ RemovalReport start_report(const Device& device) {
   return {.name_of_namespace = device.record().name(), .hits_mappings = !device.is_private()};
 }
 
+std::optional<Holder> part_of(const Holder& holder,
+                              const std::function<bool(const Mapping&)>& wants_mapping,
+                              const std::function<bool(const OpenFile&)>& wants_file) {
+  Holder part = holder;
+  std::erase_if(part.mappings, [&](const Mapping& mapping) { return !wants_mapping(mapping); });
+  std::erase_if(part.open_files, [&](const OpenFile& file) { return !wants_file(file); });
+  if (part.mappings.empty() && part.open_files.empty()) return {};
+  return part;
+}
+
 void note_holders(RemovalReport& report, const Device& device, const std::vector<Holder>& holders) {
   const auto mine = [&](const auto& held) {
     return inode_serial(held.ino) == device.record().serial;
   };
-  report.holders.clear();
+  std::vector<Holder> now;
   for (const Holder& holder : holders) {
-    Holder part{.pid = holder.pid, .uid = holder.uid, .comm = holder.comm};
-    std::ranges::copy_if(holder.mappings, std::back_inserter(part.mappings), mine);
-    std::ranges::copy_if(holder.open_files, std::back_inserter(part.open_files), mine);
-    if (!part.mappings.empty() || !part.open_files.empty()) {
-      report.holders.push_back(std::move(part));
-    }
+    if (auto part = part_of(holder, mine, mine)) now.push_back(*std::move(part));
   }
+  join_looks(report.holders, std::move(now));
   const auto totals = device.leases().totals();
   report.lent_ranges = totals.ranges;
   report.lent_bytes = totals.bytes;
