@@ -110,6 +110,7 @@ std::vector<Holder> KernelNotifier::holders(const std::vector<const Device*>& de
     }
     return false;
   });
+  name_files(found, devices);
   MutexLock lock(mutex_);
   paths_.clear();
   for (const Holder& holder : found) {

@@ -9,6 +9,7 @@
 #include "core/base/fault.h"
 #include "core/base/memory.h"
 #include "core/base/units.h"
+#include "core/filesystem/paths.h"
 
 namespace pmemd {
 
@@ -139,6 +140,32 @@ void Device::remove_handle(uint64_t id) {
   claims().remove_handle(id);
   mapper_events_.forget_handle(id);
   if (is_p2p()) p2p()->begin_return_of_handle(id);
+}
+
+std::map<uint64_t, std::string> Device::paths(const std::map<uint64_t, std::string>& hints) const {
+  const std::string device = "/" + record_.device_name();
+  std::map<uint64_t, std::string> paths;
+  if (!is_fsdax()) {
+    for (const auto& [ino, hint] : hints) paths.emplace(ino, device);
+    return paths;
+  }
+  Paths wanted;
+  for (const auto& [ino, hint] : hints) {
+    const bool is_below = hint.starts_with(device + "/");
+    wanted.emplace(ino, is_below ? hint.substr(device.size()) : "");
+  }
+  const auto found =
+      paths_of_inodes(pool_.database(), record_.serial, record_.data_bytes(), wanted);
+  if (!found) return paths;
+  for (const auto& [ino, hint] : hints) {
+    const auto path = found->find(ino);
+    if (path == found->end()) {
+      paths.emplace(ino, fmt::format("{}/#{} (deleted)", device, ino));
+    } else {
+      paths.emplace(ino, path->second == "/" ? device : device + path->second);
+    }
+  }
+  return paths;
 }
 
 void Device::remove_process(pid_t pid) {

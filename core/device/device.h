@@ -32,7 +32,9 @@
 #include <cstdint>
 #include <functional>
 #include <future>
+#include <map>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "core/base/error.h"
@@ -173,6 +175,11 @@ class Device {
   const LookupCounts& lookups() const { return lookups_; }
   // The kernel is told of an inode: before the reply leaves.
   void count_lookup(uint64_t ino) PMEMD_EXCLUDES(forget_mutex_);
+  // A path from the mount's root of each inode in `hints`: "/pmem0/a/b"; of a file without links
+  // "/pmem0/#INODE (deleted)". In any state. A hint is such a path, or any text: one that leads to
+  // its inode is taken, and spares a look at all directories. Those that can't be read are left
+  // out.
+  std::map<uint64_t, std::string> paths(const std::map<uint64_t, std::string>& hints) const;
   // The kernel forgets `count` lookups. With the last, what the inode was lent has come back, and
   // an inode without links goes.
   void forget(uint64_t ino, uint64_t count) PMEMD_EXCLUDES(forget_mutex_);

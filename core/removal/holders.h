@@ -24,8 +24,7 @@ namespace pmemd {
 
 struct Mapping {
   uint64_t ino = 0;
-  std::string path;            // from the mount's root: "/pmem0/a"; as /proc/PID/maps shows it:
-                               // with " (deleted)", and a newline as \012
+  std::string path;            // from the mount's root, as Device::paths() names it: "/pmem0/a"
   FileRange range;             // what of the file is mapped
   AddressRange addresses;      // where
   bool is_private = false;     // MAP_PRIVATE
@@ -34,7 +33,7 @@ struct Mapping {
 
 struct OpenFile {
   uint64_t ino = 0;
-  std::string path;
+  std::string path;  // the same
   int fd = -1;
 };
 
@@ -69,7 +68,8 @@ std::string comm_of(pid_t pid);  // of a process or thread; empty when it has en
 std::string process_name(pid_t pid);
 
 // Looks at every process but this one. `device` is the mount's st_dev; `wanted` picks inodes.
-// `mount_point` is cut from the front of paths. Counts no pages.
+// Paths are as the holder's mount namespace has them, without `mount_point`: hints. Counts no
+// pages.
 std::vector<Holder> find_holders(dev_t device, const std::string& mount_point,
                                  const std::function<bool(uint64_t ino)>& wanted);
 

@@ -55,7 +55,7 @@ class RangeFailure {
   };
 
   void add_files();
-  void add_paths();
+  void name_files();
   RangeSet<FileSpace> still_bad(const Target& target, uint64_t ino) const;
   uint64_t count_present(bool keep);
 
@@ -66,6 +66,7 @@ class RangeFailure {
   std::map<uint64_t, Target> targets_;  // by inode
   std::chrono::system_clock::time_point time_ = std::chrono::system_clock::now();
   ProcessFates fates_;
+  bool named_ = false;
   FailureReport report_;
 };
 
@@ -74,6 +75,7 @@ Result<void> RangeFailure::find(const std::vector<DataRange>& bad) {
   parts_.clear();
   targets_.clear();
   report_.files.clear();
+  named_ = false;
   report_.bad_bytes = 0;
   for (const DataRange& range : bad) {
     report_.bad_bytes += range.length();
@@ -111,26 +113,20 @@ void RangeFailure::add_files() {
                              .range = part.file,
                              .is_metadata = true});
   }
-  add_paths();
 }
 
-void RangeFailure::add_paths() {
-  std::map<uint64_t, std::set<uint64_t>> by_serial;
-  for (const auto& [ino, target] : targets_) by_serial[inode_serial(ino)].insert(ino);
-  std::map<uint64_t, std::string> paths;
-  for (const auto& [serial, inos] : by_serial) {
-    Device& device = *targets_.at(*inos.begin()).device;
-    const std::string root = "/" + device.record().device_name();
-    if (!device.is_fsdax()) {
-      paths[device.root_ino()] = root;
-      continue;
-    }
-    const auto request = device.begin_writeback({.what = "PATHS"});
-    if (!request) continue;
-    if (const auto found = request->fs().paths(inos)) {
-      for (const auto& [ino, path] : *found) paths[ino] = root + path;
-    }
+// Once, and only for who is told or reads the report: it may cost a look at all directories.
+void RangeFailure::name_files() {
+  if (named_) return;
+  named_ = true;
+  const auto known = paths_of(report_.holders);
+  std::map<Device*, std::map<uint64_t, std::string>> hints;
+  for (const auto& [ino, target] : targets_) {
+    const auto hint = known.find(ino);
+    hints[target.device.get()].emplace(ino, hint == known.end() ? "" : hint->second);
   }
+  std::map<uint64_t, std::string> paths;
+  for (const auto& [device, of_device] : hints) paths.merge(device->paths(of_device));
   for (FailedFile& file : report_.files) {
     if (const auto found = paths.find(file.ino); found != paths.end()) file.path = found->second;
   }
@@ -155,6 +151,7 @@ void RangeFailure::look() {
 }
 
 FailureReport RangeFailure::take_report() {
+  name_files();
   fates_.tell(report_.holders);
   return std::move(report_);
 }
@@ -251,6 +248,7 @@ Result<void> RangeFailure::revoke() {
 }
 
 void RangeFailure::tell(EventKind kind, MapperEventKind mapper_kind) {
+  name_files();
   for (FailedFile& file : report_.files) {
     if (file.is_metadata) continue;
     Target& target = targets_.at(file.ino);

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
 #include <set>
 #include <utility>
 
@@ -20,6 +21,24 @@ constexpr size_t kMaxNamed = 8;        // of processes in a message
 
 RemovalReport start_report(const Device& device) {
   return {.name_of_namespace = device.record().name(), .hits_mappings = !device.is_private()};
+}
+
+void name_files(std::vector<Holder>& holders, const std::vector<const Device*>& devices) {
+  std::map<uint64_t, std::map<uint64_t, std::string>> hints;  // by serial, then by inode
+  for (const auto& [ino, path] : paths_of(holders)) hints[inode_serial(ino)].emplace(ino, path);
+  std::map<uint64_t, std::string> paths;
+  for (const Device* device : devices) {
+    const auto of_device = hints.find(device->record().serial);
+    if (of_device != hints.end()) paths.merge(device->paths(of_device->second));
+  }
+  const auto name = [&](auto& held) {
+    const auto path = paths.find(held.ino);
+    if (path != paths.end()) held.path = path->second;
+  };
+  for (Holder& holder : holders) {
+    std::ranges::for_each(holder.mappings, name);
+    std::ranges::for_each(holder.open_files, name);
+  }
 }
 
 std::optional<Holder> part_of(const Holder& holder,

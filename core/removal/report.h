@@ -51,6 +51,9 @@ struct RemovalReport {
   std::vector<RemovalStep> steps = {};
 };
 
+// Names each file of these devices by its inode, whatever mount its holder has it from.
+void name_files(std::vector<Holder>& holders, const std::vector<const Device*>& devices);
+
 // The device's name, and what doesn't change.
 RemovalReport start_report(const Device& device);
 

@@ -1,10 +1,15 @@
-// Whom reports name: also who is gone by then.
+// Whom reports, `mappers` and events name: also who is gone by then, who has a file from elsewhere.
+#include <fcntl.h>
 #include <gmock/gmock.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
 
 #include <chrono>
 #include <filesystem>
 #include <string>
+#include <vector>
 
+#include "core/base/unique_fd.h"
 #include "core/base/units.h"
 #include "tests/integration/client.h"
 #include "tests/integration/mapper.h"
@@ -65,6 +70,14 @@ class WhoWasHitTest : public RemovalTest {
     }
   }
 
+  // The file's directory, mounted where the mount doesn't reach.
+  std::string bind_directory() const {
+    const std::string at = pool_.directory() + "/bind";
+    std::filesystem::create_directory(at);
+    EXPECT_EQ(::mount(pool_.path("pmem0/dir").c_str(), at.c_str(), nullptr, MS_BIND, nullptr), 0);
+    return at;
+  }
+
   std::string path_;
 };
 
@@ -114,6 +127,94 @@ TEST_F(WhoWasHitTest, WhoIsKilledHasEnded) {
   const Json report = force_off("--kill");
   EXPECT_EQ(holder(report, client.pid()).at("became"), "ended");
   EXPECT_EQ(holder(report, client.pid()).at("ended_by"), "SIGKILL");
+}
+
+TEST_F(WhoWasHitTest, AFileIsNamedByItsInodeThroughABindMount) {
+  const std::string bind = bind_directory();
+  Client client;
+  client.map_file(bind + "/f", 65536);
+  const Json who = as_array(pool_.ctl_json({"mappers"})).at(0);
+  EXPECT_EQ(who.at("mappings").at(0).at("file"), "/dir/f");
+  EXPECT_EQ(who.at("open_files").at(0).at("file"), "/dir/f");
+  for (const Json& reference : pool_.ctl_json({"refs", "namespace0.0"}).at("references")) {
+    EXPECT_EQ(reference.value("file", "/dir/f"), "/dir/f");
+  }
+  EXPECT_THAT(pool_.ctl({"disable-namespace", "namespace0.0"}).err,
+              HasSubstr("namespace0.0:/dir/f"));
+
+  const Json report = pool_.ctl_json({"inject-error", "--file", bind + "/f", "--length", "4096"});
+  EXPECT_EQ(as_array(report).at(0).at("files").at(0).at("file"), "/dir/f");
+  EXPECT_EQ(as_array(report).at(0).at("holders").at(0).at("pid"), client.pid());
+  const Output elsewhere = pool_.ctl({"inject-error", "--file", pool_.directory()});
+  EXPECT_NE(elsewhere.code, 0);
+  EXPECT_THAT(elsewhere.err, HasSubstr("not in the mount"));
+
+  force_off();
+  EXPECT_EQ(as_array(pool_.ctl_json({"mappers"})).at(0).at("mappings").at(0).at("file"), "/dir/f")
+      << "also while it is disabled";
+  ASSERT_EQ(::umount2(bind.c_str(), MNT_DETACH), 0);
+}
+
+TEST_F(WhoWasHitTest, AFileIsNamedByItsInodeFromAnotherMountNamespace) {
+  const std::string elsewhere = pool_.directory() + "/elsewhere";
+  std::filesystem::create_directory(elsewhere);
+  Conversation client({"unshare", "-m", "sh", "-c", "mount --bind \"$1\" \"$2\" && exec \"$3\"",
+                       "sh", pool_.path("pmem0"), elsewhere, program("pmemd_test_client")});
+  ASSERT_EQ(client.ask("open " + elsewhere + "/dir/f rw"), "ok 0");
+  ASSERT_EQ(client.ask("map 0 0 65536 rw shared"), "ok 0");
+  const Json report = force_off();
+  EXPECT_EQ(holder(report, client.pid()).at("mappings").at(0).at("file"), "/dir/f");
+}
+
+TEST_F(WhoWasHitTest, WhoFollowsAFileHearsThatItIsGoneAndThatItIsBack) {
+  const std::string bind = bind_directory();
+  Client client;
+  client.map_file(bind + "/f", 65536);
+  Conversation monitor(pool_.ctl_args({"--json", "monitor", "--file", "/pmem0/dir/*"}));
+  const auto deadline = std::chrono::steady_clock::now() + kPatience;
+  while (pool_.ctl_json({"status"}).at("subscribers") == 0) {
+    ASSERT_LT(std::chrono::steady_clock::now(), deadline);
+  }
+  turn_off_and_on();
+  std::vector<std::string> told;
+  while (told.empty() || told.back() != "enabled") {
+    const Json event = Json::parse(monitor.receive());
+    told.push_back(event.at("kind").get<std::string>() + (event.contains("file") ? " of it" : ""));
+    EXPECT_EQ(event.value("file", "/dir/f"), "/dir/f");
+  }
+  EXPECT_EQ(told,
+            (std::vector<std::string>{"pre-remove", "pre-remove of it", "removed", "enabled"}));
+  ASSERT_EQ(::umount2(bind.c_str(), MNT_DETACH), 0);
+}
+
+TEST_F(WhoWasHitTest, NamesOfAnyBytesAreTheSameForMappingsAndOpenFiles) {
+  const std::string name = "two\nlines \\012";
+  make_file("pmem0/" + name, 65536);
+  Conversation client({"python3", "-c", kSyncs, pool_.path("pmem0/" + name)});
+  ASSERT_EQ(client.receive(), "ready");
+  const Json who = as_array(pool_.ctl_json({"mappers"})).at(0);
+  EXPECT_EQ(who.at("mappings").at(0).at("file"), "/" + name);
+  EXPECT_EQ(who.at("open_files").at(0).at("file"), "/" + name);
+}
+
+TEST_F(WhoWasHitTest, FilesWithoutLinksAreNamedByTheirNumber) {
+  const UniqueFd unlinked(open(path_.c_str(), O_RDWR | O_CLOEXEC));
+  struct stat st = {};
+  ASSERT_EQ(fstat(unlinked.get(), &st), 0);
+  Client client;
+  client.map_file(path_, 65536);
+  std::filesystem::remove(path_);
+  const std::string name = "/#" + std::to_string(st.st_ino) + " (deleted)";
+  EXPECT_EQ(holder({{"holders", as_array(pool_.ctl_json({"mappers"}))}}, client.pid())
+                .at("mappings")
+                .at(0)
+                .at("file"),
+            name);
+  MonitorProgram monitor(pool_);
+  force_off();
+  Json event = monitor.next();
+  while (!event.contains("file")) event = monitor.next();
+  EXPECT_EQ(event.at("file"), name);
 }
 
 }  // namespace
