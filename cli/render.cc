@@ -51,8 +51,13 @@ std::string fate_of(const Json& holder) {
 void add_holder(Table& table, const Json& holder) {
   const std::string gets = fate_of(holder);
   const std::string fate_if_gone = text_of(holder, "became").empty() ? "" : gets;
+  const std::string kernel = text_of(holder, "kernel");
+  const auto how = [&](const Json& open) {
+    return kernel.empty() ? "fd " + text_of(open, "fd") : "by " + kernel;
+  };
   const auto add = [&](const Json& use, std::string where, std::string present, std::string get) {
-    table.add({text_of(holder, "pid"), text_of(holder, "comm"), text_of(holder, "uid"),
+    const std::string comm = text_of(holder, "comm");
+    table.add({text_of(holder, "pid"), comm.empty() ? "(ended)" : comm, text_of(holder, "uid"),
                file_of(use), std::move(where), std::move(present), std::move(get)});
   };
   std::set<std::string> mapped;
@@ -64,8 +69,7 @@ void add_holder(Table& table, const Json& holder) {
         count_of(number_of(mapping, "pages_present"), "page", "pages"), gets);
   }
   for (const Json& open : list_of(holder, "open_files")) {
-    if (!mapped.contains(file_of(open)))
-      add(open, "fd " + text_of(open, "fd"), "open", fate_if_gone);
+    if (!mapped.contains(file_of(open))) add(open, how(open), "open", fate_if_gone);
   }
 }
 

@@ -9,7 +9,7 @@
 #include <cstring>
 #include <optional>
 #include <string>
-#include <utility>
+#include <tuple>
 
 // glibc 2.36's header has no C++ linkage of its own.
 extern "C" {
@@ -28,8 +28,12 @@ struct PidfdInfo {
 };
 constexpr unsigned long kPidfdGetInfo = _IOWR(0xff, 11, PidfdInfo);
 
-using Key = std::pair<pid_t, uint64_t>;
-Key key_of(const Holder& holder) { return {holder.pid, holder.started}; }
+std::pair<pid_t, uint64_t> process_of(const Holder& holder) { return {holder.pid, holder.started}; }
+using Key = std::tuple<pid_t, uint64_t, std::string>;
+Key key_of(const Holder& holder) { return {holder.pid, holder.started, holder.kernel}; }
+
+// What the kernel holds outlives who opened it.
+bool is_process(const Holder& holder) { return holder.kernel.empty() || holder.started != 0; }
 
 // A wait status: "SIGBUS", "exit 3".
 std::string text_of_status(int status) {
@@ -78,7 +82,8 @@ void join_looks(std::vector<Holder>& all, std::vector<Holder> now) {
 
 void ProcessFates::watch(const std::vector<Holder>& holders) {
   for (const Holder& holder : holders) {
-    const auto [watched, is_new] = watched_.try_emplace(key_of(holder));
+    if (!is_process(holder)) continue;
+    const auto [watched, is_new] = watched_.try_emplace(process_of(holder));
     if (!is_new) continue;
     watched->second.reset(pidfd_open(holder.pid, 0));
     // Between the look and the open its pid may have passed to another process.
@@ -89,7 +94,7 @@ void ProcessFates::watch(const std::vector<Holder>& holders) {
 
 void ProcessFates::tell(std::vector<Holder>& holders) const {
   for (Holder& holder : holders) {
-    const auto watched = watched_.find(key_of(holder));
+    const auto watched = watched_.find(process_of(holder));
     if (watched == watched_.end()) continue;
     const int pidfd = watched->second.get();
     if (watched->second && !has_ended(pidfd)) continue;

@@ -34,7 +34,7 @@ struct Mapping {
 struct OpenFile {
   uint64_t ino = 0;
   std::string path;  // the same
-  int fd = -1;
+  int fd = -1;       // -1: no process has it, the kernel does
 };
 
 struct Holder {
@@ -45,10 +45,11 @@ struct Holder {
     kEnded,
   };
 
-  pid_t pid = 0;
+  pid_t pid = 0;  // of what the kernel holds: who opened it, maybe ended by now; 0: not known
   uid_t uid = 0;
   std::string comm;
-  uint64_t started = 0;  // in clock ticks after boot: tells it from others that get its pid
+  std::string kernel = {};  // how the kernel itself holds it (kernel_holders.h); empty: it doesn't
+  uint64_t started = 0;     // in clock ticks after boot: tells it from others that get its pid
   std::vector<Mapping> mappings = {};
   std::vector<OpenFile> open_files = {};
   Fate fate = Fate::kHolds;

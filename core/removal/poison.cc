@@ -138,13 +138,18 @@ void RangeFailure::look() {
   if (devices.empty()) return;
   auto now = ports_.kernel.holders({devices.begin(), devices.end()});
   for (Holder& holder : now) {
-    holder.open_files.clear();
+    // Who only has it open isn't hit; but what the kernel holds may be mapped through it.
+    std::erase_if(holder.open_files, [&](const OpenFile& file) {
+      return holder.kernel.empty() || !targets_.contains(file.ino);
+    });
     std::erase_if(holder.mappings, [&](const Mapping& mapping) {
       const auto target = targets_.find(mapping.ino);
       return target == targets_.end() || !target->second.failed.overlaps(mapping.range);
     });
   }
-  std::erase_if(now, [](const Holder& holder) { return holder.mappings.empty(); });
+  std::erase_if(now, [](const Holder& holder) {
+    return holder.mappings.empty() && holder.open_files.empty();
+  });
   join_looks(report_.holders, std::move(now));
   fates_.watch(report_.holders);
   count_present(/*keep=*/true);

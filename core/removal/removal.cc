@@ -471,7 +471,7 @@ void Removal::tell_fates() {
     fates_.tell(report.holders);
     for (Holder& holder : report.holders) {
       // One that is still on its way out: nothing keeps it from its end.
-      if (!killed.contains(holder.pid)) continue;
+      if (!killed.contains(holder.pid) || !holder.kernel.empty()) continue;
       holder.fate = Holder::Fate::kEnded;
       if (holder.ended_by.empty()) holder.ended_by = "SIGKILL";
     }

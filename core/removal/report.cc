@@ -73,13 +73,26 @@ uint64_t count_present_pages(RemovalReport& report, const Device& device, bool k
 
 std::unexpected<Error> busy(const RemovalReport& report, const Device& device) {
   const std::string& name = report.name_of_namespace;
-  const size_t holders = report.holders.size();
-  // None that we may look at: another user's, and we are not root.
-  if (holders == 0)
+  std::set<std::string> of_kernel;
+  size_t processes = 0;
+  for (const Holder& holder : report.holders) {
+    if (holder.kernel.empty()) {
+      ++processes;
+    } else {
+      of_kernel.insert(holder.kernel);
+    }
+  }
+  if (report.holders.empty()) {
     return fail(EBUSY,
                 fmt::format("{}: {}", name, format_count(device.handle_count(), "open file")));
-  return fail(EBUSY,
-              fmt::format("{}: in use by {} process{}", name, holders, holders == 1 ? "" : "es"));
+  }
+  std::string who;
+  if (processes != 0) who = fmt::format("{} process{}", processes, processes == 1 ? "" : "es");
+  for (const std::string& how : of_kernel) who += (who.empty() ? "" : ", ") + how;
+  if (of_kernel.empty()) return fail(EBUSY, fmt::format("{}: in use by {}", name, who));
+  return fail(
+      EBUSY, fmt::format("{}: in use by {}", name, who),
+      "detach what the kernel has (losetup --detach, umount), or take it away with --force");
 }
 
 void note_in_the_way(RemovalReport& report, const Device& device) {

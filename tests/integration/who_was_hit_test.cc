@@ -1,6 +1,9 @@
-// Whom reports, `mappers` and events name: also who is gone by then, who has a file from elsewhere.
+// Whom reports, `mappers` and events name: also who is gone by then, who has a file from elsewhere,
+// and what the kernel itself holds.
 #include <fcntl.h>
 #include <gmock/gmock.h>
+#include <linux/loop.h>
+#include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 
@@ -215,6 +218,77 @@ TEST_F(WhoWasHitTest, FilesWithoutLinksAreNamedByTheirNumber) {
   Json event = monitor.next();
   while (!event.contains("file")) event = monitor.next();
   EXPECT_EQ(event.at("file"), name);
+}
+
+// One that is free; detached at the end, whatever happens.
+class LoopDevice {
+ public:
+  explicit LoopDevice(const std::string& file) {
+    const UniqueFd control(open("/dev/loop-control", O_RDWR | O_CLOEXEC));
+    const int number = control ? ioctl(control.get(), LOOP_CTL_GET_FREE) : -1;
+    if (number < 0) return;
+    name_ = "loop" + std::to_string(number);
+    device_.reset(open(("/dev/" + name_).c_str(), O_RDWR | O_CLOEXEC));
+    const UniqueFd backing(open(file.c_str(), O_RDWR | O_CLOEXEC));
+    is_attached_ = device_ && ioctl(device_.get(), LOOP_SET_FD, backing.get()) == 0;
+  }
+  ~LoopDevice() { detach(); }
+  LoopDevice(const LoopDevice&) = delete;
+  LoopDevice& operator=(const LoopDevice&) = delete;
+
+  bool is_attached() const { return is_attached_; }
+  const std::string& name() const { return name_; }
+  void detach() {
+    if (is_attached_) ioctl(device_.get(), LOOP_CLR_FD, 0);
+    is_attached_ = false;
+    device_.reset();
+  }
+
+ private:
+  std::string name_;
+  UniqueFd device_;
+  bool is_attached_ = false;
+};
+
+TEST_F(WhoWasHitTest, ALoopDeviceIsNamed) {
+  make_file("pmem0/disk", kMiB);
+  LoopDevice loop(pool_.path("pmem0/disk"));
+  if (!loop.is_attached()) GTEST_SKIP() << "no loop device can be had";
+  const Json holders = as_array(pool_.ctl_json({"mappers"}));
+  ASSERT_EQ(holders.size(), 1u) << holders.dump(1);
+  EXPECT_EQ(holders.at(0).at("kernel"), loop.name());
+  EXPECT_EQ(holders.at(0).at("pid"), getpid()) << "who has opened it";
+  EXPECT_EQ(holders.at(0).at("open_files").at(0).at("file"), "/disk");
+  const Output busy = pool_.ctl({"disable-namespace", "namespace0.0"});
+  EXPECT_EQ(busy.code, 1);
+  EXPECT_THAT(busy.err, HasSubstr("in use by " + loop.name()));
+  EXPECT_THAT(busy.err, HasSubstr("losetup --detach"));
+  EXPECT_THAT(busy.err, HasSubstr("namespace0.0:/disk"));
+  loop.detach();
+}
+
+TEST_F(WhoWasHitTest, WhoMapsThroughAnOverlayIsNamedThoughTheKernelHasTheFile) {
+  for (const char* const name : {"/upper", "/work", "/merged"}) {
+    std::filesystem::create_directory(pool_.directory() + name);
+  }
+  const std::string merged = pool_.directory() + "/merged";
+  const std::string options = "lowerdir=" + pool_.path("pmem0/dir") +
+                              ",upperdir=" + pool_.directory() + "/upper" +
+                              ",workdir=" + pool_.directory() + "/work";
+  if (::mount("overlay", merged.c_str(), "overlay", 0, options.c_str()) != 0) {
+    GTEST_SKIP() << "no overlay on this file system: " << errno_name(errno);
+  }
+  {
+    Client client;
+    ASSERT_EQ(client.ask("open " + merged + "/f ro"), "ok 0");
+    ASSERT_EQ(client.ask("map 0 0 65536 r shared"), "ok 0");
+    ASSERT_THAT(client.ask("load 0 0"), HasSubstr("ok "));
+    const Json report = force_off();
+    const Json hit = holder(report, client.pid());
+    EXPECT_TRUE(hit.contains("kernel") || !hit.at("mappings").empty()) << hit.dump(1);
+    EXPECT_EQ(client.ask("load 0 0"), "sigbus 2 0");
+  }
+  ASSERT_EQ(::umount2(merged.c_str(), MNT_DETACH), 0);
 }
 
 }  // namespace
