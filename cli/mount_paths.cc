@@ -8,6 +8,8 @@
 #include <system_error>
 #include <utility>
 
+#include "cli/bind_mount.h"
+
 namespace pmemd::cli {
 namespace {
 
@@ -43,11 +45,14 @@ std::expected<std::vector<std::string>, VarlinkError> paths_in_mount(const std::
     return std::unexpected(failed(ENOENT, pattern + ": there is no such file", ""));
   }
   for (std::string& path : paths) {
-    if (!path.starts_with(mount + "/")) {
+    if (path.starts_with(mount + "/")) {
+      path = path.substr(mount.size());
+    } else if (auto behind = path_behind_bind_mount(path, mount)) {
+      path = *std::move(behind);
+    } else {
       return std::unexpected(failed(EINVAL, path + ": not in the mount",
                                     fmt::format("files of this daemon are below {}", mount)));
     }
-    path = path.substr(mount.size());
   }
   return paths;
 }

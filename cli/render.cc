@@ -40,12 +40,24 @@ std::string file_of(const Json& use) {
   return text_of(use, "namespace") + ":" + text_of(use, "file");
 }
 
+// What a holder gets, or what became of it.
+std::string fate_of(const Json& holder) {
+  const std::string became = text_of(holder, "became"), by = text_of(holder, "ended_by");
+  if (!became.empty()) return became + (by.empty() ? "" : ": " + by);
+  if (text_of(holder, "signal").empty()) return "";
+  return text_of(holder, "signal") + " " + text_of(holder, "code");
+}
+
 void add_holder(Table& table, const Json& holder) {
-  const std::string gets = text_of(holder, "signal").empty()
-                               ? ""
-                               : text_of(holder, "signal") + " " + text_of(holder, "code");
+  const std::string gets = fate_of(holder);
+  const std::string fate_if_gone = text_of(holder, "became").empty() ? "" : gets;
+  const std::string kernel = text_of(holder, "kernel");
+  const auto how = [&](const Json& open) {
+    return kernel.empty() ? "fd " + text_of(open, "fd") : "by " + kernel;
+  };
   const auto add = [&](const Json& use, std::string where, std::string present, std::string get) {
-    table.add({text_of(holder, "pid"), text_of(holder, "comm"), text_of(holder, "uid"),
+    const std::string comm = text_of(holder, "comm");
+    table.add({text_of(holder, "pid"), comm.empty() ? "(ended)" : comm, text_of(holder, "uid"),
                file_of(use), std::move(where), std::move(present), std::move(get)});
   };
   std::set<std::string> mapped;
@@ -57,7 +69,7 @@ void add_holder(Table& table, const Json& holder) {
         count_of(number_of(mapping, "pages_present"), "page", "pages"), gets);
   }
   for (const Json& open : list_of(holder, "open_files")) {
-    if (!mapped.contains(file_of(open))) add(open, "fd " + text_of(open, "fd"), "open", "");
+    if (!mapped.contains(file_of(open))) add(open, how(open), "open", fate_if_gone);
   }
 }
 
@@ -192,6 +204,23 @@ void render_holders(std::ostream& out, const Json& holders) {
   if (!table.empty()) table.print(out);
 }
 
+namespace {
+
+// "3 processes lost it (1 ended), 2 let go before".
+std::string who_was_hit(const Json& holders, bool hits) {
+  uint64_t ended = 0, let_go = 0;
+  for (const Json& holder : holders) {
+    if (text_of(holder, "became") == "ended") ++ended;
+    if (text_of(holder, "became") == "let go") ++let_go;
+  }
+  std::string text = processes(holders.size() - let_go) + (hits ? " lost it" : " kept it");
+  if (ended != 0) text += fmt::format(" ({} ended)", ended);
+  if (let_go != 0) text += fmt::format(", {} let go before", let_go);
+  return text;
+}
+
+}  // namespace
+
 void render_report(std::ostream& out, const Json& report) {
   uint64_t us = 0;
   for (const Json& step : list_of(report, "steps")) us += number_of(step, "us");
@@ -202,10 +231,10 @@ void render_report(std::ostream& out, const Json& report) {
     out << fmt::format("{}: would be disabled; {} would {} it\n", text_of(report, "namespace"),
                        processes(holders.size()), hits ? "lose" : "keep");
   } else {
-    out << fmt::format("{}: {} in {}{}; {} {} it\n", text_of(report, "namespace"),
+    out << fmt::format("{}: {} in {}{}; {}\n", text_of(report, "namespace"),
                        text_of(report, "state"), format_us(us),
                        flag_of(report, "surprise") ? " by surprise (nothing was flushed)" : "",
-                       processes(holders.size()), hits ? "lost" : "kept");
+                       who_was_hit(holders, hits));
     render_steps(out, report);
   }
   out << fmt::format("  {}: {} in {} lent", dry_run ? "to take back" : "taken back",

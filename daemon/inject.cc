@@ -30,6 +30,7 @@ Json to_json(const FailedFile& file) {
 Json holder_json(const Holder& holder, const FailureReport& report,
                  const NamespaceSettings& settings) {
   Json json = to_json(holder, report.name_of_namespace, true);
+  if (!json.contains("signal")) return json;
   json["code_with_client"] = "BUS_MCEERR_AR";
   if (settings.kill == KillPolicy::kEarly) json["early"] = "BUS_MCEERR_AO";
   return json;

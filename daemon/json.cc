@@ -89,16 +89,19 @@ Json to_json(const Holder& holder, const std::string& name_of_namespace, bool hi
   }
   Json files = Json::array();
   for (const OpenFile& file : holder.open_files) {
-    files.push_back({{"namespace", name_of_namespace},
-                     {"file", path_in_namespace(file.path)},
-                     {"fd", file.fd}});
+    files.push_back({{"namespace", name_of_namespace}, {"file", path_in_namespace(file.path)}});
+    if (file.fd >= 0) files.back()["fd"] = file.fd;
   }
   Json json = {{"pid", holder.pid},
                {"comm", holder.comm},
                {"uid", holder.uid},
                {"mappings", std::move(mappings)},
                {"open_files", std::move(files)}};
-  if (hit && !holder.mappings.empty()) {
+  if (!holder.kernel.empty()) json["kernel"] = holder.kernel;
+  if (holder.fate == Holder::Fate::kLetGo) json["became"] = "let go";
+  if (holder.fate == Holder::Fate::kEnded) json["became"] = "ended";
+  if (!holder.ended_by.empty()) json["ended_by"] = holder.ended_by;
+  if (hit && holder.fate == Holder::Fate::kHolds && !holder.mappings.empty()) {
     json["signal"] = "SIGBUS";
     json["code"] = "BUS_ADRERR";
   }

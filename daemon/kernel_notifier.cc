@@ -18,6 +18,7 @@
 
 #include "core/base/unique_fd.h"
 #include "core/region/schema.h"
+#include "core/removal/kernel_holders.h"
 
 namespace pmemd {
 namespace {
@@ -104,12 +105,15 @@ std::vector<Holder> KernelNotifier::holders(const std::vector<const Device*>& de
   // Who maps a file keeps it open: RELEASE comes after the last munmap.
   const auto is_open = [](const Device* device) { return device->handle_count() != 0; };
   if (std::ranges::none_of(devices, is_open)) return {};
+  const auto handles = open_handles(devices);
   auto found = find_holders(device_number_, mount_point_, [&](uint64_t ino) {
     for (const Device* device : devices) {
       if (inode_serial(ino) == device->record().serial) return true;
     }
     return false;
   });
+  add_kernel_holders(found, handles, devices, device_number_);
+  name_files(found, devices);
   MutexLock lock(mutex_);
   paths_.clear();
   for (const Holder& holder : found) {

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
 #include <optional>
 #include <string>
 
@@ -36,12 +37,18 @@ Result<ReferenceFilter> filter_of(const MachineView& machine, const Device& devi
 
 HandlerResult refs(const MachineView& machine, const Call& call) {
   PMEMD_ASSIGN(const ConstDevicePtr device, machine.devices.find(*call.text("namespace")));
-  const auto paths = paths_of(machine.kernel.holders({device.get()}));
+  const auto known = paths_of(machine.kernel.holders({device.get()}));
   std::optional<ReferenceFilter> only;
   if (call.text("file") || call.number("offset") || call.number("length")) {
     PMEMD_ASSIGN(only, filter_of(machine, *device, call));
   }
   const auto list = device->list_references(kMaxListed, only);
+  std::map<uint64_t, std::string> hints;
+  for (const Reference& reference : list.references) {
+    const auto hint = known.find(reference.ino);
+    if (reference.ino != 0) hints.emplace(reference.ino, hint == known.end() ? "" : hint->second);
+  }
+  const auto paths = device->paths(hints);
   Json references = Json::array();
   for (const Reference& reference : list.references) {
     const auto path = paths.find(reference.ino);

@@ -60,6 +60,7 @@ std::optional<MountInfo> parse_mount(const std::string& line) {
     return std::nullopt;
   }
   mount.device_number = makedev(major, minor);
+  mount.root = unescape(root);
   mount.point = unescape(point);
   mount.source = unescape(source);
   return mount;

@@ -19,6 +19,7 @@ struct MountInfo {
   uint64_t id = 0;  // used again when the mount is gone
   uint64_t parent_id = 0;
   dev_t device_number = 0;  // of the super block; used again when that is gone
+  std::string root = {};  // what of its file system is shown there: "/", or of a bind mount "/dir"
   std::string point = {};
   std::string type = {};  // "fuse.pmemd"
   std::string source = {};

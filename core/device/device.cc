@@ -9,6 +9,7 @@
 #include "core/base/fault.h"
 #include "core/base/memory.h"
 #include "core/base/units.h"
+#include "core/filesystem/paths.h"
 
 namespace pmemd {
 
@@ -141,6 +142,32 @@ void Device::remove_handle(uint64_t id) {
   if (is_p2p()) p2p()->begin_return_of_handle(id);
 }
 
+std::map<uint64_t, std::string> Device::paths(const std::map<uint64_t, std::string>& hints) const {
+  const std::string device = "/" + record_.device_name();
+  std::map<uint64_t, std::string> paths;
+  if (!is_fsdax()) {
+    for (const auto& [ino, hint] : hints) paths.emplace(ino, device);
+    return paths;
+  }
+  Paths wanted;
+  for (const auto& [ino, hint] : hints) {
+    const bool is_below = hint.starts_with(device + "/");
+    wanted.emplace(ino, is_below ? hint.substr(device.size()) : "");
+  }
+  const auto found =
+      paths_of_inodes(pool_.database(), record_.serial, record_.data_bytes(), wanted);
+  if (!found) return paths;
+  for (const auto& [ino, hint] : hints) {
+    const auto path = found->find(ino);
+    if (path == found->end()) {
+      paths.emplace(ino, fmt::format("{}/#{} (deleted)", device, ino));
+    } else {
+      paths.emplace(ino, path->second == "/" ? device : device + path->second);
+    }
+  }
+  return paths;
+}
+
 void Device::remove_process(pid_t pid) {
   for (const Reference& gone : claims().remove_process(pid)) {
     mapper_events_.forget(gone.handle, gone.id);
@@ -239,8 +266,7 @@ Result<void> Device::enable() {
   shut_down_.store(false, std::memory_order_relaxed);
   state_.store(State::kLive, std::memory_order_release);
   dax_.set_alive(true);
-  // Nobody opens a leg.
-  if (!is_leg()) claims().open();
+  let_open_again();
   if (is_leg()) above()->legs()->take_one(*this);
   return {};
 }
@@ -326,6 +352,13 @@ Result<void> Device::publish() {
   return {};
 }
 
+void Device::stop_opens() { (void)claims().close(/*only_if_idle=*/false); }
+
+// Nobody opens a leg.
+void Device::let_open_again() {
+  if (!is_leg()) claims().open();
+}
+
 Result<void> Device::kill(bool only_if_idle) {
   if (state() != State::kLive) {
     return fail(ENXIO, fmt::format("{}: not enabled", record_.name()));
@@ -358,7 +391,7 @@ void Device::resurrect() {
   state_.store(State::kLive, std::memory_order_release);
   last_attributes_.clear();
   dax_.set_alive(true);
-  if (!is_leg()) claims().open();
+  let_open_again();
   if (is_leg()) above()->legs()->take_one(*this);
 }
 

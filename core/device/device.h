@@ -32,8 +32,10 @@
 #include <cstdint>
 #include <functional>
 #include <future>
+#include <map>
 #include <memory>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "core/base/error.h"
@@ -178,6 +180,11 @@ class Device {
   std::optional<Attr> last_attributes(uint64_t ino) const { return last_attributes_.find(ino); }
   // The kernel is told of an inode: before the reply leaves.
   void count_lookup(uint64_t ino) PMEMD_EXCLUDES(forget_mutex_);
+  // A path from the mount's root of each inode in `hints`: "/pmem0/a/b"; of a file without links
+  // "/pmem0/#INODE (deleted)". In any state. A hint is such a path, or any text: one that leads to
+  // its inode is taken, and spares a look at all directories. Those that can't be read are left
+  // out.
+  std::map<uint64_t, std::string> paths(const std::map<uint64_t, std::string>& hints) const;
   // The kernel forgets `count` lookups. With the last, what the inode was lent has come back, and
   // an inode without links goes.
   void forget(uint64_t ino, uint64_t count) PMEMD_EXCLUDES(forget_mutex_);
@@ -230,6 +237,9 @@ class Device {
   // removal stopped half-way is taken back.
   Result<void> enable();
 
+  // Lets nobody open anything any more; requests of who has it open go on. kill() does so too.
+  void stop_opens();
+  void let_open_again();  // of a live one
   // live → dying. EBUSY: `only_if_idle`, and a handle is open or a volume uses it. ENXIO: not live.
   Result<void> kill(bool only_if_idle);
   void resurrect();       // dying, dead → live: a removal is taken back

@@ -3,8 +3,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstdio>
 
 #include "core/base/glob.h"
+#include "core/region/records.h"
 
 namespace pmemd {
 namespace {
@@ -17,6 +19,28 @@ std::vector<std::string_view> words_of(std::string_view list) {
     if (!word.empty()) words.push_back(word);
   }
   return words;
+}
+
+bool concerns_all_files(EventKind kind) {
+  return kind == EventKind::kPreRemove || kind == EventKind::kRemoved ||
+         kind == EventKind::kEnabled || kind == EventKind::kShutdown ||
+         kind == EventKind::kDestroyed;
+}
+
+// May the mount show the namespace or volume of that name as what `pattern` matches? Of which mode
+// it is, its name doesn't tell, but two that are shown alike there aren't.
+bool may_be_shown_as(const std::string& name, std::string_view pattern) {
+  NamespaceRecord record;
+  VolumeRecord volume;
+  const auto matches = [&](const auto& of) {
+    return of.name() == name && glob_matches_name(pattern, of.device_name());
+  };
+  if (std::sscanf(name.c_str(), "volume%u", &volume.id) == 1) return matches(volume);
+  if (std::sscanf(name.c_str(), "namespace%u.%u", &record.region, &record.id) != 2) return false;
+  return std::ranges::any_of(kNamespaceModes, [&](NamespaceMode mode) {
+    record.mode = mode;
+    return matches(record);
+  });
 }
 
 }  // namespace
@@ -54,7 +78,12 @@ bool EventFilter::matches(const Event& event) const {
   };
   if (!has(namespaces_, event.name_of_namespace) || !has(kinds_, event.kind)) return false;
   if (file_.empty()) return true;
-  if (!event.file) return false;
+  if (!event.file) {
+    if (!concerns_all_files(event.kind)) return false;
+    if (!file_namespace_.empty()) return event.name_of_namespace == file_namespace_;
+    const auto names = path_names(file_);
+    return names.empty() || may_be_shown_as(event.name_of_namespace, names.front());
+  }
   if (file_namespace_.empty()) return glob_matches_path(file_, event.file->path);
   return event.name_of_namespace == file_namespace_ &&
          glob_matches_path(file_, path_in_namespace(event.file->path));

@@ -23,7 +23,9 @@ class EventFilter {
   static Result<EventFilter> parse(std::string_view namespaces, std::string_view kinds,
                                    std::string_view file);
 
-  // An event without a file matches no `file`.
+  // An event without a file matches `file` if it is about all files of a namespace that may have
+  // it: pre-remove, removed, enabled, shutdown, destroyed. A failure of part of one has an event
+  // for each file.
   bool matches(const Event& event) const;
 
  private:

@@ -8,6 +8,7 @@
 #include "core/base/memory.h"
 #include "core/filesystem/change.h"
 #include "core/filesystem/extent_scan.h"
+#include "core/filesystem/paths.h"
 #include "core/filesystem/rows.h"
 #include "core/filesystem/state.h"
 #include "core/filesystem/superblock.h"

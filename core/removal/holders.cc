@@ -11,9 +11,12 @@
 #include <array>
 #include <charconv>
 #include <cstdio>
+#include <cstdlib>
 #include <fstream>
+#include <iterator>
 #include <memory>
 #include <optional>
+#include <sstream>
 #include <string_view>
 
 #include "core/base/unique_fd.h"
@@ -68,6 +71,23 @@ std::optional<Mapping> parse_maps_line(std::string_view line, dev_t device) {
                  .range = FileRange::sized(offset, end - begin),
                  .addresses = {begin, end},
                  .is_private = is_private};
+}
+
+// "4321 (comm) S 1 …": comm may hold anything, a parenthesis too. The fields behind it are counted
+// from 3, as in proc(5).
+std::optional<ProcessStat> parse_stat(const std::string& line) {
+  constexpr int kState = 3, kStarted = 22, kExitCode = 52;
+  const size_t end_of_comm = line.rfind(')');
+  if (end_of_comm == std::string::npos) return {};
+  std::istringstream fields(line.substr(end_of_comm + 1));
+  ProcessStat stat;
+  std::string field;
+  for (int at = kState; fields >> field; ++at) {
+    if (at == kState) stat.state = field.front();
+    if (at == kStarted) stat.started = std::strtoull(field.c_str(), nullptr, 10);
+    if (at == kExitCode) stat.exit_code = std::atoi(field.c_str());
+  }
+  return stat;
 }
 
 std::string read_comm(const std::string& proc) {
@@ -142,6 +162,12 @@ class Search {
 
 std::string comm_of(pid_t pid) { return read_comm(fmt::format("/proc/{}", pid)); }
 
+std::optional<ProcessStat> process_stat(pid_t pid) {
+  std::ifstream file(fmt::format("/proc/{}/stat", pid));
+  const std::string text{std::istreambuf_iterator<char>(file), {}};  // comm may hold a newline
+  return parse_stat(text);
+}
+
 std::string process_name(pid_t pid) {
   if (pid == 0) return "the kernel, or a process of another pid namespace";
   const std::string comm = comm_of(pid);
@@ -163,6 +189,7 @@ std::vector<Holder> find_holders(dev_t device, const std::string& mount_point,
     search.find_open_files(proc.get(), holder);
     if (holder.mappings.empty() && holder.open_files.empty()) continue;
     holder.comm = read_comm(path);
+    if (const auto stat = process_stat(holder.pid)) holder.started = stat->started;
     struct stat st = {};
     if (stat(path.c_str(), &st) == 0) holder.uid = st.st_uid;
     holders.push_back(std::move(holder));

@@ -13,6 +13,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -23,8 +24,7 @@ namespace pmemd {
 
 struct Mapping {
   uint64_t ino = 0;
-  std::string path;            // from the mount's root: "/pmem0/a"; as /proc/PID/maps shows it:
-                               // with " (deleted)", and a newline as \012
+  std::string path;            // from the mount's root, as Device::paths() names it: "/pmem0/a"
   FileRange range;             // what of the file is mapped
   AddressRange addresses;      // where
   bool is_private = false;     // MAP_PRIVATE
@@ -33,24 +33,44 @@ struct Mapping {
 
 struct OpenFile {
   uint64_t ino = 0;
-  std::string path;
-  int fd = -1;
+  std::string path;  // the same
+  int fd = -1;       // -1: no process has it, the kernel does
 };
 
 struct Holder {
-  pid_t pid = 0;
+  // After several looks (core/removal/fates.h).
+  enum class Fate {
+    kHolds,  // the last look has found it
+    kLetGo,  // it lives, and has unmapped or closed all
+    kEnded,
+  };
+
+  pid_t pid = 0;  // of what the kernel holds: who opened it, maybe ended by now; 0: not known
   uid_t uid = 0;
   std::string comm;
+  std::string kernel = {};  // how the kernel itself holds it (kernel_holders.h); empty: it doesn't
+  uint64_t started = 0;     // in clock ticks after boot: tells it from others that get its pid
   std::vector<Mapping> mappings = {};
   std::vector<OpenFile> open_files = {};
+  Fate fate = Fate::kHolds;
+  std::string ended_by = {};  // "SIGBUS", "exit 3"; empty: the kernel doesn't tell
 };
+
+struct ProcessStat {
+  char state = '?';      // 'Z': it has ended, and its parent doesn't know yet
+  uint64_t started = 0;  // in clock ticks after boot
+  int exit_code = 0;     // of one that has ended: a wait status
+};
+// From /proc/PID/stat. Nothing: there is no such process.
+std::optional<ProcessStat> process_stat(pid_t pid);
 
 std::string comm_of(pid_t pid);  // of a process or thread; empty when it has ended
 // "4321 (app)"; "4321 (ended)"; for 0 "the kernel, or a process of another pid namespace".
 std::string process_name(pid_t pid);
 
 // Looks at every process but this one. `device` is the mount's st_dev; `wanted` picks inodes.
-// `mount_point` is cut from the front of paths. Counts no pages.
+// Paths are as the holder's mount namespace has them, without `mount_point`: hints. Counts no
+// pages.
 std::vector<Holder> find_holders(dev_t device, const std::string& mount_point,
                                  const std::function<bool(uint64_t ino)>& wanted);
 
@@ -64,7 +84,8 @@ Result<uint64_t> count_present_pages(pid_t pid, const Mapping& mapping,
                                      const std::vector<FileRange>& parts);
 
 // The same of all mappings of `holders`, in the parts that `parts_of` names, which is asked once
-// for each inode. What isn't ours to look at counts nothing. `keep`: each mapping notes its own.
+// for each inode. What isn't ours to look at counts nothing; nor does who holds it no more: others
+// may have its pid or its addresses by now. `keep`: each mapping notes its own.
 using PartsOf = std::function<std::vector<FileRange>(uint64_t ino)>;
 uint64_t count_present_pages(std::vector<Holder>& holders, const PartsOf& parts_of, bool keep);
 

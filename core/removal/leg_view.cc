@@ -1,8 +1,9 @@
 #include "core/removal/leg_view.h"
 
 #include <algorithm>
-#include <iterator>
 #include <utility>
+
+#include "core/removal/fates.h"
 
 namespace pmemd {
 namespace {
@@ -53,18 +54,14 @@ std::vector<FileRange> LegView::lent(uint64_t ino) const {
 }
 
 void LegView::note_holders(RemovalReport& report, const std::vector<Holder>& holders) const {
-  report.holders.clear();
+  std::vector<Holder> now;
   for (const Holder& holder : holders) {
-    Holder part{.pid = holder.pid, .uid = holder.uid, .comm = holder.comm};
-    std::ranges::copy_if(
-        holder.mappings, std::back_inserter(part.mappings),
-        [&](const Mapping& mapping) { return !ranges(mapping.ino, mapping.range).empty(); });
-    std::ranges::copy_if(holder.open_files, std::back_inserter(part.open_files),
-                         [&](const OpenFile& file) { return files_.contains(file.ino); });
-    if (!part.mappings.empty() || !part.open_files.empty()) {
-      report.holders.push_back(std::move(part));
-    }
+    auto part = part_of(
+        holder, [&](const Mapping& mapping) { return !ranges(mapping.ino, mapping.range).empty(); },
+        [&](const OpenFile& file) { return files_.contains(file.ino); });
+    if (part) now.push_back(*std::move(part));
   }
+  join_looks(report.holders, std::move(now));
   report.lent_ranges = report.lent_bytes = 0;
   for (const auto& [ino, failed] : files_) {
     for (const FileRange& range : lent(ino)) {

@@ -12,6 +12,7 @@
 #include "core/base/units.h"
 #include "core/failure/memory_failure.h"
 #include "core/region/schema.h"
+#include "core/removal/fates.h"
 
 namespace pmemd {
 namespace {
@@ -37,13 +38,13 @@ class RangeFailure {
   }
 
   Result<void> find(const std::vector<DataRange>& bad);
-  void look();  // who has it mapped
+  void look();  // who has it mapped; joined to earlier looks
   void announce(EventKind kind);
   void ask();
   Result<void> revoke();
   void tell(EventKind kind, MapperEventKind mapper_kind);
   void shut_down();
-  FailureReport take_report() { return std::move(report_); }
+  FailureReport take_report();
 
  private:
   struct Target {
@@ -54,7 +55,7 @@ class RangeFailure {
   };
 
   void add_files();
-  void add_paths();
+  void name_files();
   RangeSet<FileSpace> still_bad(const Target& target, uint64_t ino) const;
   uint64_t count_present(bool keep);
 
@@ -64,11 +65,18 @@ class RangeFailure {
   FailedParts parts_;
   std::map<uint64_t, Target> targets_;  // by inode
   std::chrono::system_clock::time_point time_ = std::chrono::system_clock::now();
+  ProcessFates fates_;
+  bool named_ = false;
   FailureReport report_;
 };
 
 Result<void> RangeFailure::find(const std::vector<DataRange>& bad) {
   bad_ = bad;
+  parts_.clear();
+  targets_.clear();
+  report_.files.clear();
+  named_ = false;
+  report_.bad_bytes = 0;
   for (const DataRange& range : bad) {
     report_.bad_bytes += range.length();
     auto found = memory_failure(ports_.registry, device_.physical(range.widened_to(kPageSize)),
@@ -105,26 +113,20 @@ void RangeFailure::add_files() {
                              .range = part.file,
                              .is_metadata = true});
   }
-  add_paths();
 }
 
-void RangeFailure::add_paths() {
-  std::map<uint64_t, std::set<uint64_t>> by_serial;
-  for (const auto& [ino, target] : targets_) by_serial[inode_serial(ino)].insert(ino);
-  std::map<uint64_t, std::string> paths;
-  for (const auto& [serial, inos] : by_serial) {
-    Device& device = *targets_.at(*inos.begin()).device;
-    const std::string root = "/" + device.record().device_name();
-    if (!device.is_fsdax()) {
-      paths[device.root_ino()] = root;
-      continue;
-    }
-    const auto request = device.begin_writeback({.what = "PATHS"});
-    if (!request) continue;
-    if (const auto found = request->fs().paths(inos)) {
-      for (const auto& [ino, path] : *found) paths[ino] = root + path;
-    }
+// Once, and only for who is told or reads the report: it may cost a look at all directories.
+void RangeFailure::name_files() {
+  if (named_) return;
+  named_ = true;
+  const auto known = paths_of(report_.holders);
+  std::map<Device*, std::map<uint64_t, std::string>> hints;
+  for (const auto& [ino, target] : targets_) {
+    const auto hint = known.find(ino);
+    hints[target.device.get()].emplace(ino, hint == known.end() ? "" : hint->second);
   }
+  std::map<uint64_t, std::string> paths;
+  for (const auto& [device, of_device] : hints) paths.merge(device->paths(of_device));
   for (FailedFile& file : report_.files) {
     if (const auto found = paths.find(file.ino); found != paths.end()) file.path = found->second;
   }
@@ -134,16 +136,29 @@ void RangeFailure::look() {
   std::set<Device*> devices;
   for (const auto& [ino, target] : targets_) devices.insert(target.device.get());
   if (devices.empty()) return;
-  report_.holders = ports_.kernel.holders({devices.begin(), devices.end()});
-  for (Holder& holder : report_.holders) {
-    holder.open_files.clear();
+  auto now = ports_.kernel.holders({devices.begin(), devices.end()});
+  for (Holder& holder : now) {
+    // Who only has it open isn't hit; but what the kernel holds may be mapped through it.
+    std::erase_if(holder.open_files, [&](const OpenFile& file) {
+      return holder.kernel.empty() || !targets_.contains(file.ino);
+    });
     std::erase_if(holder.mappings, [&](const Mapping& mapping) {
       const auto target = targets_.find(mapping.ino);
       return target == targets_.end() || !target->second.failed.overlaps(mapping.range);
     });
   }
-  std::erase_if(report_.holders, [](const Holder& holder) { return holder.mappings.empty(); });
+  std::erase_if(now, [](const Holder& holder) {
+    return holder.mappings.empty() && holder.open_files.empty();
+  });
+  join_looks(report_.holders, std::move(now));
+  fates_.watch(report_.holders);
   count_present(/*keep=*/true);
+}
+
+FailureReport RangeFailure::take_report() {
+  name_files();
+  fates_.tell(report_.holders);
+  return std::move(report_);
 }
 
 // Pages of the ranges that are to be revoked, and mapped (`keep`: noted). Looks only at what was
@@ -238,6 +253,7 @@ Result<void> RangeFailure::revoke() {
 }
 
 void RangeFailure::tell(EventKind kind, MapperEventKind mapper_kind) {
+  name_files();
   for (FailedFile& file : report_.files) {
     if (file.is_metadata) continue;
     Target& target = targets_.at(file.ino);
@@ -268,10 +284,9 @@ void RangeFailure::shut_down() {
   }
 }
 
-// Everything behind the record; the caller is in a MustAllocate section since then.
-Result<FailureReport> fail_ranges(Device& device, DataRange asked,
-                                  const std::vector<DataRange>& bad, const FailurePorts& ports) {
-  RangeFailure failure(device, asked, ports);
+// Everything behind the record; the caller is in a MustAllocate section since then. `failure` may
+// have looked before it.
+Result<FailureReport> fail_ranges(RangeFailure& failure, const std::vector<DataRange>& bad) {
   PMEMD_TRY(fault_failure.hit());
   PMEMD_TRY(failure.find(bad));
   failure.announce(EventKind::kPoison);
@@ -321,12 +336,15 @@ Result<void> record_errors(Device& device, DataRange sectors, const InjectOption
 Result<FailureReport> inject_error(Device& device, DataRange range, const InjectOptions& options,
                                    const FailurePorts& ports) {
   PMEMD_ASSIGN(const DataRange sectors, check_range(device, range));
+  RangeFailure failure(device, range, ports);
+  // A touch ends processes from the record on, so the first look is before it. If it fails, the
+  // second one tells.
+  if (!options.latent && failure.find({sectors})) failure.look();
   PMEMD_TRY(fault_record.hit());
   PMEMD_TRY(record_errors(device, sectors, options));
   const MustAllocate recorded;
-  if (!options.latent) return fail_ranges(device, range, {sectors}, ports);
+  if (!options.latent) return fail_ranges(failure, {sectors});
   // So that the next touch asks us.
-  RangeFailure failure(device, range, ports);
   PMEMD_TRY(failure.find({sectors}));
   failure.look();
   PMEMD_TRY(fault_revoke.hit());
@@ -345,7 +363,8 @@ Result<FailureReport> discover_errors(Device& device, DataRange range, const Fai
   std::vector<DataRange> bad;
   bad.reserve(found.size());
   for (const RegionRange& part : found) bad.push_back(device.in_data(part));
-  return fail_ranges(device, range, bad, ports);
+  RangeFailure failure(device, range, ports);
+  return fail_ranges(failure, bad);
 }
 
 Result<void> uninject_error(Device& device, DataRange range) {

@@ -1,12 +1,12 @@
 // Ranged failure: memory of a device goes bad, and everybody who stands on it learns it once.
 //
-//   record → memory_failure() → takeover → revoke → tell
+//   look → record → memory_failure() → takeover → revoke → tell
 //
-// record: the range is bad from here on, for every request. memory_failure(): whose it is, through
-// the holders. takeover: who has asked to be asked may save and repair, with pages still mapped.
-// revoke: one ranged inval for each contiguous range of a file; then the page tables of the mappers
-// are looked at. tell: events, for `monitor` and for each registered mapping, in the file's
-// coordinates.
+// look: who has it mapped; again behind the takeover. record: the range is bad from here on, for
+// every request. memory_failure(): whose it is, through the holders. takeover: who has asked to be
+// asked may save and repair, with pages still mapped. revoke: one ranged inval for each contiguous
+// range of a file; then the page tables of the mappers are looked at. tell: events, for `monitor`
+// and for each registered mapping, in the file's coordinates.
 //
 // Invariants:
 //  1. Recorded first, revoked second: a page whose READ is in flight is locked, and the inval waits
@@ -55,7 +55,7 @@ struct InjectOptions {
 struct FailedFile {
   uint64_t ino = 0;
   std::string name_of_namespace;  // or volume: what its file system is on
-  std::string path;               // from the mount's root; empty: it has none (unlinked)
+  std::string path;               // as Device::paths() has it; empty: it can't be read
   FileRange range;                // whole pages
   bool is_metadata = false;       // not a file's bytes: its file system's
   bool is_handled = false;        // by a takeover: nobody was told
@@ -68,9 +68,10 @@ struct FailureReport {
   uint64_t seq = 0;        // of the event; 0: there was none
   uint64_t bad_bytes = 0;  // newly known, or injected
   std::vector<FailedFile> files = {};
-  std::vector<Holder> holders = {};  // who has part of it mapped; pages_present: before
-  uint64_t pages_left = 0;           // still mapped after the revocation: 0, or something is wrong
-  bool shut_down = false;            // a file system lost metadata, and can't go on
+  // Who had part of it mapped at any look, and what became of them; pages_present: before.
+  std::vector<Holder> holders = {};
+  uint64_t pages_left = 0;  // still mapped after the revocation: 0, or something is wrong
+  bool shut_down = false;   // a file system lost metadata, and can't go on
 };
 
 // Makes `range` (widened to sectors) bad. Returns when it has taken effect: no mapping has its

@@ -113,6 +113,7 @@ uint64_t count_present_pages(std::vector<Holder>& holders, const PartsOf& parts_
   uint64_t total = 0;
   std::map<uint64_t, std::vector<FileRange>> parts;
   for (Holder& holder : holders) {
+    if (holder.fate != Holder::Fate::kHolds) continue;
     for (Mapping& mapping : holder.mappings) {
       const auto [of_inode, is_new] = parts.try_emplace(mapping.ino);
       if (is_new) of_inode->second = parts_of(mapping.ino);

@@ -13,6 +13,7 @@
 #include "core/base/unique_fd.h"
 #include "core/base/units.h"
 #include "core/region/schema.h"
+#include "core/removal/fates.h"
 #include "core/removal/leg_users.h"
 #include "core/removal/look.h"
 #include "core/removal/p2p_return.h"
@@ -59,6 +60,7 @@ class Removal {
   RemovalOutcome run() {
     Result<void> result = remove();
     if (!result) take_back();
+    tell_fates();
     return {std::move(reports_), std::move(result)};
   }
 
@@ -104,7 +106,9 @@ class Removal {
   Result<void> release();
 
   Result<void> kill_one(Device& device);
+  void stop_opens();
   void take_back();
+  void tell_fates();
   void end_process(RemovalReport& report, pid_t pid, const std::function<bool()>& still_holds);
   Result<void> find_leg_users();
   void find_holders_and_lent();
@@ -124,9 +128,11 @@ class Removal {
   std::vector<RemovalReport> reports_;  // reports_[i] tells of devices_[i]
   // legs_[i]: who stands on devices_[i], if it is a leg and its volume stays; else null.
   std::vector<std::unique_ptr<LegUsers>> legs_;
+  ProcessFates fates_;
   std::vector<bool> killed_;  // by us: what another has done isn't ours to take back
-  bool told_ = false;         // pre-remove was published
-  bool waited_ = false;       // since the holders were looked for
+  bool stopped_opens_ = false;
+  bool told_ = false;    // pre-remove was published
+  bool waited_ = false;  // since the holders were looked for
   bool hidden_ = false;
 };
 
@@ -136,6 +142,7 @@ void Removal::take_back() {
   // Inside out: a volume is live when its legs are.
   for (size_t i = devices_.size(); i-- > 0;) {
     Device* const device = devices_[i];
+    if (stopped_opens_ && device->state() == Device::State::kLive) device->let_open_again();
     if (!killed_[i] || device->state() == Device::State::kDisabled) continue;
     device->resurrect();
     killed_[i] = false;
@@ -169,7 +176,21 @@ Result<void> Removal::kill_one(Device& device) {
   }
 }
 
+// Who is looked for from here on is hit by what follows: nobody comes any more, save by a fork, or
+// through a leg's volume.
+void Removal::stop_opens() {
+  stopped_opens_ = true;
+  for (Device* device : devices_) device->stop_opens();
+}
+
+// Whoever stores and syncs all the time is hit by the first request that fails, and may have ended
+// before anybody else is looked for: so the first look is before that.
 Result<void> Removal::kill() {
+  if (options_.force) {
+    stop_opens();
+    PMEMD_TRY(find_leg_users());
+    find_holders_and_lent();
+  }
   for (size_t i = 0; i < devices_.size(); ++i) {
     auto result = kill_one(*devices_[i]);
     killed_[i] = result.has_value();
@@ -376,11 +397,12 @@ Result<void> Removal::end_mappers() {
   std::set<pid_t> done;
   for (auto& report : reports_) {
     for (const Holder& holder : report.holders) {
+      if (holder.fate != Holder::Fate::kHolds) continue;
       if (holder.mappings.empty() || !done.insert(holder.pid).second) continue;
       end_process(report, holder.pid, [&] {
         const auto holders = kernel_.holders({devices_.begin(), devices_.end()});
         return std::ranges::any_of(holders, [&](const Holder& now) {
-          return now.pid == holder.pid && !now.mappings.empty();
+          return now.pid == holder.pid && now.started == holder.started && !now.mappings.empty();
         });
       });
     }
@@ -436,6 +458,24 @@ void Removal::find_holders_and_lent() {
   legs.reserve(legs_.size());
   for (const auto& leg : legs_) legs.push_back(leg.get());
   note_who_holds(reports_, {devices_.begin(), devices_.end()}, legs, kernel_);
+  for (const RemovalReport& report : reports_) fates_.watch(report.holders);
+}
+
+void Removal::tell_fates() {
+  const MustAllocate whole;
+  std::set<pid_t> killed;
+  for (const RemovalReport& report : reports_) {
+    killed.insert(report.killed.begin(), report.killed.end());
+  }
+  for (RemovalReport& report : reports_) {
+    fates_.tell(report.holders);
+    for (Holder& holder : report.holders) {
+      // One that is still on its way out: nothing keeps it from its end.
+      if (!killed.contains(holder.pid) || !holder.kernel.empty()) continue;
+      holder.fate = Holder::Fate::kEnded;
+      if (holder.ended_by.empty()) holder.ended_by = "SIGKILL";
+    }
+  }
 }
 
 MapperEventKind to_mappers(EventKind kind) {

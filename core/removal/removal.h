@@ -2,13 +2,14 @@
 //
 //   kill → notify → unpin → migrate → flush → revoke → report → drain → release
 //
-// kill: no new opens, reads, writes. notify: the event `pre-remove`, to the bus and to registered
-// mappings; with a grace time, waits for the holders to let go. unpin: waits for pins and a p2p
-// pool's buffers. migrate: private pages come back to system memory; processes keep them, and
-// nothing of them is flushed or revoked. flush: what mappings stored goes to the medium (not with
-// surprise). revoke: one ranged inval an inode; then the page tables of the mappers are looked at:
-// no page of it may be left. report: who was hit. drain: requests in flight and references, with a
-// deadline. release: everything durable, the range free; the image is unmapped behind it.
+// kill: no new opens; by force, the holders are looked for; no new reads, writes. notify: the event
+// `pre-remove`, to the bus and to registered mappings; with a grace time, waits for the holders to
+// let go. unpin: waits for pins and a p2p pool's buffers. migrate: private pages come back to
+// system memory; processes keep them, and nothing of them is flushed or revoked. flush: what
+// mappings stored goes to the medium (not with surprise). revoke: one ranged inval an inode; then
+// the page tables of the mappers are looked at: no page of it may be left. report: who was hit.
+// drain: requests in flight and references, with a deadline. release: everything durable, the range
+// free; the image is unmapped behind it.
 //
 // Invariants:
 //  1. Killed first, revoked second: a page whose READ is in flight is locked, and the inval waits
@@ -17,6 +18,9 @@
 //  3. After a failure at any step a device is live as before (the removal is taken back) or
 //     disabled, never half. What surprise has lost stays lost.
 //  4. No wait is without a deadline; one that passes ends in a report of who holds what.
+//  5. Nothing that a forced removal does can end a process before it has been looked at, save one
+//     that was forked, or opened a volume over a leg, behind the first look. Who was seen once is
+//     in the report.
 //
 // Thread contract: remove_devices() from any thread that serves no requests; one call at a time
 // for a device.

@@ -3,12 +3,13 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <iterator>
+#include <map>
 #include <set>
 #include <utility>
 
 #include "core/base/units.h"
 #include "core/region/schema.h"
+#include "core/removal/fates.h"
 
 namespace pmemd {
 namespace {
@@ -22,19 +23,43 @@ RemovalReport start_report(const Device& device) {
   return {.name_of_namespace = device.record().name(), .hits_mappings = !device.is_private()};
 }
 
+void name_files(std::vector<Holder>& holders, const std::vector<const Device*>& devices) {
+  std::map<uint64_t, std::map<uint64_t, std::string>> hints;  // by serial, then by inode
+  for (const auto& [ino, path] : paths_of(holders)) hints[inode_serial(ino)].emplace(ino, path);
+  std::map<uint64_t, std::string> paths;
+  for (const Device* device : devices) {
+    const auto of_device = hints.find(device->record().serial);
+    if (of_device != hints.end()) paths.merge(device->paths(of_device->second));
+  }
+  const auto name = [&](auto& held) {
+    const auto path = paths.find(held.ino);
+    if (path != paths.end()) held.path = path->second;
+  };
+  for (Holder& holder : holders) {
+    std::ranges::for_each(holder.mappings, name);
+    std::ranges::for_each(holder.open_files, name);
+  }
+}
+
+std::optional<Holder> part_of(const Holder& holder,
+                              const std::function<bool(const Mapping&)>& wants_mapping,
+                              const std::function<bool(const OpenFile&)>& wants_file) {
+  Holder part = holder;
+  std::erase_if(part.mappings, [&](const Mapping& mapping) { return !wants_mapping(mapping); });
+  std::erase_if(part.open_files, [&](const OpenFile& file) { return !wants_file(file); });
+  if (part.mappings.empty() && part.open_files.empty()) return {};
+  return part;
+}
+
 void note_holders(RemovalReport& report, const Device& device, const std::vector<Holder>& holders) {
   const auto mine = [&](const auto& held) {
     return inode_serial(held.ino) == device.record().serial;
   };
-  report.holders.clear();
+  std::vector<Holder> now;
   for (const Holder& holder : holders) {
-    Holder part{.pid = holder.pid, .uid = holder.uid, .comm = holder.comm};
-    std::ranges::copy_if(holder.mappings, std::back_inserter(part.mappings), mine);
-    std::ranges::copy_if(holder.open_files, std::back_inserter(part.open_files), mine);
-    if (!part.mappings.empty() || !part.open_files.empty()) {
-      report.holders.push_back(std::move(part));
-    }
+    if (auto part = part_of(holder, mine, mine)) now.push_back(*std::move(part));
   }
+  join_looks(report.holders, std::move(now));
   const auto totals = device.leases().totals();
   report.lent_ranges = totals.ranges;
   report.lent_bytes = totals.bytes;
@@ -48,13 +73,26 @@ uint64_t count_present_pages(RemovalReport& report, const Device& device, bool k
 
 std::unexpected<Error> busy(const RemovalReport& report, const Device& device) {
   const std::string& name = report.name_of_namespace;
-  const size_t holders = report.holders.size();
-  // None that we may look at: another user's, and we are not root.
-  if (holders == 0)
+  std::set<std::string> of_kernel;
+  size_t processes = 0;
+  for (const Holder& holder : report.holders) {
+    if (holder.kernel.empty()) {
+      ++processes;
+    } else {
+      of_kernel.insert(holder.kernel);
+    }
+  }
+  if (report.holders.empty()) {
     return fail(EBUSY,
                 fmt::format("{}: {}", name, format_count(device.handle_count(), "open file")));
-  return fail(EBUSY,
-              fmt::format("{}: in use by {} process{}", name, holders, holders == 1 ? "" : "es"));
+  }
+  std::string who;
+  if (processes != 0) who = fmt::format("{} process{}", processes, processes == 1 ? "" : "es");
+  for (const std::string& how : of_kernel) who += (who.empty() ? "" : ", ") + how;
+  if (of_kernel.empty()) return fail(EBUSY, fmt::format("{}: in use by {}", name, who));
+  return fail(
+      EBUSY, fmt::format("{}: in use by {}", name, who),
+      "detach what the kernel has (losetup --detach, umount), or take it away with --force");
 }
 
 void note_in_the_way(RemovalReport& report, const Device& device) {

@@ -7,6 +7,8 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -27,8 +29,9 @@ struct RemovalReport {
   bool dry_run = false;
   bool surprise = false;
   bool disabled = false;
-  bool hits_mappings = true;         // not those of private memory, which stays with its processes
-  std::vector<Holder> holders = {};  // pages_present: at the time of the revocation
+  bool hits_mappings = true;  // not those of private memory, which stays with its processes
+  // All that any look has found, and what became of them. pages_present: when they were last seen.
+  std::vector<Holder> holders = {};
   std::vector<pid_t> killed = {};
   uint64_t lent_ranges = 0;
   uint64_t lent_bytes = 0;
@@ -48,10 +51,19 @@ struct RemovalReport {
   std::vector<RemovalStep> steps = {};
 };
 
+// Names each file of these devices by its inode, whatever mount its holder has it from.
+void name_files(std::vector<Holder>& holders, const std::vector<const Device*>& devices);
+
 // The device's name, and what doesn't change.
 RemovalReport start_report(const Device& device);
 
-// Notes what of `holders` is the device's, what it was lent, and how many pages are present.
+// The part of a holder that `wants_mapping` and `wants_file` pick. Nothing: they pick none.
+std::optional<Holder> part_of(const Holder& holder,
+                              const std::function<bool(const Mapping&)>& wants_mapping,
+                              const std::function<bool(const OpenFile&)>& wants_file);
+
+// Adds what of `holders`, a look's, is the device's (join_looks()). Notes what it was lent, and how
+// many pages are present.
 void note_holders(RemovalReport& report, const Device& device, const std::vector<Holder>& holders);
 
 // How many pages of the device are present in the report's mappers; `keep`: notes them.

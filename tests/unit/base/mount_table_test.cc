@@ -8,11 +8,12 @@ namespace {
 
 TEST(MountTable, ParsesALineOfMountinfo) {
   const auto mount = parse_mount(
-      R"(36 35 0:44 / /mnt/a\040b\134c rw,nosuid shared:1 master:2 - fuse.pmemd pmemd:/p\011q rw,user_id=7)");
+      R"(36 35 0:44 /dir\040x /mnt/a\040b\134c rw,nosuid shared:1 master:2 - fuse.pmemd pmemd:/p\011q rw,user_id=7)");
   ASSERT_TRUE(mount);
   EXPECT_EQ(mount->id, 36u);
   EXPECT_EQ(mount->parent_id, 35u);
   EXPECT_EQ(mount->device_number, makedev(0, 44));
+  EXPECT_EQ(mount->root, "/dir x");
   EXPECT_EQ(mount->point, "/mnt/a b\\c");
   EXPECT_EQ(mount->type, "fuse.pmemd");
   EXPECT_EQ(mount->source, "pmemd:/p\tq");

@@ -217,6 +217,25 @@ TEST_F(CliTest, ShowsWhoWasHitBesideTheSteps) {
             "4321  post?[31mgres  999  namespace0.0:/log    fd 4              open\n");
 }
 
+TEST_F(CliTest, ShowsWhatBecameOfWhoWasHitAndWhatTheKernelHas) {
+  Json ended = kHolder, gone = kHolder, loop = kHolder, report = kReport;
+  ended["became"] = "ended";
+  ended["ended_by"] = "SIGBUS";
+  gone["became"] = "let go";
+  loop["kernel"] = "loop0";
+  loop["comm"] = "";
+  loop["mappings"] = Json::array();
+  loop["open_files"] = Json::parse(R"([{"namespace":"namespace0.0","file":"/disk"}])");
+  report["holders"] = {kHolder, ended, gone, loop};
+  daemon_.answer("DisableNamespace", {{"report", report}});
+  const std::string out = run({"disable-namespace", "namespace0.0", "--force"}).out;
+  EXPECT_THAT(out, HasSubstr("; 3 processes lost it (1 ended), 1 let go before\n"));
+  EXPECT_THAT(out, HasSubstr("  ended: SIGBUS\n"));
+  EXPECT_THAT(out, HasSubstr("  let go\n"));
+  EXPECT_THAT(out, HasSubstr("(ended)"));
+  EXPECT_THAT(out, HasSubstr("  by loop0 "));
+}
+
 TEST_F(CliTest, DryRunsSayWhatWouldBe) {
   Json report = kReport;
   report["dry_run"] = true;

@@ -156,12 +156,15 @@ TEST(Interface, ExamplesOfEachReplyFit) {
       "namespace":"namespace0.0","file":"/dir/a","offset":0,"length":4096,"address":139637976727552,
       "pages_present":1,"private":false}],"open_files":[{"namespace":"namespace0.0",
       "file":"/dir/a","fd":3}],"signal":"SIGBUS","code":"BUS_ADRERR"})");
+  Json ended = holder;
+  ended["became"] = "ended";
+  ended["ended_by"] = "SIGBUS";
   const Json report = Json{{"namespace", "namespace0.0"},
                            {"state", "disabled"},
                            {"dry_run", false},
                            {"surprise", false},
                            {"hits_mappings", true},
-                           {"holders", {holder}},
+                           {"holders", {holder, ended}},
                            {"killed", {7}},
                            {"lent_ranges", 3},
                            {"lent_bytes", 12288},

@@ -36,12 +36,38 @@ TEST(EventFilter, TakesFilesFromTheRootOrInANamespace) {
   for (const char* const file : {"/pmem0.1/db/a", "/pmem0.1", "/pmem0.1/db/*", "/", "/*/db",
                                  "namespace0.1:/db", "namespace0.1:/db/?", "namespace0.1:/"}) {
     EXPECT_TRUE(filter("", "", file).matches(kOfFile)) << file;
-    EXPECT_FALSE(filter("", "", file).matches(kOfDevice)) << file;
   }
   for (const char* const file :
        {"/pmem0.1/d", "/pmem0", "/db", "namespace0.0:/db", "namespace0.1:/pmem0.1"}) {
     EXPECT_FALSE(filter("", "", file).matches(kOfFile)) << file;
   }
+}
+
+// Whoever follows a file wants to know that it is gone, and that it is back.
+TEST(EventFilter, WhatConcernsAllFilesOfANamespaceMatchesEachOfThem) {
+  Event event = {.name_of_namespace = "namespace0.0"};
+  for (const EventKind kind : {EventKind::kPreRemove, EventKind::kRemoved, EventKind::kEnabled,
+                               EventKind::kShutdown, EventKind::kDestroyed}) {
+    event.kind = kind;
+    for (const char* const file : {"/pmem0/db/*", "/pmem*/db", "/", "namespace0.0:/db"}) {
+      EXPECT_TRUE(filter("", "", file).matches(event)) << to_string(kind) << " " << file;
+    }
+    for (const char* const file :
+         {"/pmem0.1/db", "/pmem1/db", "/vol0/db", "/db", "namespace0.1:/db"}) {
+      EXPECT_FALSE(filter("", "", file).matches(event)) << to_string(kind) << " " << file;
+    }
+  }
+  for (const EventKind kind : {EventKind::kPoison, EventKind::kCleared, EventKind::kScrub}) {
+    event.kind = kind;
+    EXPECT_FALSE(filter("", "", "/pmem0/db/*").matches(event)) << "each file has one of its own";
+  }
+  event.kind = EventKind::kRemoved;
+  event.name_of_namespace = "volume2";
+  EXPECT_TRUE(filter("", "", "/vol2/a").matches(event));
+  EXPECT_FALSE(filter("", "", "/vol1/a").matches(event));
+  event.name_of_namespace = "namespace1.2";
+  EXPECT_TRUE(filter("", "", "/dax1.2").matches(event));
+  EXPECT_FALSE(filter("", "", "/dax1.1").matches(event));
 }
 
 TEST(EventFilter, WhatMeansNothingIsEinval) {

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "core/base/units.h"
+#include "core/filesystem/paths.h"
 #include "tests/unit/filesystem/mounted_fs.h"
 
 namespace pmemd {
@@ -77,6 +78,27 @@ TEST(Owners, PathsAreThoseOfLinkedInodesFromTheRoot) {
   const auto paths = value(fs->paths({fs.root(), dir, file, gone}));
   EXPECT_EQ(paths, (std::map<uint64_t, std::string>{
                        {fs.root(), "/"}, {dir, "/dir"}, {file, "/dir/below/file"}}));
+}
+
+TEST(Owners, AHintThatLeadsToTheInodeIsItsPath) {
+  MountedFs fs(4 * kMiB);
+  const uint64_t dir = fs.make_dir("dir");
+  const uint64_t file = fs.make("file", dir);
+  const uint64_t other = fs.make("two\nlines");
+  const uint64_t gone = value(fs->tmpfile(fs.root(), 0600, {})).ino;
+  value(fs->link(file, fs.root(), "linked"));
+  const auto paths = [&](const Paths& hints) {
+    return value(paths_of_inodes(fs.db(), inode_serial(file), 4 * kMiB, hints));
+  };
+  EXPECT_EQ(paths({{file, "/linked"}}), (Paths{{file, "/linked"}})) << "the name it was opened by";
+  EXPECT_EQ(paths({{file, "/dir/file"}}), (Paths{{file, "/dir/file"}}));
+  for (const char* const wrong : {"", "/file", "/two\nlines", "file", "/dir", "/dir/file/x"}) {
+    const auto found = paths({{file, wrong}});
+    ASSERT_EQ(found.size(), 1u) << wrong;
+    EXPECT_TRUE(found.at(file) == "/dir/file" || found.at(file) == "/linked") << wrong;
+  }
+  EXPECT_EQ(paths({{other, "/two\\012lines"}, {gone, "/#7 (deleted)"}, {fs.root(), ""}}),
+            (Paths{{other, "/two\nlines"}, {fs.root(), "/"}}));
 }
 
 // --- random operations

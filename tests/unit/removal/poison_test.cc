@@ -101,6 +101,19 @@ TEST_F(PoisonTest, RecordedFirstRevokedSecondToldLast) {
   EXPECT_TRUE(can_read(pages(5, 8)));
 }
 
+// A touch ends its process from the record on: who is looked for only behind it may be gone.
+TEST_F(PoisonTest, WhoIsHitByTheRecordIsInTheReport) {
+  kernel_.on_holders = [&] {
+    return can_read(pages(2, 3)) ? std::vector{holder({mapping(file_, "/pmem0/file", pages(0, 8))})}
+                                 : std::vector<Holder>();
+  };
+  const auto report = must(inject(pages(2, 5)));
+  ASSERT_EQ(report.holders.size(), 1u);
+  EXPECT_EQ(report.holders[0].fate, Holder::Fate::kEnded);
+  EXPECT_EQ(report.files.size(), 1u) << "found twice, told once";
+  EXPECT_EQ(report.bad_bytes, 3 * kPageSize);
+}
+
 TEST_F(PoisonTest, ABadSectorTakesItsPageAway) {
   const auto report = must(inject({kPageSize + 600, kPageSize + 700}));
   EXPECT_EQ(report.bad_bytes, kSectorSize);

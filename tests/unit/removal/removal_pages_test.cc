@@ -26,6 +26,7 @@ class RemovalPagesTest : public RemovalFixture {
     mapped.addresses = AddressRange::sized(child.told(), kPages * kPageSize);
     Holder holder;
     holder.pid = child.pid();
+    if (const auto stat = process_stat(child.pid())) holder.started = stat->started;
     holder.mappings = {mapped};
     return holder;
   }
@@ -137,6 +138,52 @@ TEST_F(RemovalPagesTest, WhoHasLetGoIsNotKilled) {
   EXPECT_EQ(outcome.reports.at(0).holders.size(), 1u);
   EXPECT_TRUE(outcome.reports.at(0).killed.empty());
   EXPECT_TRUE(bystander.is_running());
+}
+
+// It stores and syncs in a loop: the kill fails its next request, it ends, and no later look finds
+// it.
+TEST_F(RemovalPagesTest, WhoEndsAtTheFirstStepIsInTheReport) {
+  Child mapper([&] { return map_three(); });
+  const Holder mapping_it = holder_of(mapper);
+  must(fsdax_.add_handle({.ino = ino(fsdax_, 5), .writable = true}));  // so it is looked for twice
+  kernel_.on_holders = [&] {
+    if (fsdax_.state() == State::kLive) return std::vector{mapping_it};
+    mapper.end();
+    return std::vector<Holder>();
+  };
+  const auto outcome = remove({&fsdax_}, forced());
+  ASSERT_TRUE(outcome.result);
+  const auto& holders = outcome.reports.at(0).holders;
+  ASSERT_EQ(holders.size(), 1u);
+  EXPECT_EQ(holders[0].pid, mapping_it.pid);
+  EXPECT_EQ(holders[0].mappings.at(0).pages_present, 3u);
+  EXPECT_EQ(holders[0].fate, Holder::Fate::kEnded);
+}
+
+TEST_F(RemovalPagesTest, PagesOfWhoHasLetGoAreNotCountedAsLeft) {
+  const Child mapper([&] { return map_three(); });  // what it has there now is another's
+  kernel_.on_holders = [&] {
+    return fsdax_.state() == State::kLive ? std::vector{holder_of(mapper)} : std::vector<Holder>();
+  };
+  const auto outcome = remove({&fsdax_}, forced());
+  ASSERT_TRUE(outcome.result) << outcome.result.error().describe();
+  EXPECT_EQ(outcome.reports.at(0).pages_left, 0u);
+  EXPECT_EQ(outcome.reports.at(0).holders.at(0).fate, Holder::Fate::kLetGo);
+}
+
+TEST_F(RemovalPagesTest, WhoIsKilledHasEnded) {
+  const Child mapper([&] { return map_three(); });
+  kernel_.people = {holder_of(mapper)};
+  kernel_.on_inval = [&](uint64_t) -> Result<void> {
+    file_.drop_pages();
+    return {};
+  };
+  auto options = forced();
+  options.kill = true;
+  const auto outcome = remove({&fsdax_}, options);
+  ASSERT_TRUE(outcome.result);
+  EXPECT_EQ(outcome.reports.at(0).holders.at(0).fate, Holder::Fate::kEnded);
+  EXPECT_EQ(outcome.reports.at(0).holders.at(0).ended_by, "SIGKILL");
 }
 
 TEST_F(RemovalPagesTest, MapperOfTwoDevicesIsKilledOnce) {

@@ -108,12 +108,12 @@ TEST_F(RemovalTest, SurpriseFlushesNothingAndRefusesWriteback) {
   EXPECT_EQ(report.lost_writebacks, 2u);
 }
 
-TEST_F(RemovalTest, HoldersAreLookedForOnceAndAgainOnlyBehindAWait) {
+TEST_F(RemovalTest, HoldersAreLookedForBeforeAndBehindTheKillAndAgainOnlyBehindAWait) {
   lend(fsdax_, 5, {0, 4096});
   const auto reader = must(fsdax_.add_handle({.ino = ino(fsdax_, 5)}));
   kernel_.people = {holder({mapping(ino(fsdax_, 5), "/pmem0/a")})};
   ASSERT_TRUE(remove({&fsdax_}, forced()).result);
-  EXPECT_EQ(kernel_.walks(), 1) << "nothing was waited for";
+  EXPECT_EQ(kernel_.walks(), 2) << "before and behind the kill; nothing was waited for";
 
   ASSERT_TRUE(fsdax_.enable());
   fsdax_.remove_handle(reader);
@@ -125,8 +125,28 @@ TEST_F(RemovalTest, HoldersAreLookedForOnceAndAgainOnlyBehindAWait) {
   };
   const auto outcome = remove({&fsdax_}, forced());
   ASSERT_TRUE(outcome.result);
-  EXPECT_EQ(kernel_.walks(), 3);
+  EXPECT_EQ(kernel_.walks(), 5);
   EXPECT_EQ(outcome.reports.at(0).holders.size(), 2u) << "who came during the flush is told of";
+}
+
+TEST_F(RemovalTest, TheFirstLookIsBehindTheLastOpenAndBeforeAnyRequestFails) {
+  int looks = 0;
+  kernel_.on_holders = [&] {
+    EXPECT_EQ(fsdax_.add_handle({}).err(), EIO) << "nobody comes behind the look";
+    EXPECT_EQ(fsdax_.begin_request().has_value(), ++looks == 1) << "nobody is hit before it";
+    return std::vector<Holder>();
+  };
+  ASSERT_TRUE(remove({&fsdax_}, forced()).result);
+  EXPECT_EQ(looks, 2);
+}
+
+TEST_F(RemovalTest, WhoCouldNotBeKilledLetsOthersOpenAgain) {
+  ASSERT_TRUE(devdax_.kill(/*only_if_idle=*/true));  // another's removal stopped half-way
+  EXPECT_EQ(remove({&fsdax_, &devdax_}, forced()).result.err(), ENXIO);
+  expect_live(fsdax_);
+  fsdax_.remove_handle(must(fsdax_.add_handle({})));
+  EXPECT_FALSE(devdax_.add_handle({}));
+  devdax_.resurrect();
 }
 
 TEST_F(RemovalTest, FileThatCannotBeFlushedInBulkIsLeftToTheInval) {

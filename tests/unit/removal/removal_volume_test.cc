@@ -189,6 +189,16 @@ TEST_F(LegRemoval, ADryRunTellsWhoWouldBeHit) {
   EXPECT_THAT(kernel_.invalidated, IsEmpty());
 }
 
+TEST_F(LegRemoval, WhoEndsAtTheFirstStepIsInTheReport) {
+  kernel_.on_holders = [&] {
+    return leg(0).state() == State::kLive ? std::vector{mapper(a_, {0, kChunk})}
+                                          : std::vector<Holder>();
+  };
+  const auto outcome = remove({&leg(0)}, forced());
+  ASSERT_TRUE(outcome.result);
+  EXPECT_EQ(outcome.reports.at(0).holders.size(), 1u);
+}
+
 TEST_F(LegRemoval, AtAnyFailingStepIsTakenBack) {
   for (const char* step : {"disable.kill", "disable.notify", "disable.unpin", "disable.flush",
                            "disable.revoke", "disable.inval", "disable.drain", "release.unmap"}) {
