@@ -58,8 +58,8 @@ Holder kernel_holder(const Reference& handle, std::string how) {
 std::vector<Reference> open_handles(const std::vector<const Device*>& devices) {
   std::vector<Reference> handles;
   for (const Device* device : devices) {
-    for (Reference& reference : device->claims().list()) {
-      if (reference.kind == ReferenceKind::kHandle) handles.push_back(std::move(reference));
+    for (const Reference& reference : device->claims().list()) {
+      if (reference.kind == ReferenceKind::kHandle) handles.push_back(reference);
     }
   }
   return handles;
