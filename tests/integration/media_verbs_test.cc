@@ -14,6 +14,7 @@
 namespace pmemd {
 namespace {
 
+using ::testing::Contains;
 using ::testing::HasSubstr;
 
 class MediaVerbsTest : public MountTest {
@@ -155,12 +156,15 @@ TEST_F(MediaVerbsTest, AScrubFindsWhatNobodyKnowsAndTellsIt) {
   const auto told = events({"--kind", "poison", "--kind", "scrub"});
   ASSERT_GE(told.size(), 3);
   EXPECT_EQ(told.back().at("kind"), "scrub");
-  const auto of_file = events({"--file", "/pmem0/a"});
+  const auto of_file = events({"--file", "/pmem0/a", "--kind", "poison"});
   ASSERT_EQ(of_file.size(), 1);
   EXPECT_EQ(of_file[0].at("kind"), "poison");
   EXPECT_EQ(of_file[0].at("file_offset"), 8192);
   EXPECT_EQ(of_file[0].at("file_length"), 4096);
-  EXPECT_TRUE(events({"--file", "namespace0.0:/b"}).empty());
+  EXPECT_TRUE(events({"--file", "namespace0.0:/b", "--kind", "poison"}).empty());
+  // What befalls the whole namespace befalls each file.
+  EXPECT_THAT(kinds_of(events({"--file", "/pmem0/a"})), Contains("removed"));
+  EXPECT_EQ(kinds_of(events({"--file", "/pmem0/a"})).back(), "poison");
   EXPECT_EQ(failed({"start-scrub", "namespace0.0", "--block", "999999999"}), 1);
 }
 
