@@ -51,12 +51,14 @@ TEST(ArmedErrors, GoOffAtTheirTimeWithoutMemory) {
   ASSERT_EQ(at.err, 0) << at.message;
   const uint64_t begin = at.parameters.at("reports").at(0).at("offset");
   const DevicePtr device = *machine.machine().devices.find("namespace0.0");
+  const auto errors = [&](Device::ErrorKind kind) {
+    return device->errors(kind, {begin, begin + kPageSize}).size();
+  };
 
   for (const auto which : {FailingAllocation::Which::kOne, FailingAllocation::Which::kAllFrom}) {
     bool was_hit = true;
     for (uint64_t n = 1; was_hit; ++n) {
       SCOPED_TRACE(testing::Message() << "allocation " << n);
-      const uint64_t seen = machine.poisons_seen();
       ArmedError error = {.device_ino = device->root_ino(),
                           .ranges = {{begin, begin + kPageSize}},
                           .options = {},
@@ -68,12 +70,12 @@ TEST(ArmedErrors, GoOffAtTheirTimeWithoutMemory) {
                                          [](Device&, DataRange) {});
         const FailingElsewhere fails(n, which);
         ASSERT_EQ(armed->arm(std::move(error)).err(), 0);
-        machine.wait_for_poison_behind(seen);
+        machine.wait_until([&] { return errors(Device::ErrorKind::kInjected) != 0; });
         armed.reset();  // waits for the thread, which has begun
         was_hit = fails.hit();
       }
-      ASSERT_EQ(device->errors(Device::ErrorKind::kInjected, {begin, begin + kPageSize}).size(), 1);
-      ASSERT_EQ(device->errors(Device::ErrorKind::kKnown, {begin, begin + kPageSize}).size(), 1);
+      ASSERT_EQ(errors(Device::ErrorKind::kInjected), 1);
+      ASSERT_EQ(errors(Device::ErrorKind::kKnown), 1);
       ASSERT_EQ(machine.call("UninjectError", {{"namespace", "namespace0.0"}}).err, 0);
       ASSERT_EQ(machine.call("ClearErrors", {{"namespace", "namespace0.0"}}).err, 0);
     }

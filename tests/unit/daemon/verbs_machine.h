@@ -72,9 +72,8 @@ class VerbsMachine {
   static constexpr uint64_t kSmallBytes = 4 * kMiB;
 
   VerbsMachine() : pool_(make_pool()) {
-    events_.set_sink([this](const Event& event) {
+    events_.set_sink([this](const Event&) {
       MutexLock lock(progress_mutex_);
-      if (event.kind == EventKind::kPoison) ++poisons_seen_;
       progress_cv_.notify_all();
     });
     devices_.set_media_hooks(
@@ -131,14 +130,10 @@ class VerbsMachine {
     while (runs()) progress_cv_.wait(progress_mutex_);
   }
 
-  // Events of poison.
-  uint64_t poisons_seen() const {
+  // Looks again at each event: for what an event follows.
+  void wait_until(const std::function<bool()>& is_so) const {
     MutexLock lock(progress_mutex_);
-    return poisons_seen_;
-  }
-  void wait_for_poison_behind(uint64_t seen) const {
-    MutexLock lock(progress_mutex_);
-    while (poisons_seen_ <= seen) progress_cv_.wait(progress_mutex_);
+    while (!is_so()) progress_cv_.wait(progress_mutex_);
   }
 
   // Of all that can change the most of it, without a verb: so it costs little.
@@ -251,7 +246,6 @@ class VerbsMachine {
   std::unique_ptr<Pool> pool_;
   mutable Mutex progress_mutex_;
   mutable CondVar progress_cv_;
-  uint64_t poisons_seen_ PMEMD_GUARDED_BY(progress_mutex_) = 0;
   EventBus events_;
   DeviceTable devices_{*pool_};
   QuietKernel kernel_;
