@@ -15,8 +15,9 @@
 //
 // Thread contract: the connection has no lock of SQLite's and is used under `mutex()`; whoever runs
 // statements holds it from the first bind to the last step (a Transaction object does; asserted). A
-// Statement that is destroyed without it takes it. sync() runs without it; it is not held across an fsync, but for one case: when the WAL has
-// outgrown kWalPagesMax, since nobody called sync(), a commit copies it into the database itself.
+// Statement that is destroyed without it takes it. sync() runs without it; it is not held across an
+// fsync, but for one case: when the WAL has outgrown kWalPagesMax, since nobody called sync(), a
+// commit copies it into the database itself.
 #pragma once
 
 #include <atomic>
