@@ -105,11 +105,9 @@ void FuseServer::start(unsigned threads) {
 }
 
 bool FuseServer::want_thread() noexcept {
-  if (stopping_.load(std::memory_order_acquire) || is_full_ || is_making_.exchange(true)) {
-    return false;
-  }
+  if (stopping_.load(std::memory_order_acquire) || is_making_.exchange(true)) return false;
   sem_post(&wanted_);
-  return true;
+  return !has_failed_;
 }
 
 void FuseServer::make_wanted_threads() {
@@ -118,7 +116,7 @@ void FuseServer::make_wanted_threads() {
     while (sem_wait(&wanted_) != 0) {  // EINTR
     }
     if (stopping_.load(std::memory_order_acquire)) return;
-    if (!add_thread()) is_full_ = true;
+    has_failed_ = !add_thread();
     is_making_ = false;
   }
 }

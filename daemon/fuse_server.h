@@ -45,7 +45,8 @@ class FuseServer {
   void stop() PMEMD_EXCLUDES(mutex_);
 
   // Asks for another thread for requests. Doesn't wait for it: the kernel may want memory for one,
-  // and that may wait for requests. False: one is being made, no more can be, or it stops.
+  // and that may wait for requests. False: one is being made, the last could not be (it is tried
+  // again), or it stops.
   bool want_thread() noexcept;
   // All threads are in requests, and nobody reads the next one.
   bool nobody_reads() const { return readers_.reading() == 0; }
@@ -80,7 +81,7 @@ class FuseServer {
 
   sem_t wanted_;  // a thread is, or it stops
   std::atomic<bool> is_making_ = false;
-  std::atomic<bool> is_full_ = false;
+  std::atomic<bool> has_failed_ = false;  // to make the last one that was wanted
   std::thread maker_;
 };
 

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <iterator>
 #include <map>
 #include <set>
 #include <string>
@@ -77,10 +78,14 @@ void add_kernel_holders(std::vector<Holder>& holders, const std::vector<Referenc
     for (const Mapping& mapping : holder.mappings) note(mapping);
     for (const OpenFile& file : holder.open_files) note(file);
   }
+  std::vector<Reference> others;
+  std::ranges::copy_if(handles, std::back_inserter(others), [&](const Reference& handle) {
+    return !explained.contains({handle.ino, handle.pid}) && is_open(handle, devices);
+  });
+  if (others.empty()) return;  // as nearly always: no loop device is asked
   const auto loops = loop_devices(device_number);
   std::set<std::string> told;
-  for (const Reference& handle : handles) {
-    if (explained.contains({handle.ino, handle.pid}) || !is_open(handle, devices)) continue;
+  for (const Reference& handle : others) {
     // One handle a loop device; a further one of the same file is somebody else's.
     const auto [first, last] = loops.equal_range(handle.ino);
     const auto loop = std::find_if(

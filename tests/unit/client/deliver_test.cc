@@ -9,7 +9,7 @@
 #include <thread>
 
 #include "client/pmemd_client.h"
-#include "tests/unit/client/sanitizers.h"
+#include "tests/sanitizer.h"
 
 namespace pmemd::test {
 namespace {

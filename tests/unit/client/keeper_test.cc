@@ -18,8 +18,8 @@
 
 #include "client/pmemd_client.h"
 #include "core/base/unique_fd.h"
+#include "tests/sanitizer.h"
 #include "tests/unit/client/failing_memory.h"
-#include "tests/unit/client/sanitizers.h"
 #include "tests/unit/temporary_directory.h"
 
 namespace pmemd::test {

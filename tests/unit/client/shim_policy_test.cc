@@ -8,7 +8,7 @@
 #include <thread>
 #include <vector>
 
-#include "tests/unit/client/sanitizers.h"
+#include "tests/sanitizer.h"
 
 namespace pmemd::test {
 namespace {

@@ -16,8 +16,8 @@
 #include <vector>
 
 #include "client/client_internal.h"
+#include "tests/sanitizer.h"
 #include "tests/unit/client/failing_memory.h"
-#include "tests/unit/client/sanitizers.h"
 
 namespace pmemd::test {
 namespace {
