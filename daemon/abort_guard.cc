@@ -15,15 +15,24 @@
 #include <csignal>
 #include <string>
 
-#include "core/base/unique_fd.h"
+// glibc 2.36's header has no C++ linkage of its own.
+extern "C" {
+#include <sys/pidfd.h>
+}
 
 namespace pmemd {
 namespace {
 
 constexpr int kParentDied = SIGUSR1;  // or the parent asks for it
-constexpr int kStartTimeoutMs = 5000;
+constexpr int kTimeoutMs = 5000;      // for its start, and for the abort
 
 constexpr const char* kConnections = "/sys/fs/fuse/connections";
+
+void wait_readable(int fd) {
+  pollfd wait{.fd = fd, .events = POLLIN, .revents = 0};
+  while (poll(&wait, 1, kTimeoutMs) < 0 && errno == EINTR) {
+  }
+}
 
 // fusectl's file, writable by who mounted.
 UniqueFd open_abort_file(dev_t device_number) {
@@ -80,14 +89,17 @@ Result<std::unique_ptr<AbortGuard>> AbortGuard::start(dev_t device_number) {
   if (child < 0) return fail_errno("the guard of the mount can't be started");
   if (child == 0) run_guard(device_number, parent, tell.get());
   tell.reset();
+  std::unique_ptr<AbortGuard> guard(new AbortGuard(child, UniqueFd(pidfd_open(child, 0))));
+  if (!guard->pidfd_) return fail_errno("the guard of the mount can't be watched");
   // It says that it has the file, or ends; it must not look for it when we may be gone.
-  pollfd wait{.fd = ready.get(), .events = POLLIN, .revents = 0};
-  while (poll(&wait, 1, kStartTimeoutMs) < 0 && errno == EINTR) {
-  }
-  return std::unique_ptr<AbortGuard>(new AbortGuard(child));
+  wait_readable(ready.get());
+  return guard;
 }
 
-void AbortGuard::abort() const { kill(child_, kParentDied); }
+void AbortGuard::abort() const {
+  kill(child_, kParentDied);
+  wait_readable(pidfd_.get());
+}
 
 AbortGuard::~AbortGuard() {
   kill(child_, SIGKILL);

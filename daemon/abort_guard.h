@@ -16,25 +16,29 @@
 #include <sys/types.h>
 
 #include <memory>
+#include <utility>
 
 #include "core/base/error.h"
+#include "core/base/unique_fd.h"
 
 namespace pmemd {
 
 class AbortGuard {
  public:
-  // EAGAIN, ENOMEM: no process to be had.
+  // EAGAIN, ENOMEM: no process to be had. EMFILE, ENFILE: no descriptor.
   static Result<std::unique_ptr<AbortGuard>> start(dev_t device_number);
   ~AbortGuard();  // the connection has ended in order: nothing is aborted
-  // Aborts the connection now; without a guard nothing happens. Returns at once.
+  // Aborts the connection, and returns when that is done: no answer of ours is taken any more.
+  // Without a guard nothing happens. Waits 5 s at most.
   void abort() const;
   AbortGuard(const AbortGuard&) = delete;
   AbortGuard& operator=(const AbortGuard&) = delete;
 
  private:
-  explicit AbortGuard(pid_t child) : child_(child) {}
+  AbortGuard(pid_t child, UniqueFd pidfd) : child_(child), pidfd_(std::move(pidfd)) {}
 
   const pid_t child_;
+  const UniqueFd pidfd_;  // readable when the guard has done its work, and ended
 };
 
 }  // namespace pmemd
