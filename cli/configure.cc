@@ -15,7 +15,8 @@ namespace pmemd::cli {
 namespace {
 
 void render_settings(std::ostream& out, const Json& reply) {
-  Table table({{"SETTING"}, {"VALUE"}, {"OR"}, {"MEANING", Table::Align::kLeft, /*elastic=*/true}});
+  Table table(
+      {{"SETTING"}, {"VALUE"}, {"OR"}, {"MEANING", Table::Align::kLeft, Table::Elastic::kEnd}});
   for (const Json& setting : list_of(reply, "settings")) {
     std::string others;
     for (const Json& value : list_of(setting, "values")) {
@@ -57,10 +58,9 @@ void add_configure_verb(const Verbs& verbs) {
             word.find('=') != std::string::npos && word.find(' ') == std::string::npos;
         return is_setting ? std::string() : "'" + word + "': not NAME=VALUE";
       });
-  add_parsed(verb, "--profile", parameters, "profile",
-             "First those of a kernel or file system: before-6.5, 6.5+ (or any version, as 6.1), "
-             "ext4, xfs",
-             [](const std::string& name) -> Result<std::string> { return name; })
+  add_text(verb, "--profile", parameters, "profile",
+           "First those of a kernel or file system: before-6.5, 6.5+ (or any version, as 6.1), "
+           "ext4, xfs")
       ->type_name("NAME");
 }
 

@@ -2,28 +2,18 @@
 
 #include <fmt/format.h>
 
-#include <charconv>
-
 #include "cli/fields.h"
+#include "cli/number.h"
 #include "cli/table.h"
 
 namespace pmemd::cli {
 namespace {
 
-Result<uint64_t> parse_count(const std::string& text) {
-  uint64_t count = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), count);
-  if (error != std::errc() || end != text.data() + text.size() || count == 0 || count > INT64_MAX) {
-    return fail(EINVAL, fmt::format("'{}': not a number from 1", text));
-  }
-  return count;
-}
-
 void render_faults(std::ostream& out, const Json& faults) {
   Table table({{"STEP"},
                {"LEFT", Table::Align::kRight},
                {"HITS", Table::Align::kRight},
-               {"WHAT", Table::Align::kLeft, /*elastic=*/true}});
+               {"WHAT", Table::Align::kLeft, Table::Elastic::kEnd}});
   for (const Json& fault : faults) {
     table.add({text_of(fault, "step"), text_of(fault, "left"), text_of(fault, "hits"),
                text_of(fault, "what")});
@@ -46,8 +36,7 @@ void add_debug_verbs(const Verbs& verbs) {
       "pmemctl debug fail-at disable.flush --count 2\n"
       "  pmemctl debug fail-at disable.revoke --delay 5s",
       [=, &session] { return call_and_tell(session, "FailAt", *parameters, "armed", "step"); });
-  add_parsed(verb, "step", parameters, "step", "Which one: pmemctl debug list shows them",
-             [](const std::string& step) -> Result<std::string> { return step; })
+  add_text(verb, "step", parameters, "step", "Which one: pmemctl debug list shows them")
       ->required()
       ->type_name("STEP");
   add_parsed(verb, "--count", parameters, "count", "How often (once, if not given)", parse_count)

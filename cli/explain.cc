@@ -54,18 +54,13 @@ void add_explain_verb(const Verbs& verbs) {
       "pmemctl explain 0x100200\n  pmemctl explain --address 4G", [=, &session] {
         return call_and_show_all(session, "Explain", *parameters, render_explanation);
       });
-  auto* pfn = add_parsed(verb, "pfn", parameters, "pfn",
-                         "Its page frame number (decimal, or hexadecimal with 0x)", parse_number)
-                  ->type_name("PFN");
-  auto* address = add_parsed(verb, "--address", parameters, "address",
-                             "Or an address in it (0x100000000, or 4G)", parse_address)
-                      ->type_name("ADDR")
-                      ->excludes(pfn);
-  verb->parse_complete_callback([pfn, address] {
-    if (pfn->empty() && address->empty()) {
-      throw CLI::ValidationError("explain", "which page? give a PFN, or --address ADDR");
-    }
-  });
+  add_parsed(verb, "pfn", parameters, "pfn",
+             "Its page frame number (decimal, or hexadecimal with 0x)", parse_number)
+      ->type_name("PFN");
+  add_parsed(verb, "--address", parameters, "address", "Or an address in it (0x100000000, or 4G)",
+             parse_address)
+      ->type_name("ADDR");
+  verb->parse_complete_callback([=] { check_usage("Explain", *parameters); });
 }
 
 }  // namespace pmemd::cli

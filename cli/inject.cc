@@ -8,8 +8,8 @@
 #include <vector>
 
 #include "cli/fields.h"
+#include "cli/file_names.h"
 #include "cli/json_output.h"
-#include "cli/mount_paths.h"
 #include "cli/number.h"
 #include "cli/render.h"
 #include "cli/table.h"
@@ -22,7 +22,7 @@ using Align = Table::Align;
 
 // What of the command line isn't a parameter of the calls.
 struct Target {
-  std::vector<std::string> files = {};  // paths, or patterns of them
+  std::vector<std::string> files = {};  // as cli/file_names.h has them
   bool uninject = false;
   bool status = false;
 };
@@ -39,15 +39,13 @@ std::expected<std::vector<Json>, VarlinkError> call_for_each(Session& session,
     replies.push_back(*std::move(reply));
     return replies;
   }
-  const auto status = session.call("Status", Json::object());
-  if (!status) return std::unexpected(status.error());
   // A range of a file is meant as it is.
   if (method == "InjectError") parameters["saturate"] = true;
   for (const std::string& pattern : target.files) {
-    const auto paths = paths_in_mount(pattern, text_of(*status, "mount"));
-    if (!paths) return std::unexpected(paths.error());
-    for (const std::string& path : *paths) {
-      parameters["file"] = path;
+    const auto files = files_named(session, pattern);
+    if (!files) return std::unexpected(files.error());
+    for (const std::string& file : *files) {
+      parameters["file"] = file;
       auto reply = session.call(method, parameters);
       if (!reply) return std::unexpected(std::move(reply).error());
       replies.push_back(*std::move(reply));
@@ -62,13 +60,14 @@ std::string range(const Json& object) {
 }
 
 void render_failures(std::ostream& out, const Json& failures, bool dry_run) {
-  uint64_t bytes = 0;
+  uint64_t bytes = 0, ranges = 0;
   Table files({{"NAMESPACE"},
-               {"FILE", Align::kLeft, /*elastic=*/true},
+               {"FILE", Align::kLeft, Table::Elastic::kBegin},
                {"RANGE"},
                {"TOLD", Align::kRight}});
   for (const Json& failure : failures) {
     bytes += number_of(failure, "bad_bytes");
+    ranges += list_of(failure, "ranges").size();
     for (const Json& file : list_of(failure, "files")) {
       files.add({text_of(file, "namespace"),
                  flag_of(file, "metadata") ? "(metadata)" : text_of(file, "file"), range(file),
@@ -76,7 +75,7 @@ void render_failures(std::ostream& out, const Json& failures, bool dry_run) {
     }
   }
   out << fmt::format("{}{} in {}\n", dry_run ? "would be bad: " : "bad: ", format_size(bytes),
-                     format_count(failures.size(), "range"));
+                     format_count(ranges, "range"));
   if (!files.empty()) files.print(out);
   for (const Json& failure : failures) {
     if (flag_of(failure, "shut_down")) {
@@ -93,8 +92,9 @@ void render_armed(std::ostream& out, const Json& armed) {
       if (error.contains("after_ms")) {
         out << fmt::format(" in {} ms\n", number_of(error, "after_ms"));
       } else {
-        out << fmt::format(", {} {} to go\n", number_of(error, "nth"),
-                           text_of(error, "on") == "any" ? "requests" : text_of(error, "on") + "s");
+        const std::string on = text_of(error, "on");
+        out << fmt::format(", {} to go\n",
+                           format_count(number_of(error, "nth"), on == "any" ? "request" : on));
       }
     }
   }
@@ -170,27 +170,26 @@ int clear(Session& session, const Json& parameters, const Target& target) {
 }
 
 struct TargetOptions {
-  CLI::Option* name;
   CLI::Option* file;
   RangeOptions range;
 };
 
 TargetOptions add_target(CLI::App* verb, const Parameters& parameters, Target& target) {
-  auto* name = add_name(verb, "namespace", parameters, "namespace", "Of this namespace");
+  add_name(verb, "namespace", parameters, "namespace", "Of this namespace");
   auto* file =
       verb->add_option("--file", target.files, "Of these files of the mount; * and ? are wildcards")
-          ->type_name("PATH")
-          ->excludes(name);
+          ->type_name("PATH");
   const RangeOptions range = add_range(verb, parameters);
   range.block->excludes(file);
-  return {.name = name, .file = file, .range = range};
+  return {.file = file, .range = range};
 }
 
-// Once all is parsed.
-void complete_target(const TargetOptions& options, const Parameters& parameters) {
-  if (options.name->empty() && options.file->empty()) {
-    throw CLI::ValidationError("name a namespace, or files with --file");
-  }
+// Once all is parsed, and `method` is what will be called.
+void complete_target(std::string_view method, const TargetOptions& options,
+                     const Parameters& parameters) {
+  Json with_file = *parameters;
+  if (!options.file->empty()) with_file["file"] = "";
+  check_usage(method, with_file);
   const RangeOptions& range = options.range;
   if (!range.block->empty() && range.count->empty()) (*parameters)["length"] = kBlockBytes;
 }
@@ -221,23 +220,18 @@ void add_inject_verbs(const Verbs& verbs) {
   add_flag(verb, "-S,--saturate", parameters, "saturate",
            "All of each block is bad, not only its first clear unit");
   auto* random = add_parsed(verb, "--random", parameters, "random",
-                            "So many single pages of it, at random", parse_number)
+                            "So many single pages of it, at random", parse_count)
                      ->type_name("N");
   add_parsed(verb, "--seed", parameters, "seed", "Which places --random means (0)", parse_number)
-      ->type_name("SEED")
-      ->needs(random);
+      ->type_name("SEED");
   auto* dry_run =
       add_flag(verb, "--dry-run", parameters, "dry_run", "Show who would be hit, and do nothing");
   auto* nth = add_parsed(verb, "--nth", parameters, "nth",
-                         "Not now: at the N-th request that touches it", parse_number)
+                         "Not now: at the N-th request that touches it", parse_count)
                   ->type_name("N");
-  auto* on = add_parsed(verb, "--on", parameters, "on",
-                        "Count only these requests: read, write, writeback, any",
-                        [](const std::string& text) -> Result<std::string> { return text; })
-                 ->type_name("WHAT");
+  auto* on = add_choice(verb, "--on", parameters, "on", "Count only these requests",
+                        {"any", "read", "write", "writeback"});
   auto* after = add_time(verb, "--after", parameters, "after_ms", "Not now: after this time");
-  after->excludes(nth, on);
-  dry_run->excludes(nth, on, after);
   uninject->excludes(nth, on, after);
   status->excludes(nth, on, after);
   uninject->excludes(status, random, dry_run);
@@ -247,7 +241,8 @@ void add_inject_verbs(const Verbs& verbs) {
     status->excludes(option);
   }
   verb->parse_complete_callback([=] {
-    complete_target(options, parameters);
+    const bool injects = status->empty() && uninject->empty();
+    complete_target(injects ? "InjectError" : "UninjectError", options, parameters);
     const bool has_range = parameters->contains("offset") || parameters->contains("length") ||
                            parameters->contains("random");
     if (options.file->empty() && status->empty() && !has_range) {
@@ -262,7 +257,7 @@ void add_inject_verbs(const Verbs& verbs) {
                    "  pmemctl clear-errors --file /mnt/pmem0/a",
                    [=, &session] { return clear(session, *parameters, *target); });
   const TargetOptions cleared = add_target(verb, parameters, *target);
-  verb->parse_complete_callback([=] { complete_target(cleared, parameters); });
+  verb->parse_complete_callback([=] { complete_target("ClearErrors", cleared, parameters); });
 }
 
 }  // namespace pmemd::cli

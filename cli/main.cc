@@ -1,4 +1,5 @@
 #include <fcntl.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -6,6 +7,7 @@
 #include <iostream>
 
 #include "cli/run.h"
+#include "cli/table.h"
 
 namespace {
 
@@ -20,6 +22,12 @@ void on_stop(int) {
 // Handled, not ignored: a program that we become (check --pool) gets its default back.
 void on_broken_pipe(int) {}
 
+void fit_tables_to_terminal() {
+  winsize size = {};
+  if (::ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) != 0) return;  // a pipe or a file
+  pmemd::cli::set_table_width(std::cout, size.ws_col);
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -28,6 +36,7 @@ int main(int argc, char** argv) {
   std::signal(SIGTERM, on_stop);
   std::signal(SIGPIPE, on_broken_pipe);
 
+  fit_tables_to_terminal();
   const int code = pmemd::cli::run(argc, argv, {std::cout, std::cerr, stop_pipe[0]});
   errno = 0;
   std::cout.flush();

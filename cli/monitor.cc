@@ -3,8 +3,11 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
+
 #include "cli/client.h"
 #include "cli/fields.h"
+#include "cli/file_names.h"
 #include "cli/json_output.h"
 #include "cli/number.h"
 #include "cli/render.h"
@@ -27,7 +30,12 @@ void print(Session& session, const Json& reply) {
 
 // Prints a line an event (with --json an object a line) until interrupted, until the stream ends,
 // or until nobody reads what we print: kDone. kFailed when the daemon ends.
-int monitor(Session& session, const Json& parameters) {
+int monitor(Session& session, Json parameters) {
+  if (parameters.contains("file")) {
+    const auto file = pattern_named(session, parameters["file"]);
+    if (!file) return session.fail(file.error());
+    parameters["file"] = *file;
+  }
   const auto give_up = [&](const VarlinkError& error) {
     return number_of(error.parameters, "errno") == EINTR ? kDone : session.fail(error);
   };
@@ -41,12 +49,14 @@ int monitor(Session& session, const Json& parameters) {
   return give_up(reply.error());
 }
 
-// "a,b" of options that were given several times.
+// "a,b" of options that were given several times; `full`: what one stands for.
 void add_list(CLI::App* verb, const std::string& flags, const Parameters& parameters,
-              const std::string& key, const std::string& help, const std::string& type) {
+              const std::string& key, const std::string& help, const std::string& type,
+              std::string (*full)(const std::string& text)) {
   verb->add_option(
           flags,
-          [=](const CLI::results_t& texts) {
+          [=](CLI::results_t texts) {
+            std::ranges::transform(texts, texts.begin(), full);
             (*parameters)[key] = fmt::format("{}", fmt::join(texts, ","));
             return true;
           },
@@ -70,17 +80,17 @@ void add_monitor_verb(const Verbs& verbs) {
              parse_number)
       ->type_name("SEQ");
   add_list(verb, "-n,--namespace", parameters, "namespaces", "Only of this one; may be repeated",
-           "NAME");
+           "NAME", [](const std::string& text) { return full_name("namespace", text); });
   add_list(verb, "-k,--kind", parameters, "kinds",
-           "Only of this kind (poison, cleared, scrub, shutdown, pre-remove, removed, enabled, "
+           "Only of this kind (poison, cleared, scrub, shutdown, no-space, writeback-error, "
+           "pre-remove, removed, enabled, "
            "created, destroyed); may be repeated",
-           "KIND");
-  add_parsed(verb, "--file", parameters, "file",
-             "Only of files with this path or below it: /pmem0/db/*, namespace0.0:/db",
-             [](const std::string& path) { return Result<std::string>(path); })
+           "KIND", [](const std::string& text) { return text; });
+  add_text(verb, "--file", parameters, "file",
+           "Only of files with this path or below it: /mnt/pmem0/db, /pmem0/db*, namespace0.0:/db")
       ->type_name("PATH");
-  verb->add_flag(
-      "--no-follow{false}", [parameters](int64_t) { (*parameters)["follow"] = false; },
+  verb->add_flag_callback(
+      "--no-follow", [parameters] { (*parameters)["follow"] = false; },
       "End when all that is kept was printed");
 }
 

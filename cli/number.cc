@@ -24,6 +24,12 @@ Result<uint64_t> parse_number(std::string_view text) {
   return value;
 }
 
+Result<uint64_t> parse_count(std::string_view text) {
+  auto number = parse_number(text);
+  if (number && *number == 0) return fail(EINVAL, fmt::format("'{}': at least 1", text));
+  return number;
+}
+
 Result<uint64_t> parse_address(std::string_view text) {
   auto number = parse_number(text);
   if (number || number.err() == ERANGE) return number;

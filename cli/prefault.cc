@@ -11,8 +11,9 @@
 #include <vector>
 
 #include "cli/fields.h"
+#include "cli/file_names.h"
 #include "cli/json_output.h"
-#include "cli/mount_paths.h"
+#include "core/base/file_name.h"
 #include "core/base/units.h"
 
 namespace pmemd::cli {
@@ -63,20 +64,18 @@ std::expected<Total, VarlinkError> prefault_object(Session& session, Json parame
        {"message", fmt::format("{}: interrupted, {} are read", name, format_size(total.bytes))}}});
 }
 
-// The objects that are meant: [parameter, value], and as it was named. With a slash it is a path.
+// The objects that are meant: [parameter, value]. What can be the name of one is one, and no file.
 std::expected<std::vector<std::pair<const char*, std::string>>, VarlinkError> objects_of(
     Session& session, const Targets& targets) {
   std::vector<std::pair<const char*, std::string>> objects;
   for (const std::string& target : targets) {
-    if (target.find('/') == std::string::npos) {
-      objects.emplace_back("namespace", full_name("namespace", target));
+    if (std::string name = full_name("namespace", target); is_object_name(name)) {
+      objects.emplace_back("namespace", std::move(name));
       continue;
     }
-    const auto status = session.call("Status", Json::object());
-    if (!status) return std::unexpected(status.error());
-    auto paths = paths_in_mount(target, text_of(*status, "mount"));
-    if (!paths) return std::unexpected(std::move(paths).error());
-    for (std::string& path : *paths) objects.emplace_back("file", std::move(path));
+    auto files = files_named(session, target);
+    if (!files) return std::unexpected(std::move(files).error());
+    for (std::string& file : *files) objects.emplace_back("file", std::move(file));
   }
   return objects;
 }
@@ -114,8 +113,7 @@ void add_prefault_verb(const Verbs& verbs) {
                              "--offset 1G --length 256M",
                              [=, &session] { return prefault(session, *parameters, *targets); });
   verb->add_option("target", *targets,
-                   "Namespaces or volumes by name, files of the mount by path (with a slash; * and "
-                   "? are wildcards)")
+                   "Namespaces or volumes by name, or files; * and ? are wildcards")
       ->type_name("NAME|PATH")
       ->required();
   add_offset(verb, "--offset", parameters, "offset", "From this byte of it on");

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "cli/fields.h"
+#include "cli/file_names.h"
 #include "cli/table.h"
 #include "core/base/units.h"
 
@@ -36,11 +37,11 @@ void render_refs(std::ostream& out, const Json& reply) {
   const auto count = [&](std::string_view key, std::string_view one) {
     return format_count(number_of(reply, key), one);
   };
-  out << fmt::format("{}: {}; {} held\n", text_of(reply, "namespace"), text_of(reply, "state"),
-                     count("held", "reference"));
-  out << fmt::format("  {}, {}; beside these {}, {}, {}\n", count("leases", "lease"),
-                     count("pins", "pin"), count("handles", "handle"), count("mappings", "mapping"),
+  out << fmt::format("{}: {}; {}, {}, {}\n", text_of(reply, "namespace"), text_of(reply, "state"),
+                     count("handles", "handle"), count("mappings", "mapping"),
                      count("requests", "request"));
+  out << fmt::format("  its pagemap: {} held ({}, {})\n", count("held", "reference"),
+                     count("leases", "lease"), count("pins", "pin"));
   if (number_of(reply, "takeovers") != 0) {
     out << fmt::format("  {}: asked first when a range of theirs is poisoned\n",
                        count("takeovers", "takeover"));
@@ -61,6 +62,22 @@ void render_refs(std::ostream& out, const Json& reply) {
   if (const uint64_t more = number_of(reply, "omitted")) out << fmt::format("and {} more\n", more);
 }
 
+int refs(Session& session, Json parameters) {
+  if (parameters.contains("file")) {
+    const std::string text = parameters["file"];
+    const auto files = files_named(session, text);
+    if (!files) return session.fail(files.error());
+    if (files->size() > 1) {
+      return session.fail(
+          failed(Error{{EINVAL, std::generic_category()},
+                       fmt::format("{}: means {}", text, format_count(files->size(), "file")),
+                       "name one"}));
+    }
+    parameters["file"] = files->front();
+  }
+  return call_and_show_all(session, "Refs", parameters, render_refs);
+}
+
 }  // namespace
 
 void add_refs_verb(const Verbs& verbs) {
@@ -69,21 +86,20 @@ void add_refs_verb(const Verbs& verbs) {
   CLI::App* verb = verbs.add(
       "refs", "Show who has what of a namespace: leases, open files, mappings, pins, requests",
       "pmemctl refs namespace0.0\n"
-      "  pmemctl refs namespace0.0 --file /dir/a --offset 0 --length 4K",
-      [=, &session] { return call_and_show_all(session, "Refs", *parameters, render_refs); });
-  add_name(verb, "namespace", parameters, "namespace", "Which one")->required();
-  add_parsed(verb, "--file", parameters, "file", "Only of this file: its path in the namespace",
-             [](const std::string& path) -> Result<std::string> { return path; })
-      ->type_name("PATH");
+      "  pmemctl refs --file /mnt/pmem0/dir/a --offset 0 --length 4K",
+      [=, &session] { return refs(session, *parameters); });
+  add_name(verb, "namespace", parameters, "namespace", "Of this namespace");
+  add_text(verb, "--file", parameters, "file", "Only of this file")->type_name("PATH");
   add_offset(verb, "--offset", parameters, "offset", "Only of the range that begins here");
   add_size(verb, "--length", parameters, "length", "and is so long");
+  verb->parse_complete_callback([=] { check_usage("Refs", *parameters); });
 }
 
 void render_references(std::ostream& out, const Json& references) {
   Table table({{"PID", Align::kRight},
                {"COMMAND"},
                {"KIND"},
-               {"FILE", Align::kLeft, /*elastic=*/true},
+               {"FILE", Align::kLeft, Table::Elastic::kBegin},
                {"RANGE"},
                {"SINCE (UTC)"}});
   for (const Json& reference : references) {

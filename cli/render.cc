@@ -36,8 +36,12 @@ std::string seconds(uint64_t s) {
   return fmt::format("{} d {} h", s / 3600 / 24, s / 3600 % 24);
 }
 
-std::string file_of(const Json& use) {
-  return text_of(use, "namespace") + ":" + text_of(use, "file");
+// Of a namespace or volume.
+std::string state_of(const Json& object) {
+  if (const std::string state = text_of(object, "state"); !state.empty()) return state;
+  std::string state = list_of(object, "missing").empty() ? "enabled" : "degraded";
+  const std::string volume = text_of(object, "volume");
+  return volume.empty() ? state : state + ", a leg of " + volume;
 }
 
 // What a holder gets, or what became of it.
@@ -58,18 +62,18 @@ void add_holder(Table& table, const Json& holder) {
   const auto add = [&](const Json& use, std::string where, std::string present, std::string get) {
     const std::string comm = text_of(holder, "comm");
     table.add({text_of(holder, "pid"), comm.empty() ? "(ended)" : comm, text_of(holder, "uid"),
-               file_of(use), std::move(where), std::move(present), std::move(get)});
+               text_of(use, "file"), std::move(where), std::move(present), std::move(get)});
   };
   std::set<std::string> mapped;
   for (const Json& mapping : list_of(holder, "mappings")) {
-    mapped.insert(file_of(mapping));
+    mapped.insert(text_of(mapping, "file"));
     add(mapping,
         range(number_of(mapping, "offset"), number_of(mapping, "length")) +
             (flag_of(mapping, "private") ? " private" : ""),
         count_of(number_of(mapping, "pages_present"), "page", "pages"), gets);
   }
   for (const Json& open : list_of(holder, "open_files")) {
-    if (!mapped.contains(file_of(open))) add(open, how(open), "open", fate_if_gone);
+    if (!mapped.contains(text_of(open, "file"))) add(open, how(open), "open", fate_if_gone);
   }
 }
 
@@ -120,9 +124,8 @@ void render_namespaces(std::ostream& out, const Json& namespaces) {
                {"DEVICE"},
                {"UUID"}});
   for (const Json& space : namespaces) {
-    const std::string state = text_of(space, "state");
     table.add({text_of(space, "dev"), text_of(space, "mode"), size(space, "size"),
-               size(space, "align"), state.empty() ? "enabled" : state,
+               size(space, "align"), state_of(space),
                text_of(space, "blockdev") + text_of(space, "chardev"), text_of(space, "uuid")});
   }
   table.print(out);
@@ -141,14 +144,12 @@ void render_volumes(std::ostream& out, const Json& volumes) {
                {"DEVICE"},
                {"LEGS"}});
   for (const Json& volume : volumes) {
-    std::string state = text_of(volume, "state");
-    if (state.empty()) state = list_of(volume, "missing").empty() ? "enabled" : "degraded";
     std::string legs;
     for (const Json& leg : list_of(volume, "legs")) {
       legs += (legs.empty() ? "" : " ") + leg.get<std::string>();
     }
     table.add({text_of(volume, "dev"), text_of(volume, "type"), size(volume, "size"),
-               volume.contains("chunk") ? size(volume, "chunk") : "", state,
+               volume.contains("chunk") ? size(volume, "chunk") : "", state_of(volume),
                text_of(volume, "blockdev"), legs});
   }
   table.print(out);
@@ -196,7 +197,7 @@ void render_holders(std::ostream& out, const Json& holders) {
   Table table({{"PID", Align::kRight},
                {"COMMAND"},
                {"UID", Align::kRight},
-               {"FILE", Align::kLeft, /*elastic=*/true},
+               {"FILE", Align::kLeft, Table::Elastic::kBegin},
                {"RANGE"},
                {"PRESENT", Align::kRight},
                {"GETS"}});

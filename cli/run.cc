@@ -1,6 +1,10 @@
 #include "cli/run.h"
 
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
 #include <CLI/CLI.hpp>
+#include <memory>
 #include <string>
 
 #include "cli/exec.h"
@@ -9,6 +13,25 @@
 #include "core/control/socket_path.h"
 
 namespace pmemd::cli {
+namespace {
+
+// "pmemctl list"
+std::string command_of(const CLI::App& app) {
+  std::string command = app.get_name();
+  for (const CLI::App* verb : app.get_subcommands()) command += " " + verb->get_name();
+  return command;
+}
+
+// CLI11 shows how many of a positional there may be as "legs(1x)".
+class Formatter : public CLI::Formatter {
+ public:
+  std::string make_option_usage(const CLI::Option* option) const override {
+    const std::string name = option->get_name() + (option->get_expected_max() > 1 ? "..." : "");
+    return option->get_required() ? name : "[" + name + "]";
+  }
+};
+
+}  // namespace
 
 int run(int argc, const char* const* argv, Terminal terminal) {
   Session session(terminal);
@@ -19,6 +42,7 @@ int run(int argc, const char* const* argv, Terminal terminal) {
   CLI::App app("Controls pmemd, the emulator of persistent memory.", "pmemctl");
   app.fallthrough();             // global options may follow the verb
   app.require_subcommand(0, 1);  // none is told of below, in better words
+  app.formatter(std::make_shared<Formatter>());
   app.get_formatter()->label("SUBCOMMAND", "VERB");
   app.get_formatter()->label("Subcommands", "Verbs");
   app.set_version_flag("--version", std::string("pmemctl ") + PMEMD_VERSION);
@@ -36,11 +60,13 @@ int run(int argc, const char* const* argv, Terminal terminal) {
 
   try {
     app.parse(static_cast<int>(arguments.ours.size()), arguments.ours.data());
+  } catch (const CLI::ExtrasError&) {
+    terminal.err << fmt::format("pmemctl: not understood: {} (see {} --help)\n",
+                                fmt::join(app.remaining(/*recurse=*/true), " "), command_of(app));
+    return kUsage;
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() == 0) return app.exit(error, terminal.out, terminal.err);
-    std::string program = "pmemctl";
-    for (const CLI::App* verb : app.get_subcommands()) program += " " + verb->get_name();
-    terminal.err << "pmemctl: " << error.what() << " (see " << program << " --help)\n";
+    terminal.err << "pmemctl: " << error.what() << " (see " << command_of(app) << " --help)\n";
     return kUsage;
   }
   if (!action) {

@@ -95,6 +95,7 @@ void add_scrub_verbs(const Verbs& verbs) {
   add_object(verb, parameters)->description("A region, or a namespace's data; all, if not given");
   add_range(verb, parameters);
   add_size(verb, "--rate", parameters, "rate", "So many bytes a second; at once, if not given");
+  verb->parse_complete_callback([=] { check_usage("StartScrub", *parameters); });
 
   parameters = no_parameters();
   verb =

@@ -8,7 +8,6 @@ namespace pmemd::cli {
 
 namespace {
 
-constexpr size_t kMaxWidth = 100;
 constexpr size_t kGap = 2;
 constexpr size_t kMinElasticWidth = 12;
 
@@ -19,19 +18,33 @@ size_t width_of(std::string_view text) {
   return text.size() - std::count_if(text.begin(), text.end(), continues_character);
 }
 
-// Its end tells more about a file than its beginning.
-std::string shorten(const std::string& text, size_t width) {
-  const size_t have = width_of(text);
-  if (have <= width) return text;
+// Where the character behind the first `count` begins.
+size_t behind(const std::string& text, size_t count) {
   size_t at = 0;
-  for (size_t drop = have - width + 1; drop > 0; --drop) {
+  for (; count > 0; --count) {
     do ++at;
     while (at < text.size() && continues_character(text[at]));
   }
-  return "…" + text.substr(at);
+  return at;
+}
+
+std::string shorten(const std::string& text, size_t width, Table::Elastic elastic) {
+  const size_t have = width_of(text);
+  if (elastic == Table::Elastic::kNothing || have <= width) return text;
+  if (elastic == Table::Elastic::kEnd) return text.substr(0, behind(text, width - 1)) + "…";
+  return "…" + text.substr(behind(text, have - width + 1));
+}
+
+int width_index() {
+  static const int index = std::ios_base::xalloc();
+  return index;
 }
 
 }  // namespace
+
+void set_table_width(std::ostream& out, size_t characters) {
+  out.iword(width_index()) = static_cast<long>(characters);
+}
 
 std::string printable(std::string_view text) {
   std::string result;
@@ -61,16 +74,17 @@ void Table::print(std::ostream& out) const {
     widths.push_back(width);
   }
   const size_t total = std::accumulate(widths.begin(), widths.end(), kGap * (columns_.size() - 1));
+  const auto max_width = static_cast<size_t>(out.iword(width_index()));
   for (size_t i = 0; i < columns_.size(); ++i) {
-    if (!columns_[i].elastic || total <= kMaxWidth || widths[i] <= kMinElasticWidth) continue;
-    const size_t excess = std::min(total - kMaxWidth, widths[i] - kMinElasticWidth);
-    widths[i] -= excess;
+    if (max_width == 0 || total <= max_width) break;
+    if (columns_[i].elastic == Elastic::kNothing || widths[i] <= kMinElasticWidth) continue;
+    widths[i] -= std::min(total - max_width, widths[i] - kMinElasticWidth);
   }
 
   const auto print_line = [&](const auto& cell) {
     std::string line;
     for (size_t i = 0; i < columns_.size(); ++i) {
-      const std::string text = shorten(cell(i), columns_[i].elastic ? widths[i] : kMaxWidth);
+      const std::string text = shorten(cell(i), widths[i], columns_[i].elastic);
       const std::string padding(widths[i] - std::min(widths[i], width_of(text)), ' ');
       if (i > 0) line.append(kGap, ' ');
       line += columns_[i].align == Align::kRight ? padding + text : text + padding;

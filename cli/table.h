@@ -1,4 +1,4 @@
-// Tables for people: aligned columns, at most 100 characters wide.
+// Tables for people: aligned columns, as wide as the terminal where there is one.
 #pragma once
 
 #include <ostream>
@@ -12,13 +12,18 @@ namespace pmemd::cli {
 // which could drive the terminal, become '?'.
 std::string printable(std::string_view text);
 
+// How many characters a line of a table that is printed to `out` may have; without it, any number.
+void set_table_width(std::ostream& out, size_t characters);
+
 class Table {
  public:
   enum class Align { kLeft, kRight };
+  // What a column gives up where a line would be too long.
+  enum class Elastic { kNothing, kBegin, kEnd };
   struct Column {
     std::string title;
     Align align = Align::kLeft;
-    bool elastic = false;  // gives up its beginning where a line would be too long
+    Elastic elastic = Elastic::kNothing;
   };
 
   explicit Table(std::vector<Column> columns) : columns_(std::move(columns)) {}

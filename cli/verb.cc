@@ -1,11 +1,16 @@
 #include "cli/verb.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <cctype>
 
 #include "cli/duration.h"
 #include "cli/json_output.h"
 #include "cli/number.h"
 #include "core/base/units.h"
+#include "core/control/rules.h"
 
 namespace pmemd::cli {
 std::string full_name(const std::string& kind, const std::string& name) {
@@ -19,6 +24,25 @@ CLI::App* Verbs::add(const std::string& name, const std::string& purpose,
   verb->footer("Example:\n  " + examples);
   verb->callback([&chosen = action, run = std::move(run)] { chosen = run; });
   return verb;
+}
+
+CLI::Option* add_text(CLI::App* verb, const std::string& flags, const Parameters& parameters,
+                      const std::string& key, const std::string& help) {
+  return add_parsed(verb, flags, parameters, key, help,
+                    [](const std::string& text) -> Result<std::string> { return text; });
+}
+
+CLI::Option* add_choice(CLI::App* verb, const std::string& flags, const Parameters& parameters,
+                        const std::string& key, const std::string& help,
+                        const std::vector<std::string>& choices) {
+  const std::string all = fmt::format("{}", fmt::join(choices, ", "));
+  const auto parse = [=](const std::string& text) -> Result<std::string> {
+    if (std::ranges::find(choices, text) != choices.end()) return text;
+    return fail(EINVAL, fmt::format("'{}': none of {}", text, all));
+  };
+  return add_parsed(verb, flags, parameters, key,
+                    fmt::format("{}: {} ({}, if not given)", help, all, choices.front()), parse)
+      ->type_name("WHICH");
 }
 
 CLI::Option* add_size(CLI::App* verb, const std::string& flags, const Parameters& parameters,
@@ -38,16 +62,23 @@ CLI::Option* add_offset(CLI::App* verb, const std::string& flags, const Paramete
 }
 
 RangeOptions add_range(CLI::App* verb, const Parameters& parameters) {
-  const auto parse_blocks = [](const std::string& text) -> Result<uint64_t> {
-    PMEMD_ASSIGN(const uint64_t blocks, parse_number(text));
+  const auto in_bytes = [](const std::string& text, uint64_t blocks) -> Result<uint64_t> {
     if (blocks > INT64_MAX / kBlockBytes) return fail(ERANGE, text + ": too many");
     return blocks * kBlockBytes;
+  };
+  const auto parse_block = [=](const std::string& text) -> Result<uint64_t> {
+    PMEMD_ASSIGN(const uint64_t block, parse_number(text));
+    return in_bytes(text, block);
+  };
+  const auto parse_blocks = [=](const std::string& text) -> Result<uint64_t> {
+    PMEMD_ASSIGN(const uint64_t blocks, parse_count(text));
+    return in_bytes(text, blocks);
   };
   const RangeOptions options = {
       .offset = add_offset(verb, "--offset", parameters, "offset", "From this byte of it on"),
       .length = add_size(verb, "--length", parameters, "length", "so many"),
       .block = add_parsed(verb, "-B,--block", parameters, "offset",
-                          "From this block of 512 bytes on", parse_blocks),
+                          "From this block of 512 bytes on", parse_block),
       .count = add_parsed(verb, "-n,--count", parameters, "length", "so many blocks", parse_blocks),
   };
   for (CLI::Option* option : {options.block, options.count}) {
@@ -102,6 +133,22 @@ CLI::Option* add_names(CLI::App* verb, const std::string& flags, const Parameter
       ->type_name("NAME")
       ->expected(1, 256)
       ->allow_extra_args();
+}
+
+void check_usage(std::string_view method, const Json& parameters) {
+  const auto spell = [](std::string_view parameter) {
+    std::string name(parameter);
+    for (const auto* const positional : {"namespace", "object", "pfn"}) {
+      if (name != positional) continue;
+      std::ranges::transform(name, name.begin(), [](unsigned char c) { return std::toupper(c); });
+      return name;
+    }
+    if (name.ends_with("_ms")) name.resize(name.size() - 3);
+    std::ranges::replace(name, '_', '-');
+    return "--" + name;
+  };
+  const auto fits = check_rules(method, parameters, spell);
+  if (!fits) throw CLI::ValidationError(fits.error().message);
 }
 
 int call_and_show(Session& session, const std::string& method, const Json& parameters,

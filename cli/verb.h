@@ -9,6 +9,7 @@
 #include <ostream>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "cli/session.h"
 #include "core/base/error.h"
@@ -50,6 +51,13 @@ CLI::Option* add_parsed(CLI::App* verb, const std::string& flags, const Paramete
       help);
 }
 
+// Any text.
+CLI::Option* add_text(CLI::App* verb, const std::string& flags, const Parameters& parameters,
+                      const std::string& key, const std::string& help);
+// One of these texts; the first is what holds without it.
+CLI::Option* add_choice(CLI::App* verb, const std::string& flags, const Parameters& parameters,
+                        const std::string& key, const std::string& help,
+                        const std::vector<std::string>& choices);
 // In bytes.
 CLI::Option* add_size(CLI::App* verb, const std::string& flags, const Parameters& parameters,
                       const std::string& key, const std::string& help);
@@ -85,6 +93,10 @@ CLI::Option* add_object(CLI::App* verb, const Parameters& parameters);
 // Several of them, as an array in `key`.
 CLI::Option* add_names(CLI::App* verb, const std::string& flags, const Parameters& parameters,
                        const std::string& kind, const std::string& key, const std::string& help);
+
+// Throws what CLI11 shows as wrong usage, if they break a rule of the method's
+// (core/control/rules.h).
+void check_usage(std::string_view method, const Json& parameters);
 
 // --- calls; the exit code
 

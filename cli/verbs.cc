@@ -31,27 +31,14 @@ void add_removal_options(CLI::App* verb, const Parameters& parameters) {
   add_flag(verb, "--surprise", parameters, "surprise",
            "Don't flush first: what was stored and not synced is lost, as with hardware");
   add_flag(verb, "--dry-run", parameters, "dry_run", "Only tell who would be hit, change nothing");
-  add_time(verb, "--wait", parameters, "wait_ms", "Without --force: how long to wait for users");
+  add_time(verb, "--wait", parameters, "wait_ms",
+           "How long to wait until nobody uses it; not with --force");
   add_time(verb, "--grace", parameters, "grace_ms", "How long users may let go by themselves");
   add_flag(verb, "--kill", parameters, "kill", "End the users that remain (SIGKILL)");
   add_time(verb, "--drain-timeout", parameters, "drain_timeout_ms",
            "How long to wait for pins, and for requests under way");
   add_flag(verb, "--abandon", parameters, "abandon",
            "Give up pins and leaked references that are left then");
-}
-
-void check_removal_options(const Json& parameters) {
-  if (parameters.contains("force") && parameters.contains("wait_ms")) {
-    throw CLI::ValidationError("--wait", "not with --force: that takes --grace");
-  }
-  if (parameters.contains("force") || parameters.contains("dry_run")) return;
-  for (const auto& [key, flag] : {std::pair("surprise", "--surprise"),
-                                  {"grace_ms", "--grace"},
-                                  {"kill", "--kill"},
-                                  {"abandon", "--abandon"}}) {
-    if (parameters.contains(key))
-      throw CLI::ValidationError(flag, "only with --force or --dry-run");
-  }
 }
 
 // ---- What verbs do
@@ -131,16 +118,8 @@ void add_creating_verbs(const Verbs& verbs) {
                      return call_and_show(session, "CreateNamespace", *parameters, "namespace",
                                           render_namespaces);
                    });
-  add_parsed(verb, "-m,--mode", parameters, "mode",
-             "fsdax (a file system, the default), devdax, private or p2p",
-             [](const std::string& mode) -> Result<std::string> {
-               for (const auto* const known : {"fsdax", "devdax", "private", "p2p"}) {
-                 if (mode == known) return mode;
-               }
-               return fail(EINVAL,
-                           fmt::format("mode '{}': none of fsdax, devdax, private, p2p", mode));
-             })
-      ->type_name("MODE");
+  add_choice(verb, "-m,--mode", parameters, "mode", "What it is; fsdax is a file system",
+             {"fsdax", "devdax", "private", "p2p"});
   add_size(verb, "-s,--size", parameters, "size",
            "Its size, 2 MiB of metadata included; all there is, if not given");
   add_name(verb, "-r,--region", parameters, "region",
@@ -166,13 +145,8 @@ void add_volume_verbs(const Verbs& verbs) {
       "pmemctl create-volume --type striped namespace0.0 namespace1.0", [=, &session] {
         return call_and_show(session, "CreateVolume", *parameters, "volume", render_volumes);
       });
-  add_parsed(verb, "-t,--type", parameters, "type",
-             "linear (one behind the other, the default) or striped (chunks in turn)",
-             [](const std::string& type) -> Result<std::string> {
-               if (type == "linear" || type == "striped") return type;
-               return fail(EINVAL, fmt::format("type '{}': neither linear nor striped", type));
-             })
-      ->type_name("TYPE");
+  add_choice(verb, "-t,--type", parameters, "type", "One behind the other, or chunks in turn",
+             {"linear", "striped"});
   add_size(verb, "-c,--chunk", parameters, "chunk",
            "Of a striped one: a power of two from 4 KiB on; 2M, if not given");
   add_names(verb, "legs", parameters, "namespace", "legs", "Its legs, in order")->required();
@@ -212,7 +186,7 @@ void add_enabling_verbs(const Verbs& verbs, const std::string& kind, const std::
                    });
   add_name(verb, kind, parameters, kind, "Which one")->required();
   add_removal_options(verb, parameters);
-  verb->parse_complete_callback([parameters] { check_removal_options(*parameters); });
+  verb->parse_complete_callback([=] { check_usage("Disable" + method_end, *parameters); });
 }
 
 }  // namespace

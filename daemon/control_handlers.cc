@@ -5,6 +5,7 @@
 
 #include "core/base/memory.h"
 #include "core/control/interface.h"
+#include "core/control/rules.h"
 
 namespace pmemd {
 namespace {
@@ -21,6 +22,9 @@ std::string no_memory_reply() { return encode(failed(fail_no_memory().error()));
 std::string run_handler(const Method& method, const Handler& handle, const Call& call,
                         const Peer& peer) {
   try {
+    if (const auto rules = check_rules(method.name, call.parameters); !rules) {
+      return encode(failed(rules.error()));
+    }
     HandlerResult result = handle(call, peer);
     std::optional<MustAllocate> done;
     if (method.access == Access::kOwner) done.emplace();

@@ -76,6 +76,7 @@ struct ControlOptions {
   mode_t mode = 0660;  // the group's bits only count if there is that group
   ControlLimits limits;
   Watches watches;
+  std::string mount_point;  // what may stand before a file that Monitor asks for
   // EventLog::read(); every event is in there before it is published here. Without it nothing is
   // replayed.
   std::function<Result<EventPage>(uint64_t since, size_t max_events)> replay;

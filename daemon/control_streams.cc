@@ -51,8 +51,9 @@ void ControlServer::publish(const Event& event) {
 }
 
 void ControlServer::subscribe(Client& client, const Call& call) {
-  auto filter = EventFilter::parse(call.text("namespaces").value_or(""),
-                                   call.text("kinds").value_or(""), call.text("file").value_or(""));
+  auto filter =
+      EventFilter::parse(call.text("namespaces").value_or(""), call.text("kinds").value_or(""),
+                         call.text("file").value_or(""), options_.mount_point);
   if (!filter) return client.connection.send(encode(failed(filter.error())));
   const auto follow = call.parameters.find("follow");
   Stream stream{.filter = std::make_shared<const EventFilter>(*std::move(filter)),

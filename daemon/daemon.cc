@@ -356,6 +356,7 @@ Result<void> Daemon::start_control() {
   ControlOptions options;
   if (!options_.socket.empty()) options.path = options_.socket;
   if (geteuid() == 0) options.group = "pmem";
+  options.mount_point = mount_point();
   options.replay = [this](uint64_t since, size_t max_events) {
     return event_log_->read(since, max_events);
   };

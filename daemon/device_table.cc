@@ -12,6 +12,8 @@ namespace pmemd {
 
 namespace {
 
+constexpr const char* kListHint = "see pmemctl list --namespaces --volumes --idle";
+
 template <class Ptr>
 void sort_by_name(std::vector<Ptr>& devices) {
   std::ranges::sort(devices, {}, [](const Ptr& device) {
@@ -34,8 +36,10 @@ Result<Ptr> find_by_name(const std::vector<Ptr>& devices, std::string_view name)
   for (const Ptr& device : devices) {
     if (device->record().name() == name) return device;
   }
-  return fail(ENOENT, fmt::format("{}: no such namespace", name),
-              "see pmemctl list --namespaces --volumes --idle");
+  return fail(
+      ENOENT,
+      fmt::format("{}: no such {}", name, name.starts_with("volume") ? "volume" : "namespace"),
+      kListHint);
 }
 
 }  // namespace
@@ -107,6 +111,13 @@ DevicePtr DeviceTable::by_shown_name(std::string_view name) {
     if (device->is_shown() && device->record().device_name() == name) return device;
   }
   return nullptr;
+}
+
+Result<DevicePtr> DeviceTable::find_by_device_name(std::string_view name) {
+  for (const DevicePtr& device : by_serial()) {
+    if (device->record().device_name() == name) return device;
+  }
+  return fail(ENOENT, fmt::format("/{}: no such device", name), kListHint);
 }
 
 Result<DevicePtr> DeviceTable::find(std::string_view name) { return find_by_name(all(), name); }

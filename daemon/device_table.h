@@ -73,9 +73,11 @@ class DeviceTable {
   // Who has the table const gets devices to look at.
   DevicePtr by_ino(uint64_t ino) PMEMD_EXCLUDES(mutex_);                  // nullptr: never was
   DevicePtr by_shown_name(std::string_view name) PMEMD_EXCLUDES(mutex_);  // live ones only
-  // "namespace0.0", "volume0"
+  // "namespace0.0", "volume0". ENOENT.
   Result<DevicePtr> find(std::string_view name) PMEMD_EXCLUDES(mutex_);
   Result<ConstDevicePtr> find(std::string_view name) const PMEMD_EXCLUDES(mutex_);
+  // The one that the mount shows, or would show if it were enabled, as `name`: "pmem0". ENOENT.
+  Result<DevicePtr> find_by_device_name(std::string_view name) PMEMD_EXCLUDES(mutex_);
   std::vector<DevicePtr> all() PMEMD_EXCLUDES(mutex_);  // by region, then id; then volumes
   std::vector<ConstDevicePtr> all() const PMEMD_EXCLUDES(mutex_);
   // In order of serials: a leg before its volume.

@@ -20,7 +20,7 @@ Json to_json(const Event& event) {
                {"offset", event.range.begin},
                {"length", event.range.length()}};
   if (event.file) {
-    json["file"] = path_in_namespace(event.file->path);
+    json["file"] = event.file->path;
     json["file_offset"] = event.file->range.begin;
     json["file_length"] = event.file->range.length();
   }

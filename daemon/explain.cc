@@ -9,14 +9,10 @@
 namespace pmemd {
 namespace {
 
-// EINVAL: neither or both of `pfn` and `address`, or beyond the address space.
+// EINVAL: beyond the address space.
 Result<Pfn> wanted_pfn(const Call& call) {
   const auto number = call.number("pfn");
   const auto address = call.number("address");
-  if (number.has_value() == address.has_value()) {
-    return fail(EINVAL, "explain: wants a pfn or an address, and not both",
-                "pmemctl explain PFN, or pmemctl explain --address ADDR");
-  }
   const Pfn pfn = number ? Pfn{*number} : Pfn::of(*address);
   if (pfn.exists()) return pfn;
   const std::string end = fmt::format("the last pfn is {:#x}, the last address {:#x}", kPfnEnd - 1,

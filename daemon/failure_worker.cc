@@ -3,11 +3,21 @@
 #include <pthread.h>
 #include <spdlog/spdlog.h>
 
+#include <cerrno>
+#include <chrono>
+#include <cstring>
+#include <string>
 #include <utility>
 
 #include "core/base/memory.h"
+#include "core/base/units.h"
 
 namespace pmemd {
+namespace {
+
+constexpr std::chrono::seconds kLostInterval{1};
+
+}  // namespace
 
 FailureWorker::FailureWorker(FailurePorts ports)
     : ports_(std::move(ports)), thread_([this] { run(); }) {}
@@ -36,6 +46,20 @@ void FailureWorker::note_cleared(const Device& device, const std::vector<DataRan
   found_cv_.notify_one();
 }
 
+void FailureWorker::note_lost(uint64_t ino, FileRange range, int err) {
+  const MustAllocate it_has_happened;
+  MutexLock lock(mutex_);
+  if (!lost_.contains(ino) && lost_.size() >= kMaxLostFiles) return;
+  LostStores& lost = lost_[ino];
+  lost.err = err;
+  lost.ranges.insert(range);
+  if (lost.ranges.count() > kMaxLostRanges) {
+    const auto ranges = lost.ranges.ranges();
+    lost.ranges.insert({ranges.front().begin, ranges.back().end});
+  }
+  found_cv_.notify_one();
+}
+
 std::vector<DataRange> FailureWorker::touched(const Device& device, DataRange range) const {
   RangeSet<DataSpace> touched;
   if (device.is_volume()) {  // its legs' memory was
@@ -56,20 +80,34 @@ std::vector<DataRange> FailureWorker::touched(const Device& device, DataRange ra
   return touched.ranges();
 }
 
+bool FailureWorker::lost_is_due() const { return !lost_.empty() && lost_due_ <= Clock::now(); }
+
 void FailureWorker::run() {
   pthread_setname_np(pthread_self(), "failure");
   while (true) {
     Noted found;
+    Lost lost;
     {
       MutexLock lock(mutex_);
-      while (found_.empty() && !stop_) found_cv_.wait(mutex_);
+      while (found_.empty() && !lost_is_due() && !stop_) {
+        if (lost_.empty()) {
+          found_cv_.wait(mutex_);
+        } else {
+          (void)found_cv_.wait_until(mutex_, lost_due_);
+        }
+      }
       if (stop_) return;
       const MustAllocate not_lost;
       found.swap(found_);
       acting_ = found;
+      if (lost_is_due()) {
+        lost.swap(lost_);
+        lost_due_ = deadline_after(kLostInterval);
+      }
     }
     const MustAllocate not_lost;
     for (const auto& [ino, ranges] : found) act(ino, ranges);
+    for (const auto& [ino, stores] : lost) tell_lost(ino, stores);
     MutexLock lock(mutex_);
     acting_.clear();
   }
@@ -78,12 +116,27 @@ void FailureWorker::run() {
 void FailureWorker::act(uint64_t ino, const Found& found) {
   const auto device = ports_.device_of(ino);
   if (!device) return;  // destroyed meanwhile
-  for (const DataRange& range : found.latent.ranges()) {
-    const auto report = discover_errors(*device, range, ports_);
-    // The range can't be read in any case; what is missing is who was told.
+  if (!found.latent.empty()) {
+    const auto report = discover_errors(*device, found.latent.ranges(), ports_);
+    // They can't be read in any case; what is missing is who was told.
     if (!report) spdlog::error("{}", report.error().describe());
   }
   tell_cleared(*device, found.cleared.ranges(), ports_);
+}
+
+void FailureWorker::tell_lost(uint64_t ino, const LostStores& lost) {
+  const auto device = ports_.device_of(ino);
+  if (!device) return;
+  const std::string name = device->record().name();
+  const auto paths = device->paths({{ino, ""}});
+  const auto path = paths.find(ino);
+  const std::string file = path == paths.end() ? fmt::format("inode {}", ino) : path->second;
+  spdlog::error("{}: {}: {} that mappings stored could not be written back, and are lost: {}", name,
+                file, format_size(lost.ranges.bytes()), std::strerror(lost.err));
+  const auto kind = lost.err == ENOSPC ? EventKind::kNoSpace : EventKind::kWritebackError;
+  lost.ranges.for_each([&](FileRange range) {
+    ports_.events.publish(kind, name, /*range=*/{}, EventFile{file, range});
+  });
 }
 
 }  // namespace pmemd

@@ -1,7 +1,9 @@
-// Does what requests find out about bad memory: a touch of a latent error becomes a failure that
-// everybody concerned is told of, and a write that has cleared errors is told too.
+// Does what requests find out: a touch of a latent error becomes a failure that everybody concerned
+// is told of; a write that has cleared errors is told too, and so are stores that could not be
+// written back, which no call of a program's may ever say.
 //
-// One thread. What is noted is kept as ranges, a set for each device: at most as many as are bad.
+// One thread. What is noted is kept as ranges, a set for each device or file, and bounded. Lost
+// stores are told at most once a second: a full disk loses thousands in that time.
 //
 // Thread contract: note_…() from any thread, also from those that serve requests; they don't block.
 // Models: mm/memory-failure.c memory_failure_queue() @v6.12; differs: ranges that meet are one, and
@@ -28,6 +30,8 @@ class FailureWorker {
   void note_latent(const Device& device, DataRange range) PMEMD_EXCLUDES(mutex_);
   void note_cleared(const Device& device, const std::vector<DataRange>& ranges)
       PMEMD_EXCLUDES(mutex_);
+  // The kernel has dropped what it wanted to write back to `range` of a file: `err`.
+  void note_lost(uint64_t ino, FileRange range, int err) PMEMD_EXCLUDES(mutex_);
   // The parts of `range` in which latent errors were noted, and aren't all known yet.
   std::vector<DataRange> touched(const Device& device, DataRange range) const
       PMEMD_EXCLUDES(mutex_);
@@ -40,14 +44,25 @@ class FailureWorker {
 
   using Noted = std::map<uint64_t, Found>;  // by the device's root inode
 
+  struct LostStores {
+    RangeSet<FileSpace> ranges;  // beyond kMaxLostRanges: what they lie in
+    int err = 0;                 // of the last
+  };
+  using Lost = std::map<uint64_t, LostStores>;  // by inode; beyond kMaxLostFiles: only counted
+  static constexpr size_t kMaxLostFiles = 1024, kMaxLostRanges = 64;
+
+  bool lost_is_due() const PMEMD_REQUIRES(mutex_);
   void run() PMEMD_EXCLUDES(mutex_);
   void act(uint64_t ino, const Found& found);
+  void tell_lost(uint64_t ino, const LostStores& lost);
 
   const FailurePorts ports_;
   mutable Mutex mutex_;
   CondVar found_cv_;
   Noted found_ PMEMD_GUARDED_BY(mutex_);
   Noted acting_ PMEMD_GUARDED_BY(mutex_);  // what the thread is at
+  Lost lost_ PMEMD_GUARDED_BY(mutex_);
+  Deadline lost_due_ PMEMD_GUARDED_BY(mutex_) = {};  // not before
   bool stop_ PMEMD_GUARDED_BY(mutex_) = false;
   std::thread thread_;
 };

@@ -45,7 +45,7 @@ struct FuseContext {
   // These are set before the first request is served.
   KernelPort* kernel = nullptr;  // for the work queue
   PollWaker* waker = nullptr;
-  const FailureWorker* failures = nullptr;
+  FailureWorker* failures = nullptr;
   // What is touched page by page is read ahead; null: not here.
   Prefaulter* prefaulter = nullptr;
   HotRanges hot_ranges = {};

@@ -13,6 +13,7 @@
 
 #include "core/base/fault.h"
 #include "daemon/device_data.h"
+#include "daemon/failure_worker.h"
 #include "daemon/fuse_context.h"
 #include "daemon/prefaulter.h"
 
@@ -154,7 +155,11 @@ void op_write(fuse_req_t req, fuse_ino_t ino, const char* buf, size_t size, off_
     });
   }
   if (!written) {
-    if (is_writeback) device->count_lost_writeback();
+    if (is_writeback) {
+      device->count_lost_writeback();
+      // What a removal loses is in its report.
+      if (request) context_of(req).failures->note_lost(ino, origin.range, written.err());
+    }
     return reply_error(req, written.err());
   }
   // Private memory isn't lent: a removal takes nothing of it away.

@@ -18,7 +18,7 @@ namespace {
 
 Json to_json(const FailedFile& file) {
   return {{"namespace", file.name_of_namespace},
-          {"file", path_in_namespace(file.path)},
+          {"file", file.path},
           {"offset", file.range.begin},
           {"length", file.range.length()},
           {"metadata", file.is_metadata},
@@ -36,10 +36,17 @@ Json holder_json(const Holder& holder, const FailureReport& report,
   return json;
 }
 
+Json ranges_json(const DataRanges& ranges) {
+  Json json = Json::array();
+  for (const DataRange& range : ranges) {
+    json.push_back({{"offset", range.begin}, {"length", range.length()}});
+  }
+  return json;
+}
+
 Json failure_json(const FailureReport& report, const NamespaceSettings& settings) {
   Json json = {{"namespace", report.name_of_namespace},
-               {"offset", report.range.begin},
-               {"length", report.range.length()},
+               {"ranges", ranges_json(report.ranges)},
                {"seq", report.seq},
                {"bad_bytes", report.bad_bytes},
                {"pages_left", report.pages_left},
@@ -68,10 +75,7 @@ Result<std::optional<MediaAccess>> parse_access(const std::string& text) {
 }
 
 Json armed_json(const ArmedError& error) {
-  Json json = {{"ranges", Json::array()}};
-  for (const DataRange& range : error.ranges) {
-    json["ranges"].push_back({{"offset", range.begin}, {"length", range.length()}});
-  }
+  Json json = {{"ranges", ranges_json(error.ranges)}};
   if (error.after) {
     const auto left = std::chrono::ceil<std::chrono::milliseconds>(error.deadline - Clock::now());
     json["after_ms"] = std::max<int64_t>(left.count(), 0);
@@ -87,14 +91,6 @@ Json armed_json(const ArmedError& error) {
 
 HandlerResult arm_error(Machine& machine, const MediaTarget& target, const Call& call) {
   const auto after_ms = call.number("after_ms");
-  if (after_ms && (call.number("nth") || call.text("on"))) {
-    return fail(EINVAL, "after_ms beside nth or on: an error waits for a time or for an access",
-                "leave one of them out");
-  }
-  if (call.flag("dry_run")) {
-    return fail(EINVAL, "dry_run: who will be hit later isn't known now",
-                "leave out nth, on and after_ms");
-  }
   if (target.device->is_private()) {
     return fail(ENXIO, target.device->record().name() + ": private memory: no program maps it");
   }
@@ -118,9 +114,9 @@ HandlerResult arm_error(Machine& machine, const MediaTarget& target, const Call&
 }  // namespace
 
 HandlerResult inject_error_verb(Machine& machine, const Call& call) {
-  PMEMD_ASSIGN(const MediaTarget target, media_target(machine.devices, machine.kernel, call));
+  PMEMD_ASSIGN(const MediaTarget target, media_target(machine, call));
   if (call.number("nth") || call.number("after_ms") || call.text("on")) {
-    const auto memory = memory_of(machine.pool, machine.devices, target);
+    const auto memory = memory_of(machine, target);
     if (memory.size() == 1) return arm_error(machine, memory.front(), call);
     return fail(EINVAL,
                 fmt::format("{}: the range lies on {} legs, and an error that waits lies on one",
@@ -130,28 +126,24 @@ HandlerResult inject_error_verb(Machine& machine, const Call& call) {
   const InjectOptions options = {.latent = call.flag("latent"), .saturate = call.flag("saturate")};
   const NamespaceSettings settings = target.device->settings();
   Json reports = Json::array();
-  for (const MediaTarget& memory : memory_of(machine.pool, machine.devices, target)) {
-    for (const DataRange& range : memory.ranges) {
-      PMEMD_ASSIGN(const FailureReport report,
-                   call.flag("dry_run")
-                       ? look_at_range(*memory.device, range, machine.failure)
-                       : inject_error(*memory.device, range, options, machine.failure));
-      const MustAllocate it_has_happened;
-      reports.push_back(failure_json(report, settings));
-    }
+  for (const MediaTarget& memory : memory_of(machine, target)) {
+    PMEMD_ASSIGN(const FailureReport report,
+                 call.flag("dry_run")
+                     ? look_at_ranges(*memory.device, memory.ranges, machine.failure)
+                     : inject_error(*memory.device, memory.ranges, options, machine.failure));
+    const MustAllocate it_has_happened;
+    reports.push_back(failure_json(report, settings));
   }
   const MustAllocate they_have_happened;
   return Json{{"reports", std::move(reports)}};
 }
 
 HandlerResult uninject_error_verb(Machine& machine, const Call& call) {
-  PMEMD_ASSIGN(const MediaTarget target, media_target(machine.devices, machine.kernel, call));
-  for (const MediaTarget& memory : memory_of(machine.pool, machine.devices, target)) {
-    for (const DataRange& range : memory.ranges) {
-      machine.armed.disarm(*memory.device, range);  // first, or it might go off meanwhile
-      const MustAllocate it_is_disarmed;
-      PMEMD_TRY(uninject_error(*memory.device, range));
-    }
+  PMEMD_ASSIGN(const MediaTarget target, media_target(machine, call));
+  for (const MediaTarget& memory : memory_of(machine, target)) {
+    machine.armed.disarm(*memory.device, memory.ranges);  // first, or it might go off meanwhile
+    const MustAllocate it_is_disarmed;
+    PMEMD_TRY(uninject_error(*memory.device, memory.ranges));
   }
   return Json();
 }
@@ -182,13 +174,11 @@ HandlerResult injected_errors_verb(const MachineView& machine, const Call& call)
 }
 
 HandlerResult clear_errors_verb(Machine& machine, const Call& call) {
-  PMEMD_ASSIGN(const MediaTarget target, media_target(machine.devices, machine.kernel, call));
+  PMEMD_ASSIGN(const MediaTarget target, media_target(machine, call));
   uint64_t cleared = 0;
-  for (const MediaTarget& memory : memory_of(machine.pool, machine.devices, target)) {
-    for (const DataRange& range : memory.ranges) {
-      PMEMD_ASSIGN(const uint64_t bytes, clear_errors(*memory.device, range));
-      cleared += bytes;
-    }
+  for (const MediaTarget& memory : memory_of(machine, target)) {
+    PMEMD_ASSIGN(const uint64_t bytes, clear_errors(*memory.device, memory.ranges));
+    cleared += bytes;
   }
   const MustAllocate they_are_cleared;
   return Json{{"namespace", target.device->record().name()}, {"cleared_bytes", cleared}};

@@ -27,6 +27,21 @@ Json to_json(const RegionRecord& region, const Pool::Available& available) {
           {"sparse", region.reservation == Reservation::kSparse}};
 }
 
+namespace {
+
+// Legs that aren't enabled, through all layers.
+void add_missing(const Device& volume, Json& missing) {
+  for (const auto& leg : volume.legs()->all()) {
+    if (leg->state() != Device::State::kLive) {
+      missing.push_back(leg->record().name());
+    } else if (leg->is_volume()) {
+      add_missing(*leg, missing);
+    }
+  }
+}
+
+}  // namespace
+
 Json volume_to_json(const Device& device, const Pool& pool) {
   const VolumeRecord& record = device.record().of_volume();
   Json json = {{"dev", record.name()},
@@ -34,14 +49,12 @@ Json volume_to_json(const Device& device, const Pool& pool) {
                {"size", record.data_bytes()},
                {"uuid", record.uuid}};
   if (record.table.type() == VolumeType::kStriped) json["chunk"] = record.table.chunk_bytes();
-  json["blockdev"] = record.device_name();
+  if (device.is_shown()) json["blockdev"] = record.device_name();
   if (device.state() != Device::State::kLive) json["state"] = "disabled";
   json["legs"] = Json::array();
+  for (const auto& leg : device.legs()->all()) json["legs"].push_back(leg->record().name());
   Json missing = Json::array();
-  for (const auto& leg : device.legs()->all()) {
-    json["legs"].push_back(leg->record().name());
-    if (leg->state() != Device::State::kLive) missing.push_back(leg->record().name());
-  }
+  add_missing(device, missing);
   if (!missing.empty()) json["missing"] = std::move(missing);
   if (const auto above = pool.volume_of(record.serial)) json["volume"] = above->name();
   return json;
@@ -56,7 +69,9 @@ Json to_json(const Device& device, const Pool& pool) {
                {"uuid", record.uuid}};
   if (device.is_fsdax()) json["sector_size"] = kSectorSize;
   json["align"] = record.align;
-  json[device.is_fsdax() ? "blockdev" : "chardev"] = record.device_name();
+  if (device.is_shown()) {
+    json[device.is_fsdax() ? "blockdev" : "chardev"] = record.device_name();
+  }
   if (device.state() != Device::State::kLive) json["state"] = "disabled";
   json["region"] = fmt::format("region{}", record.region);
   if (const auto volume = pool.volume_of(record.serial)) json["volume"] = volume->name();
@@ -80,7 +95,7 @@ Json to_json(const Holder& holder, const std::string& name_of_namespace, bool hi
   Json mappings = Json::array();
   for (const Mapping& mapping : holder.mappings) {
     mappings.push_back({{"namespace", name_of_namespace},
-                        {"file", path_in_namespace(mapping.path)},
+                        {"file", mapping.path},
                         {"offset", mapping.range.begin},
                         {"length", mapping.range.length()},
                         {"address", mapping.addresses.begin},
@@ -89,7 +104,7 @@ Json to_json(const Holder& holder, const std::string& name_of_namespace, bool hi
   }
   Json files = Json::array();
   for (const OpenFile& file : holder.open_files) {
-    files.push_back({{"namespace", name_of_namespace}, {"file", path_in_namespace(file.path)}});
+    files.push_back({{"namespace", name_of_namespace}, {"file", file.path}});
     if (file.fd >= 0) files.back()["fd"] = file.fd;
   }
   Json json = {{"pid", holder.pid},
@@ -141,7 +156,7 @@ Json to_json(const Reference& reference, const std::string& path) {
     json["comm"] = comm_of(reference.pid);
   }
   json["inode"] = reference.ino;
-  if (!path.empty()) json["file"] = path_in_namespace(path);
+  if (!path.empty()) json["file"] = path;
   json["offset"] = reference.range.begin;
   json["length"] = reference.range.length();
   if (reference.kind == ReferenceKind::kMapping) json["address"] = reference.address;

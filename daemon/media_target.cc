@@ -6,12 +6,14 @@
 #include <cstring>
 #include <map>
 #include <random>
-#include <ranges>
 #include <set>
 #include <string>
 #include <utility>
 
+#include "core/base/file_name.h"
+#include "core/base/glob.h"
 #include "core/base/units.h"
+#include "daemon/verbs.h"
 
 namespace pmemd {
 namespace {
@@ -20,34 +22,35 @@ constexpr uint64_t kMaxRandom = 100'000;
 
 // Pages that a mapping has stored to have memory behind them once they are written back.
 Result<void> write_back_holes(KernelPort& kernel, const FileTarget& target) {
-  const auto& [device, ino, range] = target;
-  if (!device->has_writer(ino)) return {};
+  const DevicePtr& device = target.device;
+  if (!device->has_writer(target.ino)) return {};
   std::vector<FileRange> lent;
-  for (const FileRange& part : device->leases().ranges(ino)) {
-    if (part.overlaps(range)) lent.push_back(part.intersect(range));
+  for (const FileRange& part : device->leases().ranges(target.ino)) {
+    if (part.overlaps(target.range)) lent.push_back(part.intersect(target.range));
   }
   {
     const auto request = device->begin_request({.what = "FIND"});
     if (!request) return fail(ENXIO, device->record().name() + ": not enabled");
-    PMEMD_ASSIGN(const uint64_t bytes, request->fs().hole_bytes(ino, lent));
+    PMEMD_ASSIGN(const uint64_t bytes, request->fs().hole_bytes(target.ino, lent));
     if (bytes == 0) return {};
   }
-  kernel.flush(ino, {lent.front().begin, lent.back().end});
+  kernel.flush(target.ino, {lent.front().begin, lent.back().end});
   return {};
 }
 
-Result<MediaTarget> target_of_file(DeviceTable& devices, KernelPort& kernel, const Call& call,
+Result<MediaTarget> target_of_file(const Machine& machine, const Call& call,
                                    const std::string& file) {
-  PMEMD_ASSIGN(const FileTarget target, file_target(devices, call, file));
-  const auto& [device, ino, range] = target;
-  if (!device->is_fsdax()) return MediaTarget{device, {DataRange{range.begin, range.end}}};
-  PMEMD_TRY(write_back_holes(kernel, target));
+  PMEMD_ASSIGN(const FileTarget target, file_target(machine, call, file));
+  const DevicePtr& device = target.device;
+  if (!device->is_fsdax())
+    return MediaTarget{device, {DataRange{target.range.begin, target.range.end}}};
+  PMEMD_TRY(write_back_holes(machine.kernel, target));
   const auto request = device->begin_request({.what = "FIND"});
   if (!request) return fail(ENXIO, device->record().name() + ": not enabled");
-  PMEMD_ASSIGN(const auto extents, request->fs().extents(ino));
+  PMEMD_ASSIGN(const auto extents, request->fs().extents(target.ino));
   RangeSet<DataSpace> data;
   for (const auto& [in_file, in_data] : extents) {
-    const FileRange part = in_file.intersect(range);
+    const FileRange part = in_file.intersect(target.range);
     data.insert(DataRange::sized(in_data.begin + (part.begin - in_file.begin), part.length()));
   }
   if (data.empty()) {
@@ -82,6 +85,18 @@ Result<std::vector<DataRange>> pick(const std::vector<DataRange>& ranges, uint64
   return picked.ranges();
 }
 
+// The inode that a path below the root leads to ("/dir/a"; "": the root). ENOENT, ENOTDIR, or what
+// the lookup says; the message names `file`, as the caller does.
+Result<uint64_t> find_inode(FileSystem& fs, std::string_view path, const std::string& file) {
+  uint64_t ino = fs.root();
+  for (const std::string_view name : path_names(path)) {
+    const auto attr = fs.lookup(ino, name);
+    if (!attr) return fail(attr.err(), fmt::format("{}: {}", file, std::strerror(attr.err())));
+    ino = attr->ino;
+  }
+  return ino;
+}
+
 }  // namespace
 
 Result<DataRange> wanted_range(const Call& call, const std::string& object, uint64_t size) {
@@ -94,74 +109,71 @@ Result<DataRange> wanted_range(const Call& call, const std::string& object, uint
   return DataRange::sized(begin, length);
 }
 
-Result<uint64_t> find_inode(FileSystem& fs, std::string_view path, const std::string& shown) {
-  uint64_t ino = fs.root();
-  for (const auto part : path | std::views::split('/')) {
-    const std::string_view name(part.begin(), part.end());
-    if (name.empty()) continue;
-    const auto attr = fs.lookup(ino, name);
-    if (!attr) return fail(attr.err(), fmt::format("{}: {}", shown, std::strerror(attr.err())));
-    ino = attr->ino;
+Result<FileTarget> find_file(const Machine& machine, const std::string& file) {
+  PMEMD_ASSIGN(const FileName name, parse_file_name(file, machine.mount_point));
+  PMEMD_ASSIGN(const DevicePtr device, name.object.empty()
+                                           ? machine.devices.find_by_device_name(name.device)
+                                           : machine.devices.find(name.object));
+  const std::string object = device->record().name();
+  if (device->is_leg()) {
+    return fail(ENXIO,
+                fmt::format("{}: {} is a leg of a volume, which has the files", file, object));
   }
-  return ino;
+  FileTarget target = {.device = device,
+                       .ino = device->root_ino(),
+                       .path = "/" + device->record().device_name() + name.path};
+  if (!device->is_fsdax()) {
+    target.range = {0, device->record().data_bytes()};
+    if (!path_names(name.path).empty()) return fail(ENOTDIR, file + ": below a file");
+    return target;
+  }
+  const auto request = device->begin_request({.what = "FIND"});
+  if (!request) {
+    return fail(ENXIO, fmt::format("{}: {} is not enabled", file, object),
+                "pmemctl enable-namespace " + object);
+  }
+  PMEMD_ASSIGN(target.ino, find_inode(request->fs(), name.path, file));
+  PMEMD_ASSIGN(const Attr attr, request->fs().getattr(target.ino));
+  target.mode = attr.mode;
+  target.range = {0, attr.size};
+  return target;
 }
 
-Result<FileTarget> file_target(DeviceTable& devices, const Call& call, const std::string& file) {
-  const size_t begin = std::min(file.find_first_not_of('/'), file.size());
-  const size_t end = std::min(file.find('/', begin), file.size());
-  const std::string first = file.substr(begin, end - begin);
-  const DevicePtr device = devices.by_shown_name(first);
-  if (!device) {
-    return fail(ENOENT, fmt::format("{}: the mount shows no {}", file, first),
-                "a path begins at the mount: /pmem0/dir/file");
-  }
-  FileTarget target = {.device = device, .ino = device->root_ino()};
-  uint64_t size = device->record().data_bytes();
-  if (device->is_fsdax()) {
-    const auto request = device->begin_request({.what = "FIND"});
-    if (!request) return fail(ENXIO, device->record().name() + ": not enabled");
-    PMEMD_ASSIGN(target.ino, find_inode(request->fs(), std::string_view(file).substr(end), file));
-    PMEMD_ASSIGN(const Attr attr, request->fs().getattr(target.ino));
-    if (!S_ISREG(attr.mode)) return fail(EINVAL, file + ": no regular file");
-    size = attr.size;
-  }
-  PMEMD_ASSIGN(const auto range, wanted_range(call, file, size));
+Result<FileTarget> file_target(const Machine& machine, const Call& call, const std::string& file) {
+  PMEMD_ASSIGN(FileTarget target, find_file(machine, file));
+  if (!S_ISREG(target.mode)) return fail(EINVAL, file + ": no regular file");
+  PMEMD_ASSIGN(const auto range, wanted_range(call, file, target.range.end));
   target.range = {range.begin, range.end};
   return target;
 }
 
-std::vector<MediaTarget> memory_of(const Pool& pool, DeviceTable& devices,
-                                   const MediaTarget& target) {
+std::vector<MediaTarget> memory_of(const Machine& machine, const MediaTarget& target) {
   if (!target.device->is_volume()) return {target};
   std::map<uint64_t, RangeSet<DataSpace>> by_serial;
   for (const DataRange& range : target.ranges) {
     for (const auto& [record, part] :
-         pool.namespaces_under(target.device->record().serial, range)) {
+         machine.pool.namespaces_under(target.device->record().serial, range)) {
       by_serial[record.serial].insert(part);
     }
   }
   std::vector<MediaTarget> memory;
   memory.reserve(by_serial.size());
   for (const auto& [serial, ranges] : by_serial) {
-    if (const DevicePtr device = devices.by_ino(make_inode_number(serial, kRootIndex))) {
+    if (const DevicePtr device = machine.devices.by_ino(make_inode_number(serial, kRootIndex))) {
       memory.push_back({device, ranges.ranges()});
     }
   }
   return memory;
 }
 
-Result<MediaTarget> media_target(DeviceTable& devices, KernelPort& kernel, const Call& call) {
-  const auto name = call.text("namespace");
-  const auto file = call.text("file");
-  if (name.has_value() == file.has_value()) {
-    return fail(EINVAL, "wants a namespace or a file, and not both");
-  }
+Result<MediaTarget> media_target(const Machine& machine, const Call& call) {
   MediaTarget target;
-  if (file) {
-    PMEMD_ASSIGN(target, target_of_file(devices, kernel, call, *file));
+  if (const auto file = call.text("file")) {
+    PMEMD_ASSIGN(target, target_of_file(machine, call, *file));
   } else {
-    PMEMD_ASSIGN(target.device, devices.find(*name));
-    PMEMD_ASSIGN(const auto range, wanted_range(call, *name, target.device->record().data_bytes()));
+    const std::string name = *call.text("namespace");
+    PMEMD_ASSIGN(target.device, machine.devices.find(name));
+    PMEMD_ASSIGN(const auto range, wanted_range(call, name, target.device->record().data_bytes()));
     target.ranges = {range};
   }
   if (const auto count = call.number("random")) {

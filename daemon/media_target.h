@@ -4,6 +4,8 @@
 // Thread contract: any thread of the control server's.
 #pragma once
 
+#include <sys/stat.h>
+
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -17,6 +19,8 @@
 
 namespace pmemd {
 
+struct Machine;
+
 struct MediaTarget {
   DevicePtr device;
   std::vector<DataRange> ranges;  // sorted, disjoint, not empty
@@ -25,30 +29,29 @@ struct MediaTarget {
 // offset and length (default: all of it) of a call, within the `size` bytes of `object`. EINVAL.
 Result<DataRange> wanted_range(const Call& call, const std::string& object, uint64_t size);
 
-// The inode that a path below the device's root leads to ("/dir/a"; "": the root). ENOENT, ENOTDIR,
-// or what the lookup says; the message names `shown`, as which the caller knows it.
-Result<uint64_t> find_inode(FileSystem& fs, std::string_view path, const std::string& shown);
-
 // The namespaces that it comes down to: itself, or what is under the volume, through all layers.
-std::vector<MediaTarget> memory_of(const Pool& pool, DeviceTable& devices,
-                                   const MediaTarget& target);
+std::vector<MediaTarget> memory_of(const Machine& machine, const MediaTarget& target);
 
 // A range of a file.
 struct FileTarget {
   DevicePtr device;
   uint64_t ino = 0;
+  std::string path;  // from the mount's root
+  mode_t mode = S_IFREG;
   FileRange range = {};
 };
-// From a path that begins at the mount's root, and the parameters offset and length (default: all
-// of it). ENOENT: no such file. EINVAL: no regular file; a range that isn't within it. ENXIO: its
-// namespace isn't enabled.
-Result<FileTarget> file_target(DeviceTable& devices, const Call& call, const std::string& file);
+// The whole file that `file` (core/base/file_name.h) names. A devdax is one file. ENOENT: no such
+// file, or device. EINVAL: no name of a file. ENXIO: its namespace isn't enabled, or is a leg.
+Result<FileTarget> find_file(const Machine& machine, const std::string& file);
+// The part of it that the parameters offset and length name (default: all of it). EINVAL also: no
+// regular file; a range that isn't within it.
+Result<FileTarget> file_target(const Machine& machine, const Call& call, const std::string& file);
 
-// From the parameters namespace or file (a path from the mount's root), offset and length (default:
-// all of it); and random and seed: so many single pages of that, in places that the seed tells.
-// ENOENT: no such namespace or file. EINVAL: neither or both named; a range that isn't within it;
-// more random places than it has pages. ENXIO: nothing of the file lies there (a hole, also after
-// what mappings stored there was written back), or its namespace isn't enabled.
-Result<MediaTarget> media_target(DeviceTable& devices, KernelPort& kernel, const Call& call);
+// From the parameters namespace or file, offset and length (default: all of it); and random and
+// seed: so many single pages of that, in places that the seed tells. ENOENT: no such namespace or
+// file. EINVAL: a range that isn't within it; more random places than it has pages. ENXIO: nothing
+// of the file lies there (a hole, also after what mappings stored there was written back), or its
+// namespace isn't enabled.
+Result<MediaTarget> media_target(const Machine& machine, const Call& call);
 
 }  // namespace pmemd

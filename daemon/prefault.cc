@@ -63,7 +63,7 @@ void add_file(Piece& piece, const Prefaulter::Wanted& file, const RangeSet<FileS
 }
 
 Result<Piece> piece_of_file(const Machine& machine, const Call& call, const std::string& file) {
-  PMEMD_ASSIGN(const FileTarget target, file_target(machine.devices, call, file));
+  PMEMD_ASSIGN(const FileTarget target, file_target(machine, call, file));
   PMEMD_TRY(check_device(*target.device));
   const auto request = target.device->begin_request({.what = "FIND"});
   if (!request) return fail(ENXIO, target.device->record().name() + ": not enabled");
@@ -83,7 +83,7 @@ Result<Piece> piece_of_file(const Machine& machine, const Call& call, const std:
                     readable);
     }
   }
-  add_file(piece, {.ino = target.ino, .range = range, .path = file}, readable);
+  add_file(piece, {.ino = target.ino, .range = range, .path = target.path}, readable);
   return piece;
 }
 
@@ -123,7 +123,7 @@ Result<Piece> piece_of_namespace(const Machine& machine, const Call& call,
                                  const std::string& name) {
   PMEMD_ASSIGN(const DevicePtr device, machine.devices.find(name));
   PMEMD_TRY(check_device(*device));
-  PMEMD_ASSIGN(const MediaTarget target, media_target(machine.devices, machine.kernel, call));
+  PMEMD_ASSIGN(const MediaTarget target, media_target(machine, call));
   const auto request = device->begin_request({.what = "FIND"});
   if (!request) return fail(ENXIO, name + ": not enabled");
   Piece piece = piece_of(target.ranges.front().begin, target.ranges.front().end);
@@ -133,11 +133,8 @@ Result<Piece> piece_of_namespace(const Machine& machine, const Call& call,
 
 Result<Piece> piece_of(const Machine& machine, const Call& call) {
   const auto name = call.text("namespace");
-  const auto file = call.text("file");
-  if (name.has_value() == file.has_value()) {
-    return fail(EINVAL, "wants a namespace or a file, and not both");
-  }
-  return name ? piece_of_namespace(machine, call, *name) : piece_of_file(machine, call, *file);
+  return name ? piece_of_namespace(machine, call, *name)
+              : piece_of_file(machine, call, *call.text("file"));
 }
 
 // How messages name a file: by its path in the mount, where that is known.

@@ -6,6 +6,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <tuple>
 
 #include "daemon/json.h"
 
@@ -14,34 +15,44 @@ namespace {
 
 constexpr size_t kMaxListed = 4096;
 
-Result<ReferenceFilter> filter_of(const MachineView& machine, const Device& device,
-                                  const Call& call) {
-  ReferenceFilter filter{.ino = device.root_ino()};
-  if (const auto path = call.text("file")) {
-    if (!device.is_fsdax() || device.is_leg()) {
-      return fail(EINVAL, fmt::format("{}: it has no files", device.record().name()),
-                  "leave --file out");
+// Of which device, and of what there: nothing, of all.
+struct Wanted {
+  ConstDevicePtr device;
+  std::optional<ReferenceFilter> only = {};
+};
+
+Result<Wanted> wanted_of(const MachineView& machine, const Call& call) {
+  Wanted wanted;
+  ReferenceFilter filter;
+  const auto name = call.text("namespace"), file = call.text("file");
+  if (name) {
+    PMEMD_ASSIGN(wanted.device, machine.devices.find(*name));
+    filter.ino = wanted.device->root_ino();
+  }
+  if (file) {
+    PMEMD_ASSIGN(const auto found, machine.find_file(*file));
+    if (wanted.device && wanted.device != found.first) {
+      return fail(EINVAL, fmt::format("{}: not in {}", *file, *name), "one of the two is enough");
     }
-    PMEMD_ASSIGN(filter.ino, machine.inode_of(device, *path));
-  } else if (device.is_fsdax()) {
-    return fail(EINVAL, fmt::format("{}: a range is of a file", device.record().name()),
-                "name it with --file");
+    std::tie(wanted.device, filter.ino) = found;
+  }
+  if (!file && !call.number("offset") && !call.number("length")) return wanted;
+  if (!file && wanted.device->is_fsdax()) {
+    return fail(EINVAL, fmt::format("{}: a range is of a file", *name), "name it with --file");
   }
   const uint64_t begin = std::min(call.number("offset").value_or(0), kWholeFile.end);
   const uint64_t length = call.number("length").value_or(kWholeFile.end);
   filter.range = {begin, begin + std::min(length, kWholeFile.end - begin)};
-  return filter;
+  wanted.only = filter;
+  return wanted;
 }
 
 }  // namespace
 
 HandlerResult refs(const MachineView& machine, const Call& call) {
-  PMEMD_ASSIGN(const ConstDevicePtr device, machine.devices.find(*call.text("namespace")));
+  PMEMD_ASSIGN(const Wanted wanted, wanted_of(machine, call));
+  const auto& [device, only] = wanted;
   const auto known = paths_of(machine.kernel.holders({device.get()}));
-  std::optional<ReferenceFilter> only;
-  if (call.text("file") || call.number("offset") || call.number("length")) {
-    PMEMD_ASSIGN(only, filter_of(machine, *device, call));
-  }
   const auto list = device->list_references(kMaxListed, only);
   std::map<uint64_t, std::string> hints;
   for (const Reference& reference : list.references) {

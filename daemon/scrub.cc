@@ -40,10 +40,6 @@ Result<std::vector<MediaObject>> objects_of(const Machine& machine, const Call& 
 
 HandlerResult start_scrub_verb(Machine& machine, const Call& call) {
   PMEMD_ASSIGN(const auto objects, objects_of(machine, call));
-  const bool has_range = call.number("offset") || call.number("length");
-  if (has_range && !call.text("object")) {
-    return fail(EINVAL, "an offset or length without an object", "name a region or namespace");
-  }
   Json scrubs = Json::array();
   for (const MediaObject& object : objects) {
     PMEMD_ASSIGN(const auto part, wanted_range(call, object.name, object.range.length()));

@@ -54,7 +54,7 @@ Json holders_of(const std::vector<RemovalReport>& reports) {
 // A devdax as `ndctl list -X` shows it: the region of device-dax, with its one device.
 void nest_dax_region(Json& json, const Device& device) {
   const NamespaceRecord& record = device.record().of_namespace();
-  if (record.mode != NamespaceMode::kDevDax) return;
+  if (record.mode != NamespaceMode::kDevDax || !device.is_shown()) return;
   json.erase("chardev");
   json["daxregion"] = {{"id", record.region},
                        {"size", record.data_bytes()},
@@ -342,13 +342,9 @@ MachineView::MachineView(Machine& machine)
       mount_point(machine.mount_point),
       is_tuned(machine.is_tuned),
       control_stats(machine.control_stats),
-      inode_of([&machine](const Device& of, const std::string& path) -> Result<uint64_t> {
-        PMEMD_ASSIGN(const DevicePtr device, machine.devices.find(of.record().name()));
-        const auto request = device->begin_request({.what = "FIND"});
-        if (!request || !device->is_fsdax()) {
-          return fail(ENXIO, device->record().name() + ": not enabled");
-        }
-        return find_inode(request->fs(), path, device->record().name() + ": " + path);
+      find_file([&machine](const std::string& file) -> Result<std::pair<ConstDevicePtr, uint64_t>> {
+        PMEMD_ASSIGN(const FileTarget found, pmemd::find_file(machine, file));
+        return std::pair(ConstDevicePtr(found.device), found.ino);
       }) {}
 
 Handlers make_handlers(Machine& machine) {

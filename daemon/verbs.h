@@ -6,6 +6,7 @@
 
 #include <functional>
 #include <string>
+#include <utility>
 
 #include "core/failure/event.h"
 #include "core/removal/armed_errors.h"
@@ -52,9 +53,9 @@ struct MachineView {
   const std::string& mount_point;
   const bool is_tuned;
   const std::function<ControlServer::Stats()>& control_stats;
-  // By a path from the device's root ("/dir/a"). A lookup is a request, which is counted: so it is
-  // asked for. ENXIO: it isn't enabled, or has no files. Any other: as daemon/media_target.h.
-  std::function<Result<uint64_t>(const Device&, const std::string& path)> inode_of;
+  // As find_file() (daemon/media_target.h): its device and inode. A lookup is a request, which is
+  // counted: so it is asked for.
+  std::function<Result<std::pair<ConstDevicePtr, uint64_t>>(const std::string& file)> find_file;
 };
 
 Handlers make_handlers(Machine& machine);

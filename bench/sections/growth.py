@@ -1,6 +1,7 @@
 """The same at several sizes. The exponent says how the time grows: 0 not at all, 1 as the size."""
 
 import contextlib
+import ctypes
 import resource
 import select
 import sqlite3
@@ -13,6 +14,8 @@ from sections.removal import mapped, remove
 from stage import PAGE, anonymous_bytes
 
 EXPONENT = at_most(1.1)
+LIBC = ctypes.CDLL(None, use_errno=True)
+PUNCH_HOLE = 0x03  # FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE
 
 
 def names(stage, report, scale):
@@ -112,6 +115,35 @@ def poison(stage, report, scale):
                                          seed=1))
             pool.call("ClearErrors", **whole)
     report.add(Growth("poison: n ranges in one call", "ns", points, EXPONENT))
+
+
+def make_fragmented(directory, count):
+    """A file of so many pages, each an extent of its own: all space is taken, then every other page
+    is free."""
+    with open(directory / "filler", "wb", buffering=0) as filler:
+        for piece in (MIB, PAGE):
+            with contextlib.suppress(OSError):
+                while True:
+                    filler.write(bytes(piece))
+        for i in range(count):
+            if LIBC.fallocate(filler.fileno(), PUNCH_HOLE, ctypes.c_long(2 * i * PAGE),
+                              ctypes.c_long(PAGE)):
+                raise OSError(ctypes.get_errno(), "fallocate")
+    (directory / "file").write_bytes(bytes(count * PAGE))
+
+
+def extents(stage, report, scale):
+    """One failure is one list of ranges: at one price."""
+    points = {}
+    for count in scale.upto((1, 10, 100, 1000, 5000), 100):
+        pool = stage.pool("64M")
+        make_fragmented(pool.files, count)
+        points[count] = []
+        for _ in range(scale.most(5)):
+            points[count].append(call_ns(pool, "InjectError", file="/pmem0/file"))
+            pool.call("ClearErrors", file="/pmem0/file")
+        pool.close()
+    report.add(Growth("poison of a file in n extents", "ns", points, at_most(0.3)))
 
 
 def make_bad(pool, space, count):
@@ -226,4 +258,4 @@ def hang_ups(stage, report, scale):
                    (at_most(0.5e9),)))
 
 
-PARTS = (untouched, mappers, proc_walk, poison, bad_ranges, fan_out, hang_ups, names)
+PARTS = (untouched, mappers, proc_walk, poison, extents, bad_ranges, fan_out, hang_ups, names)

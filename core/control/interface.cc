@@ -35,7 +35,7 @@ constexpr std::array kNamespaceParameter = {Parameter{"namespace", kText}};
 constexpr std::array kRegionParameter = {Parameter{"region", kText}};
 constexpr std::array kMappersParameters = {Parameter{"namespace", kText, kOptional}};
 constexpr std::array kRefsParameters = {
-    Parameter{"namespace", kText}, Parameter{"file", kText, kOptional},
+    Parameter{"namespace", kText, kOptional}, Parameter{"file", kText, kOptional},
     Parameter{"offset", kInt, kOptional}, Parameter{"length", kInt, kOptional}};
 constexpr std::array kObjectParameter = {Parameter{"object", kText}};
 constexpr std::array kConfigureParameters = {Parameter{"namespace", kText},

@@ -9,16 +9,11 @@ namespace pmemd {
 namespace {
 
 constexpr std::array kAllKinds = {
-    EventKind::kPreRemove, EventKind::kRemoved,   EventKind::kEnabled,
-    EventKind::kCreated,   EventKind::kDestroyed, EventKind::kPoison,
-    EventKind::kCleared,   EventKind::kScrub,     EventKind::kShutdown};
+    EventKind::kPreRemove, EventKind::kRemoved, EventKind::kEnabled,       EventKind::kCreated,
+    EventKind::kDestroyed, EventKind::kPoison,  EventKind::kCleared,       EventKind::kScrub,
+    EventKind::kShutdown,  EventKind::kNoSpace, EventKind::kWritebackError};
 
 }  // namespace
-
-std::string_view path_in_namespace(std::string_view path) {
-  const size_t slash = path.find('/', 1);
-  return slash == std::string_view::npos ? "/" : path.substr(slash);
-}
 
 std::string_view to_string(EventKind kind) {
   switch (kind) {
@@ -40,6 +35,10 @@ std::string_view to_string(EventKind kind) {
       return "scrub";
     case EventKind::kShutdown:
       return "shutdown";
+    case EventKind::kNoSpace:
+      return "no-space";
+    case EventKind::kWritebackError:
+      return "writeback-error";
   }
   return "unknown";
 }

@@ -27,6 +27,9 @@ enum class EventKind {
   kCleared,   // it was poisoned, and was written anew
   kScrub,     // it was looked through
   kShutdown,  // the file system there can't go on
+  // What mappings stored to the file's range could not be written back, and is lost:
+  kNoSpace,         // there is no space for it, in the namespace or on the host
+  kWritebackError,  // for another reason
 };
 std::string_view to_string(EventKind kind);  // "pre-remove", "removed", …
 std::optional<EventKind> parse_event_kind(std::string_view text);
@@ -37,10 +40,6 @@ struct EventFile {
   std::string path;  // from the mount's root
   FileRange range;
 };
-
-// Of a path from the mount's root, which shows a namespace below its device's name: "/a" of
-// "/pmem0/a"; "/" of "/pmem0".
-std::string_view path_in_namespace(std::string_view path);
 
 struct Event {
   uint64_t seq = 0;  // given by the bus: ever larger; without gaps while the daemon lives

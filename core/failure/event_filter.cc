@@ -4,7 +4,9 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <utility>
 
+#include "core/base/file_name.h"
 #include "core/base/glob.h"
 #include "core/region/records.h"
 
@@ -27,6 +29,12 @@ bool concerns_all_files(EventKind kind) {
          kind == EventKind::kDestroyed;
 }
 
+// Of "/pmem0/a": "/a"; of "/pmem0": "/".
+std::string_view below_device(std::string_view path) {
+  const size_t slash = path.find('/', 1);
+  return slash == std::string_view::npos ? "/" : path.substr(slash);
+}
+
 // May the mount show the namespace or volume of that name as what `pattern` matches? Of which mode
 // it is, its name doesn't tell, but two that are shown alike there aren't.
 bool may_be_shown_as(const std::string& name, std::string_view pattern) {
@@ -46,12 +54,17 @@ bool may_be_shown_as(const std::string& name, std::string_view pattern) {
 }  // namespace
 
 Result<EventFilter> EventFilter::parse(std::string_view namespaces, std::string_view kinds,
-                                       std::string_view file) {
+                                       std::string_view file, std::string_view mount) {
   EventFilter filter;
   const auto names = words_of(namespaces);
   const auto texts = words_of(kinds);
   if (names.size() > kMaxWords || texts.size() > kMaxWords) {
     return fail(EINVAL, fmt::format("more than {} names or kinds", kMaxWords));
+  }
+  for (const std::string_view name : names) {
+    if (is_object_name(name)) continue;
+    return fail(EINVAL, fmt::format("namespace '{}': no such name", name),
+                "namespace0.0, volume0 or region0");
   }
   filter.namespaces_.assign(names.begin(), names.end());
   filter.kinds_.reserve(texts.size());
@@ -63,12 +76,9 @@ Result<EventFilter> EventFilter::parse(std::string_view namespaces, std::string_
     filter.kinds_.push_back(*kind);
   }
   if (file.empty()) return filter;
-  const size_t slash = file.find('/');
-  if (slash == std::string_view::npos || (slash > 0 && file[slash - 1] != ':')) {
-    return fail(EINVAL, fmt::format("file '{}': neither /DEVICE/PATH nor NAMESPACE:/PATH", file));
-  }
-  if (slash > 0) filter.file_namespace_ = file.substr(0, slash - 1);
-  filter.file_ = file.substr(slash);
+  PMEMD_ASSIGN(FileName name, parse_file_name(file, mount));
+  filter.file_ = name.object.empty() ? "/" + name.device + name.path : name.path;
+  filter.file_namespace_ = std::move(name.object);
   return filter;
 }
 
@@ -86,7 +96,7 @@ bool EventFilter::matches(const Event& event) const {
   }
   if (file_namespace_.empty()) return glob_matches_path(file_, event.file->path);
   return event.name_of_namespace == file_namespace_ &&
-         glob_matches_path(file_, path_in_namespace(event.file->path));
+         glob_matches_path(file_, below_device(event.file->path));
 }
 
 }  // namespace pmemd

@@ -16,12 +16,12 @@ class EventFilter {
  public:
   EventFilter() = default;  // all
 
-  // Lists are separated by commas; an empty text stands for all. `file`: a path with wildcards
-  // (core/base/glob.h), from the mount's root ("/pmem0/db/*") or in a namespace
-  // ("namespace0.0:/db/*"); what lies below matches too. EINVAL: no such kind; a path that is none;
-  // more than kMaxWords in a list.
+  // Lists are separated by commas; an empty text stands for all. `file`: as parse_file_name()
+  // (core/base/file_name.h) has it, with wildcards; what lies below matches too. EINVAL: what
+  // can't be the name of a namespace, volume or region; no such kind; a file that can't be in the
+  // mount; more than kMaxWords in a list.
   static Result<EventFilter> parse(std::string_view namespaces, std::string_view kinds,
-                                   std::string_view file);
+                                   std::string_view file, std::string_view mount);
 
   // An event without a file matches `file` if it is about all files of a namespace that may have
   // it: pre-remove, removed, enabled, shutdown, destroyed. A failure of part of one has an event

@@ -62,9 +62,9 @@ class Media {
   // which stays bad, and has zeros beneath when its errors go. EIO, ENOSPC. (Page-aligned.)
   virtual Result<void> drop(DataRange range) = 0;
 
-  // Makes good what is known to be bad, and only that: zeros. How many bytes. EIO: it can't be
-  // cleared.
-  virtual Result<uint64_t> clear(DataRange range) = 0;
+  // Makes good what is known to be bad in `ranges`, and only that: zeros. How many bytes. EIO: it
+  // can't be cleared.
+  virtual Result<uint64_t> clear(const std::vector<DataRange>& ranges) = 0;
   // The parts of `range` that can't be read, in order: bad, or gone.
   virtual std::vector<DataRange> bad(DataRange range) const = 0;
 };

@@ -59,18 +59,25 @@ Result<void> NamespaceMedia::check_clears(DataRange range) const {
   return {};
 }
 
-Result<void> NamespaceMedia::set_good(DataRange range) {
+Result<void> NamespaceMedia::set_good(const std::vector<DataRange>& ranges) {
   PMEMD_TRY(fault_persist.hit());
-  PMEMD_TRY(image_->persist(in_image(range.begin), range.length()));
+  MediaErrors::Ranges in_region;
+  std::vector<std::pair<uint64_t, uint64_t>> in_image;
+  bool was_known = false;
+  for (const DataRange& range : ranges) {
+    in_image.emplace_back(this->in_image(range.begin), range.length());
+    in_region.push_back(space_.in_region(range));
+    was_known = was_known || !errors_.known(in_region.back()).empty();
+  }
+  PMEMD_TRY(image_->persist(in_image));
   PMEMD_TRY(fault_record.hit());
-  const auto known = errors_.known(space_.in_region(range));
-  PMEMD_ASSIGN(const auto cleared, errors_.clear(space_.in_region(range)));
+  PMEMD_ASSIGN(const auto cleared, errors_.clear(in_region));
   const MustAllocate recorded;
-  if (!on_cleared_ || known.empty()) return {};
-  std::vector<DataRange> ranges;
-  ranges.reserve(cleared.size());
-  for (const RegionRange& part : cleared) ranges.push_back(space_.in_data(part));
-  on_cleared_(ranges);
+  if (!on_cleared_ || !was_known) return {};
+  std::vector<DataRange> good;
+  good.reserve(cleared.size());
+  for (const RegionRange& part : cleared) good.push_back(space_.in_data(part));
+  on_cleared_(good);
   return {};
 }
 
@@ -104,7 +111,7 @@ Result<void> NamespaceMedia::write_now(uint64_t offset, std::span<const std::byt
   PMEMD_TRY(check_clears(range));
   PMEMD_TRY(fault_write.hit());
   PMEMD_TRY(image_->write(in_image(offset), data));
-  return set_good(range);
+  return set_good({range});
 }
 
 Result<void> NamespaceMedia::zero(DataRange range) {
@@ -114,19 +121,25 @@ Result<void> NamespaceMedia::zero(DataRange range) {
   PMEMD_TRY(check_clears(range));
   PMEMD_TRY(fault_write.hit());
   PMEMD_TRY(image_->zero(in_image(range.begin), range.length()));
-  return set_good(range);
+  return set_good({range});
 }
 
-Result<uint64_t> NamespaceMedia::clear(DataRange range) {
+Result<uint64_t> NamespaceMedia::clear(const std::vector<DataRange>& ranges) {
+  std::vector<DataRange> bad;
+  for (const DataRange& range : ranges) {
+    for (const RegionRange& known : errors_.known(space_.in_region(range))) {
+      bad.push_back(space_.in_data(known));
+    }
+  }
+  if (bad.empty()) return 0;
+  if (!clearable_) return fail(EIO);
+  PMEMD_TRY(fault_write.hit());
   uint64_t cleared = 0;
-  for (const RegionRange& known : errors_.known(space_.in_region(range))) {
-    if (!clearable_) return fail(EIO);
-    const DataRange part = space_.in_data(known);
-    PMEMD_TRY(fault_write.hit());
+  for (const DataRange& part : bad) {
     PMEMD_TRY(image_->zero_written(in_image(part.begin), part.length()));
-    PMEMD_TRY(set_good(part));
     cleared += part.length();
   }
+  PMEMD_TRY(set_good(bad));
   return cleared;
 }
 
@@ -147,7 +160,7 @@ Result<void> NamespaceMedia::discard(DataRange range) {
     PMEMD_TRY(fault_write.hit());
   }
   PMEMD_TRY(drop(range));
-  return was_bad ? set_good(range) : Result<void>();
+  return was_bad ? set_good({range}) : Result<void>();
 }
 
 Result<void> NamespaceMedia::drop(DataRange range) {

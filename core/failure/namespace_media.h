@@ -36,7 +36,7 @@ class NamespaceMedia final : public Media {
   Result<void> allocate(DataRange range) override;
   Result<void> discard(DataRange range) override;
   Result<void> drop(DataRange range) override;
-  Result<uint64_t> clear(DataRange range) override;
+  Result<uint64_t> clear(const std::vector<DataRange>& ranges) override;
   std::vector<DataRange> bad(DataRange range) const override;
 
   // 256, 512 or 4096: what has to be written at once to be good again.
@@ -65,7 +65,7 @@ class NamespaceMedia final : public Media {
   // Whether a write of `range` may make its bad bytes good: whole clear units. EIO.
   Result<void> check_clears(DataRange range) const;
   // What was written there is made durable, and then is good.
-  Result<void> set_good(DataRange range);
+  Result<void> set_good(const std::vector<DataRange>& ranges);
   Result<void> write_now(uint64_t offset, std::span<const std::byte> data, Writer writer);
   Result<void> write_around_bad(uint64_t offset, std::span<const std::byte> data);
 

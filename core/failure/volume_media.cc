@@ -1,6 +1,7 @@
 #include "core/failure/volume_media.h"
 
 #include <cassert>
+#include <map>
 #include <utility>
 
 #include "core/range/range_set.h"
@@ -99,13 +100,17 @@ Result<void> VolumeMedia::drop(DataRange range) {
                       [](Media& media, DataRange part) { return media.drop(part); });
 }
 
-Result<uint64_t> VolumeMedia::clear(DataRange range) {
+Result<uint64_t> VolumeMedia::clear(const std::vector<DataRange>& ranges) {
+  std::map<size_t, std::vector<DataRange>> by_leg;
+  for (const DataRange& range : ranges) {
+    for (const auto& [index, part] : table_.map_by_leg(range)) by_leg[index].push_back(part);
+  }
   uint64_t cleared = 0;
-  PMEMD_TRY(for_each_leg(range, OnError::kStop, [&](Media& media, DataRange part) -> Result<void> {
-    PMEMD_ASSIGN(const uint64_t bytes, media.clear(part));
+  for (const auto& [index, parts] : by_leg) {
+    PMEMD_ASSIGN(Media* const media, leg(index, Writer::kProgram));
+    PMEMD_ASSIGN(const uint64_t bytes, media->clear(parts));
     cleared += bytes;
-    return {};
-  }));
+  }
   return cleared;
 }
 

@@ -36,7 +36,7 @@ class VolumeMedia final : public Media {
   Result<void> allocate(DataRange range) override;
   Result<void> discard(DataRange range) override;
   Result<void> drop(DataRange range) override;
-  Result<uint64_t> clear(DataRange range) override;
+  Result<uint64_t> clear(const std::vector<DataRange>& ranges) override;
   std::vector<DataRange> bad(DataRange range) const override;
 
  private:

@@ -230,6 +230,15 @@ Result<void> MappedImage::persist(uint64_t offset, uint64_t length) {
   return {};
 }
 
+Result<void> MappedImage::persist(std::span<const std::pair<uint64_t, uint64_t>> parts) {
+  if (parts.empty()) return {};
+  const auto& [first, first_length] = parts.front();
+  const auto& [last, last_length] = parts.back();
+  if (is_page_cache_) return persist(first, last + last_length - first);
+  for (const auto& [offset, length] : parts) PMEMD_TRY(persist(offset, length));
+  return {};
+}
+
 Result<void> MappedImage::allocate(uint64_t offset, uint64_t length) {
   if (reservation_ == Reservation::kReserved) return {};
   assert(is_aligned(offset, kPageSize) && is_aligned(length, kPageSize));

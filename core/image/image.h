@@ -100,6 +100,10 @@ class MappedImage {
 
   // Returns when what was written to the range is durable on the host. EIO.
   Result<void> persist(uint64_t offset, uint64_t length);
+  // The same of several parts, each an offset and a length, in order. Where the host writes back
+  // pages it is asked once, and writes what is dirty between the parts as well: it waits for its
+  // disk once.
+  Result<void> persist(std::span<const std::pair<uint64_t, uint64_t>> parts);
 
   // Before an extent is used: sees to it that the host has blocks for it. ENOSPC, EIO.
   // (Page-aligned.) Costs no more than a branch on a reserved image.

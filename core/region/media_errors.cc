@@ -13,6 +13,12 @@ namespace {
 
 FaultPoint fault_write_record("media.write-record", "writing which bytes are bad to pool.db");
 
+RangeSet<RegionSpace> all_sectors_of(const MediaErrors::Ranges& ranges) {
+  RangeSet<RegionSpace> sectors;
+  for (const RegionRange& range : ranges) sectors.insert(sectors_of(range));
+  return sectors;
+}
+
 }  // namespace
 
 Result<std::unique_ptr<MediaErrors>> MediaErrors::load(Database& db, uint32_t region,
@@ -57,7 +63,7 @@ bool MediaErrors::is_bad(RegionRange range) const {
   return sets_[kKnown].overlaps(range) || sets_[kInjected].overlaps(range);
 }
 
-std::vector<RegionRange> MediaErrors::bad(RegionRange range) const {
+MediaErrors::Ranges MediaErrors::bad(RegionRange range) const {
   if (!any_.load(std::memory_order_acquire)) return {};
   MutexLock lock(mutex_);
   Set both;
@@ -67,25 +73,25 @@ std::vector<RegionRange> MediaErrors::bad(RegionRange range) const {
   return both.ranges();
 }
 
-std::vector<RegionRange> MediaErrors::known(RegionRange range) const {
+MediaErrors::Ranges MediaErrors::known(RegionRange range) const {
   if (!any_.load(std::memory_order_acquire)) return {};
   MutexLock lock(mutex_);
   return sets_[kKnown].intersect(range);
 }
 
-std::vector<RegionRange> MediaErrors::injected(RegionRange range) const {
+MediaErrors::Ranges MediaErrors::injected(RegionRange range) const {
   if (!any_.load(std::memory_order_acquire)) return {};
   MutexLock lock(mutex_);
   return sets_[kInjected].intersect(range);
 }
 
-std::vector<RegionRange> MediaErrors::latent(RegionRange range) const {
+MediaErrors::Ranges MediaErrors::latent(RegionRange range) const {
   if (!any_.load(std::memory_order_acquire)) return {};
   MutexLock lock(mutex_);
   return latent_locked(range);
 }
 
-std::vector<RegionRange> MediaErrors::latent_locked(RegionRange range) const {
+MediaErrors::Ranges MediaErrors::latent_locked(RegionRange range) const {
   Set latent;
   for (const RegionRange& part : sets_[kInjected].intersect(range)) {
     latent.insert(part);
@@ -94,59 +100,61 @@ std::vector<RegionRange> MediaErrors::latent_locked(RegionRange range) const {
   return latent.ranges();
 }
 
-Result<void> MediaErrors::inject(const std::vector<RegionRange>& errors, RegionRange known) {
+Result<void> MediaErrors::inject(const Ranges& errors, const Ranges& known) {
   MutexLock change(change_mutex_);
-  return apply({change_of(kInjected, {}, errors), change_of(kKnown, {}, {sectors_of(known)})});
+  return apply(
+      {change_of(kInjected, {}, errors), change_of(kKnown, {}, all_sectors_of(known).ranges())});
 }
 
-Result<void> MediaErrors::uninject(RegionRange range) {
+Result<void> MediaErrors::uninject(const Ranges& ranges) {
   MutexLock change(change_mutex_);
-  return apply({change_of(kInjected, {range}, {})});
+  return apply({change_of(kInjected, ranges, {})});
 }
 
-Result<std::vector<RegionRange>> MediaErrors::discover(RegionRange range) {
+Result<MediaErrors::Ranges> MediaErrors::discover(const Ranges& ranges) {
   MutexLock change(change_mutex_);
   Set found;
   {
     MutexLock lock(mutex_);
-    for (const RegionRange& part : latent_locked(sectors_of(range))) {
-      found.insert(sectors_of(part));
-    }
+    all_sectors_of(ranges).for_each([&](RegionRange sectors) {
+      for (const RegionRange& part : latent_locked(sectors)) found.insert(sectors_of(part));
+    });
   }
-  if (found.empty()) return std::vector<RegionRange>();
-  auto ranges = found.ranges();
-  PMEMD_TRY(apply({change_of(kKnown, {}, ranges)}));
-  return ranges;
+  if (found.empty()) return Ranges();
+  Ranges known = found.ranges();
+  PMEMD_TRY(apply({change_of(kKnown, {}, known)}));
+  return known;
 }
 
-Result<std::vector<RegionRange>> MediaErrors::clear(RegionRange range) {
+Result<MediaErrors::Ranges> MediaErrors::clear(const Ranges& ranges) {
   MutexLock change(change_mutex_);
-  const RegionRange sectors = sectors_of(range);
-  Set before, good;
-  std::vector<RegionRange> drop;
+  const Set sectors = all_sectors_of(ranges);
+  Set before, good, left;
   {
     MutexLock lock(mutex_);
-    for (const RegionRange& part : sets_[kInjected].intersect(range)) before.insert(part);
-    for (const RegionRange& part : sets_[kKnown].intersect(sectors)) good.insert(part);
-    for (const RegionRange& part : good.ranges()) before.insert(part);
-    // Sectors with an error that this write has left alone stay.
-    for (const RegionRange& left : sets_[kInjected].intersect(sectors)) {
-      for (const RegionRange part : {RegionRange{left.begin, std::min(left.end, range.begin)},
-                                     RegionRange{std::max(left.begin, range.end), left.end}}) {
-        if (!part.empty()) good.erase(sectors_of(part));
-      }
+    sectors.for_each([&](RegionRange range) {
+      for (const RegionRange& part : sets_[kKnown].intersect(range)) good.insert(part);
+      for (const RegionRange& part : sets_[kInjected].intersect(range)) left.insert(part);
+    });
+    for (const RegionRange& range : ranges) {
+      for (const RegionRange& part : sets_[kInjected].intersect(range)) before.insert(part);
+      left.erase(range);
     }
-    drop = good.ranges();
   }
-  if (before.empty()) return std::vector<RegionRange>();
-  PMEMD_TRY(apply({change_of(kInjected, {range}, {}), change_of(kKnown, drop, {})}));
+  good.for_each([&](RegionRange part) { before.insert(part); });
+  if (before.empty()) return Ranges();
+  // Sectors with an error that this write has left alone stay.
+  left.for_each([&](RegionRange part) { good.erase(sectors_of(part)); });
+  PMEMD_TRY(apply({change_of(kInjected, ranges, {}), change_of(kKnown, good.ranges(), {})}));
   const MustAllocate committed;
-  for (const RegionRange& still : bad(sectors)) before.erase(still);
+  sectors.for_each([&](RegionRange range) {
+    for (const RegionRange& still : bad(range)) before.erase(still);
+  });
   return before.ranges();
 }
 
-MediaErrors::Change MediaErrors::change_of(Kind kind, const std::vector<RegionRange>& erase,
-                                           const std::vector<RegionRange>& insert) const {
+MediaErrors::Change MediaErrors::change_of(Kind kind, const Ranges& erase,
+                                           const Ranges& insert) const {
   Change change{kind, {}, {}};
   Set old;
   {

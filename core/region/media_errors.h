@@ -45,6 +45,7 @@ constexpr Range<Space> sectors_of(Range<Space> range) {
 class MediaErrors {
  public:
   static constexpr uint64_t kMaxRanges = 262'144;  // of both kinds together
+  using Ranges = std::vector<RegionRange>;
 
   // Reads those of the pool; none, if it is of a version that has no such table. EIO: rows that
   // overlap, aren't whole sectors (known ones), or are no ranges.
@@ -55,25 +56,25 @@ class MediaErrors {
 
   // Parts of `range`, in order.
   bool is_bad(RegionRange range) const PMEMD_EXCLUDES(mutex_);
-  std::vector<RegionRange> bad(RegionRange range) const PMEMD_EXCLUDES(mutex_);
-  std::vector<RegionRange> known(RegionRange range) const PMEMD_EXCLUDES(mutex_);
-  std::vector<RegionRange> injected(RegionRange range) const PMEMD_EXCLUDES(mutex_);
-  std::vector<RegionRange> latent(RegionRange range) const PMEMD_EXCLUDES(mutex_);
+  Ranges bad(RegionRange range) const PMEMD_EXCLUDES(mutex_);
+  Ranges known(RegionRange range) const PMEMD_EXCLUDES(mutex_);
+  Ranges injected(RegionRange range) const PMEMD_EXCLUDES(mutex_);
+  Ranges latent(RegionRange range) const PMEMD_EXCLUDES(mutex_);
 
-  // Each survives a SIGKILL of the daemon when it returns. ENOSPC: kMaxRanges, or the host's disk;
-  // EIO. After an error nothing has changed.
+  // Each is one transaction, however many ranges it has (in any order), and survives a SIGKILL of
+  // the daemon when it returns. ENOSPC: kMaxRanges, or the host's disk; EIO. After an error nothing
+  // has changed.
   //
   // `errors` become bad in the platform's eyes, `known` (widened to sectors) in the kernel's too.
-  Result<void> inject(const std::vector<RegionRange>& errors, RegionRange known)
+  Result<void> inject(const Ranges& errors, const Ranges& known)
       PMEMD_EXCLUDES(change_mutex_, mutex_);
   // Takes the platform's errors away; what is known stays known.
-  Result<void> uninject(RegionRange range) PMEMD_EXCLUDES(change_mutex_, mutex_);
-  // What is latent in `range` becomes known; returns those sectors.
-  Result<std::vector<RegionRange>> discover(RegionRange range)
-      PMEMD_EXCLUDES(change_mutex_, mutex_);
-  // The range was written anew: its errors go, and then from the record each sector that has none
-  // left. Returns what was bad and isn't any more.
-  Result<std::vector<RegionRange>> clear(RegionRange range) PMEMD_EXCLUDES(change_mutex_, mutex_);
+  Result<void> uninject(const Ranges& ranges) PMEMD_EXCLUDES(change_mutex_, mutex_);
+  // What is latent in `ranges` becomes known; returns those sectors.
+  Result<Ranges> discover(const Ranges& ranges) PMEMD_EXCLUDES(change_mutex_, mutex_);
+  // The ranges were written anew: their errors go, and then from the record each sector that has
+  // none left. Returns what was bad and isn't any more.
+  Result<Ranges> clear(const Ranges& ranges) PMEMD_EXCLUDES(change_mutex_, mutex_);
 
  private:
   using Set = RangeSet<RegionSpace>;
@@ -81,18 +82,18 @@ class MediaErrors {
   // What the ranges of one kind that touch `area` become.
   struct Change {
     Kind kind;
-    std::vector<RegionRange> erase;
+    Ranges erase;
     Set put;
   };
 
   MediaErrors(Database& db, uint32_t region, uint64_t max_ranges)
       : db_(db), region_(region), max_ranges_(max_ranges) {}
   Result<void> read_rows() PMEMD_EXCLUDES(mutex_);
-  Change change_of(Kind kind, const std::vector<RegionRange>& erase,
-                   const std::vector<RegionRange>& insert) const PMEMD_EXCLUDES(mutex_);
+  Change change_of(Kind kind, const Ranges& erase, const Ranges& insert) const
+      PMEMD_EXCLUDES(mutex_);
   Result<void> apply(const std::vector<Change>& changes) PMEMD_REQUIRES(change_mutex_)
       PMEMD_EXCLUDES(mutex_);
-  std::vector<RegionRange> latent_locked(RegionRange range) const PMEMD_REQUIRES(mutex_);
+  Ranges latent_locked(RegionRange range) const PMEMD_REQUIRES(mutex_);
 
   Database& db_;
   const uint32_t region_;

@@ -48,10 +48,11 @@ Result<void> ArmedErrors::arm(ArmedError error) {
   return {};
 }
 
-uint64_t ArmedErrors::disarm(const Device& device, DataRange range) {
+uint64_t ArmedErrors::disarm(const Device& device, const DataRanges& ranges) {
   MutexLock lock(mutex_);
   const uint64_t disarmed = std::erase_if(armed_, [&](const ArmedError& error) {
-    return error.device_ino == device.root_ino() && touches(error, range);
+    return error.device_ino == device.root_ino() &&
+           std::ranges::any_of(ranges, [&](DataRange range) { return touches(error, range); });
   });
   count_.store(waiting_for_accesses(armed_), std::memory_order_release);
   return disarmed;
@@ -86,16 +87,13 @@ void ArmedErrors::count_access(Device& device, DataRange range, MediaAccess acce
 // In a request the kernel can't be asked for pages: the error is there, and whoever looks after
 // latent ones does the rest.
 void ArmedErrors::go_off(Device& device, const ArmedError& error, bool in_request) {
-  for (const DataRange& range : error.ranges) {
-    if (!in_request) {
-      (void)inject_error(device, range, error.options, ports_);
-      continue;
-    }
-    const DataRange sectors = sectors_of(range);
-    const InjectOptions latent = {.latent = true, .saturate = error.options.saturate};
-    if (!record_errors(device, sectors, latent)) continue;
-    if (!error.options.latent) on_latent_(device, sectors);
+  if (!in_request) {
+    (void)inject_error(device, error.ranges, error.options, ports_);
+    return;
   }
+  const InjectOptions latent = {.latent = true, .saturate = error.options.saturate};
+  if (!record_errors(device, error.ranges, latent) || error.options.latent) return;
+  for (const DataRange& range : error.ranges) on_latent_(device, sectors_of(range));
 }
 
 void ArmedErrors::run() {

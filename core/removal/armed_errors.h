@@ -32,7 +32,7 @@ namespace pmemd {
 
 struct ArmedError {
   uint64_t device_ino = 0;  // the root inode of its device
-  std::vector<DataRange> ranges;
+  DataRanges ranges;
   InjectOptions options;
   std::optional<MediaAccess> on;                   // nothing: any access
   uint64_t nth = 1;                                // of the accesses that touch a range; left
@@ -52,8 +52,8 @@ class ArmedErrors {
 
   // EINVAL: no range, or nth is 0. ENOSPC: kMaxArmed are armed.
   Result<void> arm(ArmedError error) PMEMD_EXCLUDES(mutex_);
-  // Those of the device that touch the range; how many.
-  uint64_t disarm(const Device& device, DataRange range) PMEMD_EXCLUDES(mutex_);
+  // Those of the device that touch one of the ranges; how many.
+  uint64_t disarm(const Device& device, const DataRanges& ranges) PMEMD_EXCLUDES(mutex_);
   std::vector<ArmedError> list(const Device& device) const PMEMD_EXCLUDES(mutex_);
 
   void on_access(Device& device, DataRange range, MediaAccess access) {

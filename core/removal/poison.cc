@@ -31,13 +31,13 @@ FaultPoint fault_tell("inject.tell", "telling the mappers; the pages are gone by
 // One failure under way.
 class RangeFailure {
  public:
-  RangeFailure(Device& device, DataRange range, const FailurePorts& ports)
+  RangeFailure(Device& device, const DataRanges& ranges, const FailurePorts& ports)
       : device_(device), ports_(ports) {
     report_.name_of_namespace = device.record().name();
-    report_.range = range;
+    report_.ranges = ranges;
   }
 
-  Result<void> find(const std::vector<DataRange>& bad);
+  Result<void> find(const DataRanges& bad);
   void look();  // who has it mapped; joined to earlier looks
   void announce(EventKind kind);
   void ask();
@@ -61,7 +61,7 @@ class RangeFailure {
 
   Device& device_;
   const FailurePorts& ports_;
-  std::vector<DataRange> bad_;
+  DataRanges bad_;
   FailedParts parts_;
   std::map<uint64_t, Target> targets_;  // by inode
   std::chrono::system_clock::time_point time_ = std::chrono::system_clock::now();
@@ -70,7 +70,7 @@ class RangeFailure {
   FailureReport report_;
 };
 
-Result<void> RangeFailure::find(const std::vector<DataRange>& bad) {
+Result<void> RangeFailure::find(const DataRanges& bad) {
   bad_ = bad;
   parts_.clear();
   targets_.clear();
@@ -254,6 +254,8 @@ Result<void> RangeFailure::revoke() {
 
 void RangeFailure::tell(EventKind kind, MapperEventKind mapper_kind) {
   name_files();
+  // What the files' parts lie in: from the first to the last byte that failed.
+  const DataRange all = {report_.ranges.front().begin, report_.ranges.back().end};
   for (FailedFile& file : report_.files) {
     if (file.is_metadata) continue;
     Target& target = targets_.at(file.ino);
@@ -265,8 +267,7 @@ void RangeFailure::tell(EventKind kind, MapperEventKind mapper_kind) {
       file.told += target.device->mapper_events().tell(
           file.ino, range, {.kind = mapper_kind, .seq = report_.seq, .time = time_});
       if (file.path.empty()) continue;
-      ports_.events.publish(kind, report_.name_of_namespace, report_.range,
-                            EventFile{file.path, range});
+      ports_.events.publish(kind, report_.name_of_namespace, all, EventFile{file.path, range});
     }
   }
 }
@@ -286,7 +287,7 @@ void RangeFailure::shut_down() {
 
 // Everything behind the record; the caller is in a MustAllocate section since then. `failure` may
 // have looked before it.
-Result<FailureReport> fail_ranges(RangeFailure& failure, const std::vector<DataRange>& bad) {
+Result<FailureReport> fail_ranges(RangeFailure& failure, const DataRanges& bad) {
   PMEMD_TRY(fault_failure.hit());
   PMEMD_TRY(failure.find(bad));
   failure.announce(EventKind::kPoison);
@@ -301,79 +302,96 @@ Result<FailureReport> fail_ranges(RangeFailure& failure, const std::vector<DataR
   return failure.take_report();
 }
 
-Result<DataRange> check_range(const Device& device, DataRange range) {
+// The whole sectors that they touch, merged.
+Result<DataRanges> sectors_of(const Device& device, const DataRanges& ranges) {
   const std::string name = device.record().name();
-  if (range.empty() || range.end > device.record().data_bytes()) {
-    return fail(EINVAL, fmt::format("{}: {:#x}-{:#x} is not within its {} bytes", name, range.begin,
-                                    range.end, device.record().data_bytes()));
-  }
+  if (ranges.empty()) return fail(EINVAL, name + ": no range");
   if (device.is_private()) {
     return fail(ENXIO, name + ": private memory: no program maps it");
   }
   if (device.is_volume()) return fail(ENXIO, name + ": a volume: memory is of its legs");
-  return sectors_of(range);
+  RangeSet<DataSpace> sectors;
+  for (const DataRange& range : ranges) {
+    if (range.empty() || range.end > device.record().data_bytes()) {
+      return fail(EINVAL, fmt::format("{}: {:#x}-{:#x} is not within its {} bytes", name,
+                                      range.begin, range.end, device.record().data_bytes()));
+    }
+    sectors.insert(sectors_of(range));
+  }
+  return sectors.ranges();
 }
 
-// What the platform's error covers: all of it, or the first clear unit of each block.
-std::vector<RegionRange> errors_of(RegionRange sectors, uint64_t clear_unit, bool saturate) {
-  if (saturate || clear_unit >= kSectorSize) return {sectors};
-  std::vector<RegionRange> errors;
-  errors.reserve(sectors.length() / kSectorSize);
-  for (uint64_t begin = sectors.begin; begin < sectors.end; begin += kSectorSize) {
-    errors.push_back(RegionRange::sized(begin, clear_unit));
+MediaErrors::Ranges in_region(const Device& device, const DataRanges& ranges) {
+  MediaErrors::Ranges there;
+  there.reserve(ranges.size());
+  for (const DataRange& range : ranges) there.push_back(device.in_region(range));
+  return there;
+}
+
+// What the platform's errors cover: all of it, or the first clear unit of each block.
+MediaErrors::Ranges errors_of(const MediaErrors::Ranges& sectors, uint64_t clear_unit,
+                              bool saturate) {
+  if (saturate || clear_unit >= kSectorSize) return sectors;
+  MediaErrors::Ranges errors;
+  for (const RegionRange& range : sectors) {
+    for (uint64_t begin = range.begin; begin < range.end; begin += kSectorSize) {
+      errors.push_back(RegionRange::sized(begin, clear_unit));
+    }
   }
   return errors;
 }
 
 }  // namespace
 
-Result<void> record_errors(Device& device, DataRange sectors, const InjectOptions& options) {
-  const RegionRange in_region = device.in_region(sectors);
-  return device.media_errors().inject(errors_of(in_region, device.clear_unit(), options.saturate),
-                                      options.latent ? RegionRange{} : in_region);
+Result<void> record_errors(Device& device, const DataRanges& ranges, const InjectOptions& options) {
+  PMEMD_ASSIGN(const DataRanges sectors, sectors_of(device, ranges));
+  const auto there = in_region(device, sectors);
+  return device.media_errors().inject(errors_of(there, device.clear_unit(), options.saturate),
+                                      options.latent ? MediaErrors::Ranges() : there);
 }
 
-Result<FailureReport> inject_error(Device& device, DataRange range, const InjectOptions& options,
-                                   const FailurePorts& ports) {
-  PMEMD_ASSIGN(const DataRange sectors, check_range(device, range));
-  RangeFailure failure(device, range, ports);
+Result<FailureReport> inject_error(Device& device, const DataRanges& ranges,
+                                   const InjectOptions& options, const FailurePorts& ports) {
+  PMEMD_ASSIGN(const DataRanges sectors, sectors_of(device, ranges));
+  RangeFailure failure(device, ranges, ports);
   // A touch ends processes from the record on, so the first look is before it. If it fails, the
   // second one tells.
-  if (!options.latent && failure.find({sectors})) failure.look();
+  if (!options.latent && failure.find(sectors)) failure.look();
   PMEMD_TRY(fault_record.hit());
   PMEMD_TRY(record_errors(device, sectors, options));
   const MustAllocate recorded;
-  if (!options.latent) return fail_ranges(failure, {sectors});
+  if (!options.latent) return fail_ranges(failure, sectors);
   // So that the next touch asks us.
-  PMEMD_TRY(failure.find({sectors}));
+  PMEMD_TRY(failure.find(sectors));
   failure.look();
   PMEMD_TRY(fault_revoke.hit());
   PMEMD_TRY(failure.revoke());
   return failure.take_report();
 }
 
-Result<FailureReport> discover_errors(Device& device, DataRange range, const FailurePorts& ports) {
-  PMEMD_ASSIGN(const DataRange sectors, check_range(device, range));
+Result<FailureReport> discover_errors(Device& device, const DataRanges& ranges,
+                                      const FailurePorts& ports) {
+  PMEMD_ASSIGN(const DataRanges sectors, sectors_of(device, ranges));
   PMEMD_TRY(fault_record.hit());
-  PMEMD_ASSIGN(const auto found, device.media_errors().discover(device.in_region(sectors)));
+  PMEMD_ASSIGN(const auto found, device.media_errors().discover(in_region(device, sectors)));
   const MustAllocate recorded;
   if (found.empty()) {
-    return FailureReport{.name_of_namespace = device.record().name(), .range = range};
+    return FailureReport{.name_of_namespace = device.record().name(), .ranges = ranges};
   }
-  std::vector<DataRange> bad;
+  DataRanges bad;
   bad.reserve(found.size());
   for (const RegionRange& part : found) bad.push_back(device.in_data(part));
-  RangeFailure failure(device, range, ports);
+  RangeFailure failure(device, ranges, ports);
   return fail_ranges(failure, bad);
 }
 
-Result<void> uninject_error(Device& device, DataRange range) {
-  PMEMD_ASSIGN(const DataRange sectors, check_range(device, range));
-  return device.media_errors().uninject(device.in_region(sectors));
+Result<void> uninject_error(Device& device, const DataRanges& ranges) {
+  PMEMD_ASSIGN(const DataRanges sectors, sectors_of(device, ranges));
+  return device.media_errors().uninject(in_region(device, sectors));
 }
 
-Result<uint64_t> clear_errors(Device& device, DataRange range) {
-  PMEMD_ASSIGN(const DataRange sectors, check_range(device, range));
+Result<uint64_t> clear_errors(Device& device, const DataRanges& ranges) {
+  PMEMD_ASSIGN(const DataRanges sectors, sectors_of(device, ranges));
   const auto request = device.begin_media({.what = "CLEAR_ERROR"});
   if (!request) {
     return fail(ENXIO, device.record().name() + ": not enabled",
@@ -384,22 +402,23 @@ Result<uint64_t> clear_errors(Device& device, DataRange range) {
     return fail(cleared.err(),
                 fmt::format("{}: its errors can't be cleared: {}", device.record().name(),
                             cleared.error().describe()),
-                "what was cleared before is good; call again");
+                "call again");
   }
   return cleared;
 }
 
-Result<FailureReport> look_at_range(Device& device, DataRange range, const FailurePorts& ports) {
-  PMEMD_ASSIGN(const DataRange sectors, check_range(device, range));
-  RangeFailure failure(device, range, ports);
-  PMEMD_TRY(failure.find({sectors}));
+Result<FailureReport> look_at_ranges(Device& device, const DataRanges& ranges,
+                                     const FailurePorts& ports) {
+  PMEMD_ASSIGN(const DataRanges sectors, sectors_of(device, ranges));
+  RangeFailure failure(device, ranges, ports);
+  PMEMD_TRY(failure.find(sectors));
   failure.look();
   return failure.take_report();
 }
 
-void tell_cleared(Device& device, const std::vector<DataRange>& ranges, const FailurePorts& ports) {
+void tell_cleared(Device& device, const DataRanges& ranges, const FailurePorts& ports) {
   if (ranges.empty()) return;
-  RangeFailure failure(device, {ranges.front().begin, ranges.back().end}, ports);
+  RangeFailure failure(device, ranges, ports);
   if (!failure.find(ranges)) return;  // disabled meanwhile: nobody stands on it
   failure.announce(EventKind::kCleared);
   failure.tell(EventKind::kCleared, MapperEventKind::kCleared);

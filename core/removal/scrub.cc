@@ -131,13 +131,13 @@ void Scrubber::do_step(const Step& step, ScrubStatus& found) {
     if (data.empty()) continue;
     const uint64_t before = sum_of(errors.known(device->in_region(data)));
     if (errors.latent(device->in_region(data)).empty()) continue;
-    const auto report = discover_errors(*device, data, failure_);
+    const auto report = discover_errors(*device, {data}, failure_);
     found.found_bytes += sum_of(errors.known(device->in_region(data))) - before;
     // Private memory isn't anybody's to be told of: known it becomes below.
     if (!report && report.err() != ENXIO) ++found.failed;
   }
   // What no namespace has: metadata, free space.
-  const auto rest = errors.discover(step.range);
+  const auto rest = errors.discover({step.range});
   if (rest) {
     found.found_bytes += sum_of(*rest);
   } else {

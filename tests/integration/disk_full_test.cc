@@ -102,6 +102,27 @@ TEST_F(DiskFullTest, StoresThatFindNoSpaceAreToldAtMsync) {
   EXPECT_EQ(client.ask("load 0 0"), "ok 2");
 }
 
+// Who stored by a mapping and never calls msync learns it from nobody but us.
+TEST_F(DiskFullTest, StoresThatAreLostAreAnEventAndALineInTheLog) {
+  start();
+  write_file(pool_.path("pmem0/hole"), "");
+  ASSERT_EQ(truncate(pool_.path("pmem0/hole").c_str(), kMiB), 0);
+  Conversation monitor(pool_.ctl_args({"--json", "monitor", "--since", "0", "-k", "no-space"}));
+  Client client;
+  client.map_file(pool_.path("pmem0/hole"), kMiB);
+  fill_disk();
+  ASSERT_EQ(client.ask("store 0 65536 1"), "ok");
+  EXPECT_THAT(client.ask("msync 0"), HasSubstr("error E"));
+  const Json event = Json::parse(monitor.receive());
+  EXPECT_EQ(event.at("namespace"), "namespace0.0");
+  EXPECT_EQ(event.at("file"), "/pmem0/hole");
+  EXPECT_LE(event.at("file_offset"), 65536);
+  EXPECT_GE(event.at("file_offset").get<uint64_t>() + event.at("file_length").get<uint64_t>(),
+            65536 + kPageSize);
+  EXPECT_THAT(pool_.log(), AllOf(HasSubstr("/pmem0/hole"), HasSubstr("No space left on device")));
+  free_disk();
+}
+
 // Metadata finds no space: SQLite's log can't grow.
 TEST_F(DiskFullTest, MetadataChangesFailWholeAndWorkAgain) {
   start();

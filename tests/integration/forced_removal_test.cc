@@ -37,7 +37,7 @@ TEST_F(RemovalTest, ReachesEveryMapperOfTheNamespaceAndNobodyElse) {
   EXPECT_EQ(pids_of(report), (std::set<pid_t>{storing.pid(), forked.pid(), child}));
   const Json mapping = holder(report, storing.pid()).at("mappings").at(0);
   EXPECT_EQ(mapping.at("namespace"), "namespace0.0");
-  EXPECT_EQ(mapping.at("file"), "/a");
+  EXPECT_EQ(mapping.at("file"), "/pmem0/a");
   EXPECT_EQ(mapping.at("offset"), 0);
   EXPECT_EQ(mapping.at("length"), 4 * kMiB);
   EXPECT_EQ(mapping.at("private"), false);

@@ -6,9 +6,12 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <filesystem>
+#include <string>
 
 #include "core/base/unique_fd.h"
 #include "core/base/units.h"
+#include "tests/integration/control_client.h"
 #include "tests/integration/harness.h"
 
 namespace pmemd {
@@ -16,6 +19,7 @@ namespace {
 
 using ::testing::Contains;
 using ::testing::HasSubstr;
+using namespace std::string_literals;
 
 class MediaVerbsTest : public MountTest {
  protected:
@@ -112,10 +116,114 @@ TEST_F(MediaVerbsTest, WildcardsMeanEachFileThatFits) {
       pool_.ctl_json({"inject-error", "--file", pool_.path("pmem0/db*"), "--length", "4K"}));
   std::vector<std::string> files;
   for (const Json& report : reports) files.push_back(report.at("files").at(0).at("file"));
-  EXPECT_EQ(files, (std::vector<std::string>{"/db1", "/db2"}));
+  EXPECT_EQ(files, (std::vector<std::string>{"/pmem0/db1", "/pmem0/db2"}));
   std::string why;
   EXPECT_EQ(failed({"inject-error", "--file", pool_.path("pmem0/x*"), "--length", "4K"}, &why), 1);
   EXPECT_THAT(why, HasSubstr("x*: there is no such file"));
+}
+
+// All space is taken, then every other page is free: a file of these pages has an extent each.
+TEST_F(MediaVerbsTest, AFileInManyExtentsFailsAsOneListOfRanges) {
+  constexpr uint64_t kExtents = 64;
+  {
+    const UniqueFd filler(open(pool_.path("pmem0/filler").c_str(), O_CREAT | O_RDWR, 0600));
+    for (const uint64_t bytes : {kMiB, kPageSize}) {
+      const std::string piece(bytes, 'f');
+      while (write(filler.get(), piece.data(), piece.size()) > 0) {
+      }
+      ASSERT_EQ(errno, ENOSPC);
+    }
+    for (uint64_t i = 0; i < kExtents; ++i) {
+      ASSERT_EQ(fallocate(filler.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                          static_cast<off_t>(2 * i * kPageSize), kPageSize),
+                0);
+    }
+  }
+  const std::string path = pool_.path("pmem0/a");
+  write_file(path, std::string(kExtents * kPageSize, 'a'));
+  const std::vector<std::string> whole = {"inject-error", "--file", path, "--dry-run"};
+  ASSERT_EQ(as_array(pool_.ctl_json(whole)).at(0).at("ranges").size(), kExtents);
+  const auto before = events({}).back().at("seq").get<uint64_t>();
+  const Json reports = as_array(pool_.ctl_json({"inject-error", "--file", path}));
+  ASSERT_EQ(reports.size(), 1u);
+  EXPECT_EQ(reports[0].at("ranges").size(), kExtents);
+  EXPECT_EQ(reports[0].at("bad_bytes"), kExtents * kPageSize);
+  ASSERT_EQ(reports[0].at("files").size(), 1u) << "the file's range is one";
+  EXPECT_EQ(reports[0].at("files").at(0).at("length"), kExtents * kPageSize);
+  const auto told = events({"--since", std::to_string(before), "--file", "/pmem0/a"});
+  ASSERT_EQ(told.size(), 1u);
+  EXPECT_EQ(told[0].at("file_length"), kExtents * kPageSize);
+  EXPECT_EQ(as_array(pool_.ctl_json({"clear-errors", "--file", path})).at(0).at("cleared_bytes"),
+            kExtents * kPageSize);
+  EXPECT_EQ(read_file(path), std::string(kExtents * kPageSize, '\0'));
+}
+
+// One file, by each name that it has, for each verb that takes one; and as the others print it.
+TEST_F(MediaVerbsTest, EachVerbTakesAndPrintsTheSameNamesOfFiles) {
+  const std::string path = pool_.path("pmem0/dir/a");
+  std::filesystem::create_directory(pool_.path("pmem0/dir"));
+  write_file(path, std::string(4 * kPageSize, 'a'));
+  const UniqueFd open_file(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  const auto parse = [&](std::vector<std::string> args) { return as_array(pool_.ctl_json(args)); };
+  const std::string printed_name = parse({"mappers"}).at(0).at("open_files").at(0).at("file");
+  EXPECT_EQ(printed_name, "/pmem0/dir/a");
+  for (const std::string& name : {path, printed_name, "namespace0.0:/dir/a"s}) {
+    SCOPED_TRACE(name);
+    EXPECT_EQ(parse({"inject-error", "--file", name, "--length", "4K"}).at(0).at("bad_bytes"),
+              4096);
+    EXPECT_EQ(parse({"clear-errors", "--file", name}).at(0).at("cleared_bytes"), 4096);
+    printed({"inject-error", "--file", name, "--uninject"});
+    EXPECT_EQ(parse({"prefault", name}).at(0).at("bytes"), 4 * kPageSize);
+    EXPECT_EQ(parse({"refs", "--file", name}).at(0).at("handles"), 1);
+    EXPECT_EQ(kinds_of(events({"--file", name, "-k", "poison"})).size(), 1u);
+    ControlClient client(pool_.socket());
+    EXPECT_EQ(
+        client.call("InjectError", {{"file", name}, {"length", 512}, {"dry_run", true}}).err(), 0);
+    printed({"destroy-namespace", "0.1", "--force"});
+    pool_.ctl_json({"create-namespace", "--size", "16M"});
+  }
+  for (const std::string& name : {pool_.path("pmem0/d*/a"), "/pmem0/d*/?"s, "namespace0.0:/*/a"s}) {
+    EXPECT_EQ(parse({"inject-error", "--file", name, "--dry-run"}).at(0).at("files").size(), 1u)
+        << name;
+  }
+  std::string why;
+  EXPECT_EQ(failed({"monitor", "--file", "/proc/self/maps", "--no-follow"}, &why), 1);
+  EXPECT_THAT(why, HasSubstr("not in the mount"));
+  EXPECT_EQ(failed({"monitor", "-n", "nope", "--no-follow"}, &why), 1);
+  EXPECT_THAT(why, HasSubstr("nope"));
+  EXPECT_EQ(failed({"refs", "namespace0.1", "--file", path}, &why), 1);
+  EXPECT_THAT(why, HasSubstr("not in namespace0.1"));
+}
+
+TEST_F(MediaVerbsTest, FilesOfADisabledNamespaceAreNotEnabledRatherThanNotThere) {
+  write_file(pool_.path("pmem0/a"), std::string(kPageSize, 'a'));
+  printed({"disable-namespace", "0.0"});
+  for (const std::string& name : {pool_.path("pmem0/a"), "/pmem0/a"s, "namespace0.0:/a"s}) {
+    std::string why;
+    EXPECT_EQ(failed({"inject-error", "--file", name}, &why), 1);
+    EXPECT_THAT(why, HasSubstr("namespace0.0 is not enabled")) << name;
+  }
+}
+
+// What the command line refuses, the socket does.
+TEST_F(MediaVerbsTest, TheSocketHasTheRulesOfTheCommandLine) {
+  ControlClient client(pool_.socket());
+  const Json name = {{"namespace", "namespace0.0"}};
+  for (const char* const flag : {"surprise", "kill", "abandon"}) {
+    Json parameters = name;
+    parameters[flag] = true;
+    const auto reply = client.call("DisableNamespace", parameters);
+    EXPECT_EQ(reply.err(), EINVAL) << flag;
+    EXPECT_THAT(reply.message(), HasSubstr("only with force"));
+  }
+  EXPECT_EQ(client
+                .call("DisableNamespace",
+                      {{"namespace", "namespace0.0"}, {"force", true}, {"wait_ms", 1}})
+                .err(),
+            EINVAL);
+  EXPECT_EQ(client.call("InjectError", {{"namespace", "namespace0.0"}, {"file", "/pmem0/a"}}).err(),
+            EINVAL);
+  EXPECT_FALSE(namespace_listed("namespace0.0").contains("state")) << "enabled still";
 }
 
 TEST_F(MediaVerbsTest, ADryRunTellsWhoWouldBeHitWithWhichSignal) {

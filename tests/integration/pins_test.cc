@@ -84,7 +84,7 @@ TEST_F(PinsTest, RefsTellWhoHasWhat) {
   const Json& pinned = by_kind.at("pin");
   EXPECT_EQ(pinned.at("pid"), client_->pid());
   EXPECT_EQ(pinned.at("comm"), "pmemd_test_clie");
-  EXPECT_EQ(pinned.at("file"), "/a");
+  EXPECT_EQ(pinned.at("file"), "/pmem0/a");
   EXPECT_EQ(pinned.at("offset"), 4096);
   EXPECT_EQ(pinned.at("length"), 8192);
   EXPECT_NE(by_kind.at("mapping").at("address"), 0);
@@ -94,13 +94,13 @@ TEST_F(PinsTest, RefsTellWhoHasWhat) {
   EXPECT_THAT(table.out, AllOf(HasSubstr("namespace0.0: enabled"), HasSubstr("0x1000-0x3000"),
                                HasSubstr("(page cache)"), HasSubstr("whole file")));
   const auto of_range = [&](const std::string& offset, const std::string& length) {
-    return pool_.ctl_json({"refs", "0.0", "--file", "/a", "--offset", offset, "--length", length});
+    return pool_.ctl_json({"refs", "--file", "/pmem0/a", "--offset", offset, "--length", length});
   };
   EXPECT_EQ(of_range("12K", "4K").at("pins"), 0);
   EXPECT_EQ(of_range("0", "4097").at("pins"), 1);
-  EXPECT_THAT(pool_.ctl({"refs", "0.0", "--file", "/none"}).err, HasSubstr("/none"));
+  EXPECT_THAT(pool_.ctl({"refs", "--file", "/pmem0/none"}).err, HasSubstr("/pmem0/none"));
   EXPECT_EQ(pool_.ctl({"refs", "0.0", "--offset", "0"}).code, 1) << "of which file?";
-  EXPECT_EQ(pool_.ctl({"refs", "0.1", "--file", "/a"}).code, 1) << "a devdax has none";
+  EXPECT_EQ(pool_.ctl({"refs", "0.1", "--file", "/pmem0/a"}).code, 1) << "it is in another";
   EXPECT_EQ(pool_.ctl_json({"refs", "0.1", "--offset", "4K"}).at("pins"), 0);
   EXPECT_EQ(pool_.ctl({"refs", "namespace9.9"}).code, 1);
   EXPECT_EQ(pool_.ctl({"refs"}).code, 2);

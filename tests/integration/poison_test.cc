@@ -155,7 +155,7 @@ TEST_F(PoisonTest, PagesThatWereStoredToAndNotWrittenBackAreMemory) {
   const Json third = {{"offset", 3 * kPageSize}, {"length", kPageSize}};
   Json dry = third;
   dry["dry_run"] = true;
-  EXPECT_EQ(ask(dry).at("reports").at(0).at("length"), kPageSize);
+  EXPECT_EQ(ask(dry).at("reports").at(0).at("ranges").at(0).at("length"), kPageSize);
   ask(third);
   EXPECT_THAT(client.ask(fmt::format("load 0 {}", 3 * kPageSize)), StartsWith("sigbus"));
   for (const uint64_t page : {100, 101, 200}) store(page);

@@ -297,7 +297,7 @@ TEST_F(RemovalTest, MonitorTellsEventsInOrder) {
   EXPECT_EQ(whole.at("length"), 126 * kMiB);
   const Json of_file = monitor.next();
   EXPECT_EQ(of_file.at("kind"), "pre-remove");
-  EXPECT_EQ(of_file.at("file"), "/a");
+  EXPECT_EQ(of_file.at("file"), "/pmem0/a");
   EXPECT_EQ(of_file.at("file_offset"), 0);
   EXPECT_EQ(of_file.at("file_length"), kMiB);
   const Json removed = monitor.next();

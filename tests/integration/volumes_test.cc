@@ -220,7 +220,7 @@ TEST_F(VolumesTest, PoisonOfAFilesRangeComesBackAsThisRange) {
   for (const Json& report : reports) {
     for (const Json& file : report.at("files")) {
       EXPECT_EQ(file.at("namespace"), "volume2");
-      EXPECT_EQ(file.at("file"), "/a");
+      EXPECT_EQ(file.at("file"), "/vol0/a");
       const auto part = FileRange::sized(file.at("offset"), file.at("length"));
       EXPECT_FALSE(told.overlaps(part)) << "told twice";
       told.insert(part);
@@ -232,6 +232,22 @@ TEST_F(VolumesTest, PoisonOfAFilesRangeComesBackAsThisRange) {
   std::string expected = expected_pages(told, kBytes);
   std::ranges::replace(expected, 'd', 'w');  // good again: zeros
   EXPECT_EQ(client.ask("pages 0 5"), "ok " + expected);
+}
+
+TEST_F(VolumesTest, ListSaysWhoseLegsTheyAreAndWhatIsDegradedBelow) {
+  make_stack(/*two=*/true);
+  const Json leg_of = as_array(pool_.ctl_json({"list", "-N"})).at(0);
+  EXPECT_EQ(leg_of.at("volume"), "volume0");
+  EXPECT_FALSE(leg_of.contains("blockdev")) << "the mount doesn't show it";
+  EXPECT_FALSE(volume("volume1").contains("blockdev"));
+  EXPECT_EQ(volume("volume2").at("blockdev"), "vol2");
+  EXPECT_THAT(pool_.ctl({"list", "-N"}).out, HasSubstr("enabled, a leg of volume0"));
+  pool_.ctl_json({"disable-namespace", leg(1), "--force"});
+  EXPECT_EQ(volume("volume0").at("missing"), Json::array({leg(1)}));
+  EXPECT_EQ(volume("volume2").at("missing"), Json::array({leg(1)}));
+  EXPECT_FALSE(volume("volume1").contains("missing"));
+  EXPECT_THAT(pool_.ctl({"list", "-V"}).out, HasSubstr("degraded, a leg of volume2"));
+  expect_refused({"disable-namespace", "volume7"}, "volume7: no such volume");
 }
 
 TEST_F(VolumesTest, ARegionsRemovalTakesItsLegsOnly) {

@@ -94,7 +94,7 @@ TEST_F(WhoWasHitTest, WhoEndsAtTheFirstFailedSyncIsInTheReport) {
   EXPECT_EQ(hit.at("became"), "ended");
   // Since Linux 6.15 of a process that was reaped.
   EXPECT_THAT(hit.value("ended_by", ""), AnyOf("exit 3", ""));
-  EXPECT_EQ(hit.at("mappings").at(0).at("file"), "/dir/f");
+  EXPECT_EQ(hit.at("mappings").at(0).at("file"), "/pmem0/dir/f");
 }
 
 TEST_F(WhoWasHitTest, WhoEndsWhenItIsToldIsInTheReport) {
@@ -137,23 +137,23 @@ TEST_F(WhoWasHitTest, AFileIsNamedByItsInodeThroughABindMount) {
   Client client;
   client.map_file(bind + "/f", 65536);
   const Json who = as_array(pool_.ctl_json({"mappers"})).at(0);
-  EXPECT_EQ(who.at("mappings").at(0).at("file"), "/dir/f");
-  EXPECT_EQ(who.at("open_files").at(0).at("file"), "/dir/f");
+  EXPECT_EQ(who.at("mappings").at(0).at("file"), "/pmem0/dir/f");
+  EXPECT_EQ(who.at("open_files").at(0).at("file"), "/pmem0/dir/f");
   for (const Json& reference : pool_.ctl_json({"refs", "namespace0.0"}).at("references")) {
-    EXPECT_EQ(reference.value("file", "/dir/f"), "/dir/f");
+    EXPECT_EQ(reference.value("file", "/pmem0/dir/f"), "/pmem0/dir/f");
   }
-  EXPECT_THAT(pool_.ctl({"disable-namespace", "namespace0.0"}).err,
-              HasSubstr("namespace0.0:/dir/f"));
+  EXPECT_THAT(pool_.ctl({"disable-namespace", "namespace0.0"}).err, HasSubstr("/pmem0/dir/f"));
 
   const Json report = pool_.ctl_json({"inject-error", "--file", bind + "/f", "--length", "4096"});
-  EXPECT_EQ(as_array(report).at(0).at("files").at(0).at("file"), "/dir/f");
+  EXPECT_EQ(as_array(report).at(0).at("files").at(0).at("file"), "/pmem0/dir/f");
   EXPECT_EQ(as_array(report).at(0).at("holders").at(0).at("pid"), client.pid());
   const Output elsewhere = pool_.ctl({"inject-error", "--file", pool_.directory()});
   EXPECT_NE(elsewhere.code, 0);
   EXPECT_THAT(elsewhere.err, HasSubstr("not in the mount"));
 
   force_off();
-  EXPECT_EQ(as_array(pool_.ctl_json({"mappers"})).at(0).at("mappings").at(0).at("file"), "/dir/f")
+  EXPECT_EQ(as_array(pool_.ctl_json({"mappers"})).at(0).at("mappings").at(0).at("file"),
+            "/pmem0/dir/f")
       << "also while it is disabled";
   ASSERT_EQ(::umount2(bind.c_str(), MNT_DETACH), 0);
 }
@@ -166,7 +166,7 @@ TEST_F(WhoWasHitTest, AFileIsNamedByItsInodeFromAnotherMountNamespace) {
   ASSERT_EQ(client.ask("open " + elsewhere + "/dir/f rw"), "ok 0");
   ASSERT_EQ(client.ask("map 0 0 65536 rw shared"), "ok 0");
   const Json report = force_off();
-  EXPECT_EQ(holder(report, client.pid()).at("mappings").at(0).at("file"), "/dir/f");
+  EXPECT_EQ(holder(report, client.pid()).at("mappings").at(0).at("file"), "/pmem0/dir/f");
 }
 
 TEST_F(WhoWasHitTest, WhoFollowsAFileHearsThatItIsGoneAndThatItIsBack) {
@@ -183,7 +183,7 @@ TEST_F(WhoWasHitTest, WhoFollowsAFileHearsThatItIsGoneAndThatItIsBack) {
   while (told.empty() || told.back() != "enabled") {
     const Json event = Json::parse(monitor.receive());
     told.push_back(event.at("kind").get<std::string>() + (event.contains("file") ? " of it" : ""));
-    EXPECT_EQ(event.value("file", "/dir/f"), "/dir/f");
+    EXPECT_EQ(event.value("file", "/pmem0/dir/f"), "/pmem0/dir/f");
   }
   EXPECT_EQ(told,
             (std::vector<std::string>{"pre-remove", "pre-remove of it", "removed", "enabled"}));
@@ -196,8 +196,8 @@ TEST_F(WhoWasHitTest, NamesOfAnyBytesAreTheSameForMappingsAndOpenFiles) {
   Conversation client({"python3", "-c", kSyncs, pool_.path("pmem0/" + name)});
   ASSERT_EQ(client.receive(), "ready");
   const Json who = as_array(pool_.ctl_json({"mappers"})).at(0);
-  EXPECT_EQ(who.at("mappings").at(0).at("file"), "/" + name);
-  EXPECT_EQ(who.at("open_files").at(0).at("file"), "/" + name);
+  EXPECT_EQ(who.at("mappings").at(0).at("file"), "/pmem0/" + name);
+  EXPECT_EQ(who.at("open_files").at(0).at("file"), "/pmem0/" + name);
 }
 
 TEST_F(WhoWasHitTest, FilesWithoutLinksAreNamedByTheirNumber) {
@@ -207,7 +207,7 @@ TEST_F(WhoWasHitTest, FilesWithoutLinksAreNamedByTheirNumber) {
   Client client;
   client.map_file(path_, 65536);
   std::filesystem::remove(path_);
-  const std::string name = "/#" + std::to_string(st.st_ino) + " (deleted)";
+  const std::string name = "/pmem0/#" + std::to_string(st.st_ino) + " (deleted)";
   EXPECT_EQ(holder({{"holders", as_array(pool_.ctl_json({"mappers"}))}}, client.pid())
                 .at("mappings")
                 .at(0)
@@ -258,12 +258,12 @@ TEST_F(WhoWasHitTest, ALoopDeviceIsNamed) {
   ASSERT_EQ(holders.size(), 1u) << holders.dump(1);
   EXPECT_EQ(holders.at(0).at("kernel"), loop.name());
   EXPECT_EQ(holders.at(0).at("pid"), getpid()) << "who has opened it";
-  EXPECT_EQ(holders.at(0).at("open_files").at(0).at("file"), "/disk");
+  EXPECT_EQ(holders.at(0).at("open_files").at(0).at("file"), "/pmem0/disk");
   const Output busy = pool_.ctl({"disable-namespace", "namespace0.0"});
   EXPECT_EQ(busy.code, 1);
   EXPECT_THAT(busy.err, HasSubstr("in use by " + loop.name()));
   EXPECT_THAT(busy.err, HasSubstr("losetup --detach"));
-  EXPECT_THAT(busy.err, HasSubstr("namespace0.0:/disk"));
+  EXPECT_THAT(busy.err, HasSubstr("/pmem0/disk"));
   loop.detach();
 }
 

@@ -117,7 +117,8 @@ void MountSession::list_objects() {
       object.name = one.at("dev");
       object.is_volume = one.contains("legs");
       object.mode = one.value("mode", "");
-      object.mounted = one.contains("chardev") ? one.at("chardev") : one.at("blockdev");
+      object.mounted =
+          one.value("chardev", one.value("blockdev", std::string()));  // if it is shown
       object.is_enabled = !one.contains("state");
       object.is_shown = object.is_enabled && !one.contains("volume");
       // Its info block has both.
@@ -196,7 +197,7 @@ void MountSession::ask_about(const Object& object) {
   }
   (void)call("Prefault", name);
   if (object.is_fsdax()) {
-    (void)call("Prefault", {{"file", "/" + object.mounted + "/dir/long"}});
+    (void)call("Prefault", {{"file", object.name + ":/dir/long"}});
   }
 }
 

@@ -203,7 +203,9 @@ Json VerbCalls::removal(const char* key, std::string name) {
 
 Json VerbCalls::refs() {
   Json json = {{"namespace", name_of_any()}};
-  if (chance(30)) json["file"] = one_of({"/kept0", "/nothing", "kept0", "/", ""});
+  if (chance(30))
+    json["file"] =
+        one_of({"/pmem0/kept0", "/pmem0/nothing", "namespace0.0:/kept0", "kept0", "/", ""});
   if (chance(50)) add_range(json);
   return json;
 }

@@ -1,5 +1,7 @@
 // list -MBX, badblocks, configure, start-scrub, wait-scrub, monitor's options.
 #include <gmock/gmock.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "tests/unit/cli/fake_daemon.h"
 
@@ -35,8 +37,8 @@ TEST_F(CliTest, FailureVerbsSendWhatTheOptionsSay) {
   EXPECT_EQ(sent_by({"start-scrub", "region1", "--offset", "0", "--length", "4K"}),
             R"(StartScrub{"object":"region1","offset":0,"length":4096})");
   EXPECT_EQ(sent_by({"wait-scrub", "0"}), R"(WaitScrub{"object":"region0"})");
-  EXPECT_EQ(sent_by({"monitor", "--since", "7", "-n", "namespace0.0", "-n", "namespace0.1",
-                     "--kind", "poison", "--file", "/pmem0/a*", "--no-follow"}),
+  EXPECT_EQ(sent_by({"monitor", "--since", "7", "-n", "namespace0.0", "-n", "0.1", "--kind",
+                     "poison", "--file", "/pmem0/a*", "--no-follow"}),
             R"(Monitor{"since":7,"namespaces":"namespace0.0,namespace0.1","kinds":"poison",)"
             R"("file":"/pmem0/a*","follow":false})");
 }
@@ -49,10 +51,44 @@ TEST_F(CliTest, FailureVerbsRefuseWhatMeansNothing) {
         {"start-scrub", "0", "--count", "1"},
         {"start-scrub", "0", "--block", "1", "--offset", "0"},
         {"start-scrub", "0", "--block", "x"},
-        {"monitor", "--since", "yesterday"}}) {
+        {"monitor", "--since", "yesterday"},
+        {"start-scrub", "--length", "4K"},
+        {"refs"},
+        {"explain"},
+        {"explain", "1", "--address", "4G"},
+        {"clear-errors"},
+        {"clear-errors", "0.0", "--file", "a"},
+        {"inject-error", "0.0"},
+        {"inject-error", "--block", "1"},
+        {"inject-error", "0.0", "--block", "1", "--count", "0"},
+        {"inject-error", "0.0", "--block", "1", "--on", "foo"},
+        {"inject-error", "0.0", "--block", "1", "--nth", "0"},
+        {"inject-error", "0.0", "--random", "0"},
+        {"inject-error", "0.0", "--block", "1", "--seed", "1"},
+        {"inject-error", "0.0", "--block", "1", "--nth", "1", "--dry-run"},
+        {"inject-error", "0.0", "--block", "1", "--after", "1s", "--on", "any"},
+        {"inject-error", "0.0", "--block", "1", "--uninject", "--nth", "1"}}) {
     EXPECT_EQ(run(args).code, 2) << args[0];
   }
   EXPECT_TRUE(daemon_.calls().empty());
+}
+
+TEST_F(CliTest, FilesToFollowNeedNotBeThereButInTheMount) {
+  const TemporaryDirectory mount;
+  ASSERT_EQ(::mkdir((mount.path() + "/d[1").c_str(), 0700), 0);
+  daemon_.answer("Status", {{"mount", mount.path()}});
+  const auto sent = [&](const std::string& file) {
+    const std::string error = run({"monitor", "--no-follow", "--file", file}).err;
+    const Call last = daemon_.calls().back();
+    return last.method == "org.pmemd.Monitor" ? last.parameters.value("file", "") : error;
+  };
+  ASSERT_EQ(::symlink("d[1", (mount.path() + "/link").c_str()), 0);
+  EXPECT_EQ(sent(mount.path() + "/link/n*/x"), "/d\\[1/n*/x") << "no wildcard of the caller's";
+  EXPECT_EQ(sent(mount.path() + "/*"), "/*");
+  for (const char* const as_it_is : {"/pmem0/a", "/pmem?/a", "namespace0.0:/a*", "/etc/a"}) {
+    EXPECT_EQ(sent(as_it_is), as_it_is) << "the daemon judges it";
+  }
+  EXPECT_THAT(run({"monitor", "--file", "a*"}).err, HasSubstr("a*: not in the mount"));
 }
 
 TEST_F(CliTest, ListNestsInTheBusAndShowsBadBlocksAsNdctlDoes) {

@@ -8,6 +8,7 @@ namespace pmemd::cli::test {
 namespace {
 
 using ::testing::HasSubstr;
+using namespace std::string_literals;
 
 Json piece(uint64_t offset, uint64_t length, uint64_t left, uint64_t failed = 0) {
   return {{"offset", offset}, {"length", length}, {"left", left}, {"failed_bytes", failed}};
@@ -40,7 +41,12 @@ TEST_F(CliTest, PrefaultTakesFilesOfTheMountByPath) {
   EXPECT_EQ(calls[1].parameters, Json({{"file", "/a"}}));
   EXPECT_EQ(calls[2].parameters, Json({{"namespace", "namespace0.1"}}));
 
-  EXPECT_THAT(run({"prefault", mount.path() + "/b"}).err, HasSubstr("no such file"));
+  // What isn't seen from here, the daemon may know.
+  for (const std::string& text : {mount.path() + "/b", "/pmem0/b"s, "namespace0.0:/b"s}) {
+    EXPECT_EQ(sent_by({"prefault", text}), R"(Prefault{"file":")" + text + R"("})");
+  }
+  EXPECT_THAT(run({"prefault", mount.path() + "/b*"}).err, HasSubstr("no such file"));
+  EXPECT_THAT(run({"prefault", "db"}).err, HasSubstr("db: there is no such file"));
   EXPECT_THAT(run({"prefault", "/proc/self/maps"}).err, HasSubstr("not in the mount"));
 }
 

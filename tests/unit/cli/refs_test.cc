@@ -9,33 +9,35 @@ namespace {
 using ::testing::HasSubstr;
 
 const Json kPin = Json::parse(R"({"kind":"pin","pid":4321,"comm":"ap\u001bp","inode":7,
-    "file":"/dir/a","offset":4096,"length":8192,"since":"2026-01-02T03:04:05.678901Z"})");
-const Json kRefs =
-    Json{{"namespace", "namespace0.0"},
-         {"state", "enabled"},
-         {"held", 4},
-         {"unaccounted", 1},
-         {"abandoned", 2},
-         {"leases", 2},
-         {"handles", 1},
-         {"mappings", 0},
-         {"takeovers", 2},
-         {"pins", 1},
-         {"requests", 1},
-         {"references",
-          {Json::parse(R"({"kind":"request","pid":9,"comm":"cat","inode":8,"offset":0,"length":4096,
+    "file":"/pmem0/dir/a","offset":4096,"length":8192,"since":"2026-01-02T03:04:05.678901Z"})");
+const Json kRefs = Json{
+    {"namespace", "namespace0.0"},
+    {"state", "enabled"},
+    {"held", 4},
+    {"unaccounted", 1},
+    {"abandoned", 2},
+    {"leases", 2},
+    {"handles", 1},
+    {"mappings", 0},
+    {"takeovers", 2},
+    {"pins", 1},
+    {"requests", 1},
+    {"references",
+     {Json::parse(R"({"kind":"request","pid":9,"comm":"cat","inode":8,"offset":0,"length":4096,
                       "what":"READ","since":"2026-01-02T03:04:06.000001Z"})"),
-           kPin, Json::parse(R"({"kind":"handle","pid":4321,"comm":"app","inode":7,"file":"/dir/a",
+      kPin, Json::parse(R"({"kind":"handle","pid":4321,"comm":"app","inode":7,"file":"/pmem0/dir/a",
                       "offset":0,"length":9223372036854775807,
                       "since":"2026-01-02T03:04:04.000001Z"})"),
-           Json::parse(R"({"kind":"lease","inode":7,"file":"/dir/a","offset":0,"length":4096,
+      Json::parse(R"({"kind":"lease","inode":7,"file":"/pmem0/dir/a","offset":0,"length":4096,
                       "since":"2026-01-02T03:04:05.000001Z"})")}},
-         {"omitted", 1}};
+    {"omitted", 1}};
 
 TEST_F(CliTest, RefsAndDebugSendWhatTheOptionsSay) {
   EXPECT_EQ(sent_by({"refs", "0.1"}), R"(Refs{"namespace":"namespace0.1"})");
-  EXPECT_EQ(sent_by({"refs", "0.1", "--file", "/a", "--offset", "0", "--length=4K"}),
-            R"(Refs{"namespace":"namespace0.1","file":"/a","offset":0,"length":4096})");
+  EXPECT_EQ(sent_by({"refs", "--file", "/pmem0/a", "--offset", "0", "--length=4K"}),
+            R"(Refs{"file":"/pmem0/a","offset":0,"length":4096})");
+  EXPECT_EQ(sent_by({"refs", "0.1", "--file", "namespace0.1:/a"}),
+            R"(Refs{"namespace":"namespace0.1","file":"namespace0.1:/a"})");
   EXPECT_EQ(sent_by({"debug", "fail-at", "disable.flush"}), R"(FailAt{"step":"disable.flush"})");
   EXPECT_EQ(sent_by({"debug", "fail-at", "disable.flush", "--count", "3", "--delay", "2s"}),
             R"(FailAt{"step":"disable.flush","count":3,"delay_ms":2000})");
@@ -50,16 +52,16 @@ TEST_F(CliTest, RefsAndDebugSendWhatTheOptionsSay) {
 TEST_F(CliTest, RefsShowsWhoHasWhatALineEach) {
   daemon_.answer("Refs", kRefs);
   EXPECT_EQ(run({"refs", "0.0"}).out,
-            "namespace0.0: enabled; 4 references held\n"
-            "  2 leases, 1 pin; beside these 1 handle, 0 mappings, 1 request\n"
+            "namespace0.0: enabled; 1 handle, 0 mappings, 1 request\n"
+            "  its pagemap: 4 references held (2 leases, 1 pin)\n"
             "  2 takeovers: asked first when a range of theirs is poisoned\n"
             "  leaked: 1 reference, of nothing that is listed\n"
             "  given up by --abandon: 2 references\n"
-            " PID  COMMAND       KIND          FILE     RANGE          SINCE (UTC)\n"
-            "   9  cat           request READ  inode 8  0x0-0x1000     03:04:06.000\n"
-            "4321  ap?p          pin           /dir/a   0x1000-0x3000  03:04:05.678\n"
-            "4321  app           handle        /dir/a   whole file     03:04:04.000\n"
-            "      (page cache)  lease         /dir/a   0x0-0x1000     03:04:05.000\n"
+            " PID  COMMAND       KIND          FILE          RANGE          SINCE (UTC)\n"
+            "   9  cat           request READ  inode 8       0x0-0x1000     03:04:06.000\n"
+            "4321  ap?p          pin           /pmem0/dir/a  0x1000-0x3000  03:04:05.678\n"
+            "4321  app           handle        /pmem0/dir/a  whole file     03:04:04.000\n"
+            "      (page cache)  lease         /pmem0/dir/a  0x0-0x1000     03:04:05.000\n"
             "and 1 more\n");
   EXPECT_EQ(Json::parse(run({"--json", "refs", "0.0"}).out), kRefs);
 }

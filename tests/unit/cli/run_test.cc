@@ -30,10 +30,10 @@ const Json kDevdax = Json::parse(R"({"dev":"namespace0.1","mode":"devdax","map":
     "size":2097152,"uuid":"28ae1bbb-bb62-4efc-86df-4a5caacb5dcc","chardev":"dax0.1",
     "align":2097152,"state":"disabled","region":"region0"})");
 const Json kHolder = Json::parse(R"({"pid":4321,"comm":"post\u001b[31mgres","uid":999,"mappings":[
-    {"namespace":"namespace0.0","file":"/dir/a","offset":4096,"length":8192,
+    {"namespace":"namespace0.0","file":"/pmem0/dir/a","offset":4096,"length":8192,
      "address":139637976727552,"pages_present":1,"private":false}],
-    "open_files":[{"namespace":"namespace0.0","file":"/dir/a","fd":3},
-                  {"namespace":"namespace0.0","file":"/log","fd":4}],
+    "open_files":[{"namespace":"namespace0.0","file":"/pmem0/dir/a","fd":3},
+                  {"namespace":"namespace0.0","file":"/pmem0/log","fd":4}],
     "signal":"SIGBUS","code":"BUS_ADRERR"})");
 const Json kReport =
     Json{{"namespace", "namespace0.0"},
@@ -211,10 +211,10 @@ TEST_F(CliTest, ShowsWhoWasHitBesideTheSteps) {
             "  kill 12 us, flush 1.5 ms\n"
             "  taken back: 8 KiB in 1 range lent; 2 files flushed, 3 revoked\n"
             "  killed: 7\n"
-            " PID  COMMAND        UID  FILE                 RANGE          PRESENT  GETS\n"
-            "4321  post?[31mgres  999  namespace0.0:/dir/a  0x1000-0x3000   1 page  "
+            " PID  COMMAND        UID  FILE          RANGE          PRESENT  GETS\n"
+            "4321  post?[31mgres  999  /pmem0/dir/a  0x1000-0x3000   1 page  "
             "SIGBUS BUS_ADRERR\n"
-            "4321  post?[31mgres  999  namespace0.0:/log    fd 4              open\n");
+            "4321  post?[31mgres  999  /pmem0/log    fd 4              open\n");
 }
 
 TEST_F(CliTest, ShowsWhatBecameOfWhoWasHitAndWhatTheKernelHas) {
@@ -225,7 +225,7 @@ TEST_F(CliTest, ShowsWhatBecameOfWhoWasHitAndWhatTheKernelHas) {
   loop["kernel"] = "loop0";
   loop["comm"] = "";
   loop["mappings"] = Json::array();
-  loop["open_files"] = Json::parse(R"([{"namespace":"namespace0.0","file":"/disk"}])");
+  loop["open_files"] = Json::parse(R"([{"namespace":"namespace0.0","file":"/pmem0/disk"}])");
   report["holders"] = {kHolder, ended, gone, loop};
   daemon_.answer("DisableNamespace", {{"report", report}});
   const std::string out = run({"disable-namespace", "namespace0.0", "--force"}).out;
@@ -326,7 +326,7 @@ TEST_F(CliTest, NumbersThatAreNoneAreToldWithAWayOn) {
   EXPECT_THAT(run({"explain", "page"}).err,
               HasSubstr("'page' is not a number (decimal, or hexadecimal with 0x)"));
   EXPECT_THAT(run({"explain", "--address", "4Q"}).err, HasSubstr("'4Q' is not an address"));
-  EXPECT_THAT(run({"explain"}).err, HasSubstr("give a PFN, or --address ADDR"));
+  EXPECT_THAT(run({"explain"}).err, HasSubstr("wants PFN or --address"));
 }
 
 TEST_F(CliTest, SurvivesRepliesOfAnotherVersion) {

@@ -11,8 +11,9 @@
 namespace pmemd::cli {
 namespace {
 
-std::string print(const Table& table) {
+std::string print(const Table& table, size_t width = 100) {
   std::ostringstream out;
+  if (width != 0) set_table_width(out, width);
   table.print(out);
   return out.str();
 }
@@ -33,7 +34,7 @@ TEST(Table, ShortensTheElasticColumnToFit) {
     for (int i = 0; i < count; ++i) text += "ä";
     return text;
   };
-  Table table({{"A"}, {"FILE", Table::Align::kLeft, /*elastic=*/true}, {"B"}});
+  Table table({{"A"}, {"FILE", Table::Align::kLeft, Table::Elastic::kBegin}, {"B"}});
   table.add({std::string(30, 'a'), "/" + umlauts(90) + "/end", std::string(20, 'b')});
   table.add({"a", "short", "b"});
   std::istringstream lines(print(table));
@@ -45,8 +46,21 @@ TEST(Table, ShortensTheElasticColumnToFit) {
   EXPECT_EQ(line.substr(32, 5), "short");
 }
 
+TEST(Table, CutsProseAtItsEnd) {
+  Table table({{"A"}, {"WHAT", Table::Align::kLeft, Table::Elastic::kEnd}});
+  table.add({"a", "what it is för " + std::string(90, 'x')});
+  EXPECT_EQ(print(table, 30), "A  WHAT\na  what it is för xxxxxxxxxxx…\n");
+}
+
+TEST(Table, IsAsWideAsItsTextWhereThereIsNoTerminal) {
+  Table table({{"A"}, {"FILE", Table::Align::kLeft, Table::Elastic::kBegin}});
+  table.add({std::string(200, 'a'), std::string(500, 'f')});
+  EXPECT_NE(print(table, 0).find(std::string(200, 'a') + "  " + std::string(500, 'f')),
+            std::string::npos);
+}
+
 TEST(Table, NeverShortensTheElasticColumnToNothing) {
-  Table table({{"A"}, {"FILE", Table::Align::kLeft, /*elastic=*/true}});
+  Table table({{"A"}, {"FILE", Table::Align::kLeft, Table::Elastic::kBegin}});
   table.add({std::string(200, 'a'), std::string(50, 'f')});
   EXPECT_NE(print(table).find("…" + std::string(11, 'f') + "\n"), std::string::npos);
 }

@@ -153,9 +153,9 @@ TEST(Interface, ExamplesOfEachReplyFit) {
       "uuid":"18ae1bbb-bb62-4efc-86df-4a5caacb5dcc","chunk":65536,"blockdev":"vol0",
       "legs":["namespace0.0","namespace0.1"],"missing":["namespace0.1"],"volume":"volume1"})");
   const Json holder = Json::parse(R"({"pid":1,"comm":"app","uid":0,"mappings":[{
-      "namespace":"namespace0.0","file":"/dir/a","offset":0,"length":4096,"address":139637976727552,
+      "namespace":"namespace0.0","file":"/pmem0/dir/a","offset":0,"length":4096,"address":139637976727552,
       "pages_present":1,"private":false}],"open_files":[{"namespace":"namespace0.0",
-      "file":"/dir/a","fd":3}],"signal":"SIGBUS","code":"BUS_ADRERR"})");
+      "file":"/pmem0/dir/a","fd":3}],"signal":"SIGBUS","code":"BUS_ADRERR"})");
   Json ended = holder;
   ended["became"] = "ended";
   ended["ended_by"] = "SIGBUS";
@@ -179,7 +179,7 @@ TEST(Interface, ExamplesOfEachReplyFit) {
                            {"abandoned", 0},
                            {"steps", {{{"name", "kill"}, {"us", 3}}}}};
   const Json event = Json::parse(R"({"seq":1,"time":"2026-01-01T00:00:00.000000Z",
-      "kind":"pre-remove","namespace":"namespace0.0","offset":0,"length":4096,"file":"/dir/a",
+      "kind":"pre-remove","namespace":"namespace0.0","offset":0,"length":4096,"file":"/pmem0/dir/a",
       "file_offset":0,"file_length":4096})");
   const Json settings = Json::parse(R"({"namespace":"namespace0.0","settings":[{"name":"kill",
       "value":"late","values":["late","early"],"help":"when"}]})");
@@ -218,9 +218,9 @@ TEST(Interface, ExamplesOfEachReplyFit) {
       {"Prefault", Json::parse(R"({"offset":0,"length":4096,"left":0,"failed_bytes":0})")},
       {"StartScrub", scrubs},
       {"WaitScrub", scrubs},
-      {"InjectError", Json::parse(R"({"reports":[{"namespace":"namespace0.0","offset":0,
-          "length":512,"seq":1,"bad_bytes":512,"pages_left":0,"shut_down":false,"files":[
-          {"namespace":"namespace0.0","file":"/a","offset":0,"length":4096,"metadata":false,
+      {"InjectError", Json::parse(R"({"reports":[{"namespace":"namespace0.0",
+          "ranges":[{"offset":0,"length":512}],"seq":1,"bad_bytes":512,"pages_left":0,"shut_down":false,"files":[
+          {"namespace":"namespace0.0","file":"/pmem0/a","offset":0,"length":4096,"metadata":false,
            "handled":false,"told":1}],"holders":[]}]})")},
       {"UninjectError", Json::object()},
       {"InjectedErrors", Json::parse(R"({"badblocks":[{"block":12,"count":2}],"omitted":0})")},
@@ -244,7 +244,7 @@ TEST(Interface, ExamplesOfEachReplyFit) {
   const Error busy{{EBUSY, std::generic_category()}, "namespace0.0: in use", "use --force"};
   EXPECT_EQ(
       idl().check(idl().errors.at("Failed"), failed(busy, {{"holders", {holder}}}).parameters), "");
-  const Json pin = Json::parse(R"({"kind":"pin","pid":1,"comm":"app","inode":7,"file":"/a",
+  const Json pin = Json::parse(R"({"kind":"pin","pid":1,"comm":"app","inode":7,"file":"/pmem0/a",
       "offset":0,"length":4096,"since":"2026-01-01T00:00:00.000000Z"})");
   EXPECT_EQ(
       idl().check(idl().errors.at("Failed"),

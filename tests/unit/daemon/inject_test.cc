@@ -49,7 +49,7 @@ TEST(ArmedErrors, GoOffAtTheirTimeWithoutMemory) {
   VerbsMachine machine;
   const auto at = machine.call("InjectError", {{"file", "/pmem0/file"}, {"dry_run", true}});
   ASSERT_EQ(at.err, 0) << at.message;
-  const uint64_t begin = at.parameters.at("reports").at(0).at("offset");
+  const uint64_t begin = at.parameters.at("reports").at(0).at("ranges").at(0).at("offset");
   const DevicePtr device = *machine.machine().devices.find("namespace0.0");
   const auto errors = [&](Device::ErrorKind kind) {
     return device->errors(kind, {begin, begin + kPageSize}).size();

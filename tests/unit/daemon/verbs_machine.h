@@ -97,6 +97,7 @@ class VerbsMachine {
 
   const Handlers& handlers() const { return handlers_; }
   Machine& machine() { return machine_; }
+  uint64_t used_file() const { return kernel_.ino; }  // "/pmem0/file"
 
   struct Answer {
     int err = 0;

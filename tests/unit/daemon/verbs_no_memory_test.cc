@@ -58,7 +58,7 @@ void VerbsNoMemory::mappers() {
 
 void VerbsNoMemory::refs() {
   try_all({.verb = "Refs", .parameters = {{"namespace", "namespace0.0"}}});
-  try_all({.verb = "Refs", .parameters = {{"namespace", "namespace0.0"}, {"file", "/file"}}});
+  try_all({.verb = "Refs", .parameters = {{"file", "/pmem0/file"}}});
   try_all({.verb = "Refs", .parameters = {{"namespace", "namespace5.0"}}});
 }
 

@@ -193,7 +193,7 @@ TEST_F(DeviceFailure, HooksHearOfLatentErrorsAndOfWhatWasCleared) {
   std::vector<std::byte> bytes(512);
   EXPECT_EQ(request.media().read(sector.begin, bytes).err(), EIO);
   EXPECT_THAT(latent, ElementsAre(std::pair{&devdax_, sector}));
-  must(errors.discover(devdax_.in_region(sector)));
+  must(errors.discover({devdax_.in_region(sector)}));
   must(request.media().write(sector.begin, bytes, Media::Writer::kProgram));
   EXPECT_THAT(cleared, ElementsAre(std::pair{&devdax_, sector}));
   EXPECT_FALSE(errors.is_bad(devdax_.in_region(sector)));
@@ -203,7 +203,7 @@ TEST_F(DeviceFailure, HooksHearOfLatentErrorsAndOfWhatWasCleared) {
 TEST_F(DeviceFailure, ErrorsOutliveTheDeviceAndItsNamespace) {
   enable_both();
   const RegionRange in_region = devdax_.in_region({0, 512});
-  must(devdax_.media_errors().inject({in_region}, in_region));
+  must(devdax_.media_errors().inject({in_region}, {in_region}));
   take_down(devdax_);
   must(pool_.pool().destroy_namespace(devdax_.record().of_namespace()));
   EXPECT_TRUE(pool_.pool().media_errors(1).is_bad(in_region));
@@ -223,7 +223,7 @@ TEST_F(DeviceFailure, APoisonedSuperblockIsEUCLEANAndAPoisonedInfoBlockEIO) {
   take_down(fsdax_);
   const uint64_t size = fsdax_.record().data_bytes();
   const RegionRange superblock = fsdax_.in_region({size - 512, size});
-  must(fsdax_.media_errors().inject({superblock}, superblock));
+  must(fsdax_.media_errors().inject({superblock}, {superblock}));
   EXPECT_EQ(fsdax_.enable().err(), EUCLEAN);
   EXPECT_EQ(fsdax_.state(), State::kDisabled);
   must(pool_.pool().set_settings(fsdax_.record().serial, {{"on-metadata", "degraded"}}));
@@ -231,14 +231,14 @@ TEST_F(DeviceFailure, APoisonedSuperblockIsEUCLEANAndAPoisonedInfoBlockEIO) {
   take_down(fsdax_);
   must(pool_.pool().set_settings(fsdax_.record().serial, {{"on-metadata", "shutdown"}}));
   EXPECT_EQ(fsdax_.enable().err(), EUCLEAN);
-  must(fsdax_.media_errors().clear(superblock));
+  must(fsdax_.media_errors().clear({superblock}));
   EXPECT_EQ(fsdax_.enable().err(), 0);
   take_down(fsdax_);
   const RegionRange info_block = RegionRange::sized(
       fsdax_.record().of_namespace().range.begin + kInfoBlockOffset, kInfoBlockSize);
   must(fsdax_.media_errors().inject({info_block}, {}));
   EXPECT_EQ(fsdax_.enable().err(), EIO);
-  must(fsdax_.media_errors().uninject(info_block));
+  must(fsdax_.media_errors().uninject({info_block}));
   EXPECT_EQ(fsdax_.enable().err(), 0);
 }
 

@@ -6,7 +6,7 @@ namespace pmemd {
 namespace {
 
 EventFilter filter(std::string_view namespaces, std::string_view kinds, std::string_view file) {
-  auto parsed = EventFilter::parse(namespaces, kinds, file);
+  auto parsed = EventFilter::parse(namespaces, kinds, file, "/mnt/pmem");
   EXPECT_TRUE(parsed) << parsed.error().describe();
   return parsed.value_or(EventFilter());
 }
@@ -25,7 +25,7 @@ TEST(EventFilter, WithoutWordsTakesAll) {
 TEST(EventFilter, TakesTheNamespacesAndKindsThatAreNamed) {
   EXPECT_TRUE(filter("namespace0.1", "", "").matches(kOfFile));
   EXPECT_FALSE(filter("namespace0.1", "", "").matches(kOfDevice));
-  EXPECT_FALSE(filter("namespace0", "", "").matches(kOfDevice));
+  EXPECT_FALSE(filter("namespace0.10,region0,volume0", "", "").matches(kOfDevice));
   EXPECT_TRUE(filter("namespace0.1,namespace0.0", "", "").matches(kOfDevice));
   EXPECT_TRUE(filter("", "poison,cleared", "").matches(kOfFile));
   EXPECT_FALSE(filter("", "poison,cleared", "").matches(kOfDevice));
@@ -34,11 +34,12 @@ TEST(EventFilter, TakesTheNamespacesAndKindsThatAreNamed) {
 
 TEST(EventFilter, TakesFilesFromTheRootOrInANamespace) {
   for (const char* const file : {"/pmem0.1/db/a", "/pmem0.1", "/pmem0.1/db/*", "/", "/*/db",
-                                 "namespace0.1:/db", "namespace0.1:/db/?", "namespace0.1:/"}) {
+                                 "namespace0.1:/db", "namespace0.1:/db/?", "namespace0.1:/",
+                                 "/mnt/pmem/pmem0.1/db", "/mnt/pmem/*/db/a", "/mnt/pmem"}) {
     EXPECT_TRUE(filter("", "", file).matches(kOfFile)) << file;
   }
-  for (const char* const file :
-       {"/pmem0.1/d", "/pmem0", "/db", "namespace0.0:/db", "namespace0.1:/pmem0.1"}) {
+  for (const char* const file : {"/pmem0.1/d", "/pmem0", "/*b", "namespace0.0:/db",
+                                 "namespace0.1:/pmem0.1", "/mnt/pmem/pmem0.1/d"}) {
     EXPECT_FALSE(filter("", "", file).matches(kOfFile)) << file;
   }
 }
@@ -53,7 +54,7 @@ TEST(EventFilter, WhatConcernsAllFilesOfANamespaceMatchesEachOfThem) {
       EXPECT_TRUE(filter("", "", file).matches(event)) << to_string(kind) << " " << file;
     }
     for (const char* const file :
-         {"/pmem0.1/db", "/pmem1/db", "/vol0/db", "/db", "namespace0.1:/db"}) {
+         {"/pmem0.1/db", "/pmem1/db", "/vol0/db", "/*b", "namespace0.1:/db"}) {
       EXPECT_FALSE(filter("", "", file).matches(event)) << to_string(kind) << " " << file;
     }
   }
@@ -71,14 +72,21 @@ TEST(EventFilter, WhatConcernsAllFilesOfANamespaceMatchesEachOfThem) {
 }
 
 TEST(EventFilter, WhatMeansNothingIsEinval) {
-  EXPECT_EQ(EventFilter::parse("", "poisoned", "").err(), EINVAL);
-  EXPECT_NE(EventFilter::parse("", "poisoned", "").error().message.find("pre-remove, removed"),
+  const auto parse = [](std::string_view namespaces, std::string_view kinds,
+                        std::string_view file) {
+    return EventFilter::parse(namespaces, kinds, file, "/mnt/pmem");
+  };
+  EXPECT_EQ(parse("", "poisoned", "").err(), EINVAL);
+  EXPECT_NE(parse("", "poisoned", "").error().message.find("pre-remove, removed"),
             std::string::npos);
-  EXPECT_EQ(EventFilter::parse("", "", "db/a").err(), EINVAL);
-  EXPECT_EQ(EventFilter::parse("", "", "db").err(), EINVAL);
+  for (const char* const file : {"db/a", "db", "/tmp/a", "/mnt/pmem2/pmem0/a"}) {
+    EXPECT_EQ(parse("", "", file).err(), EINVAL) << file;
+  }
+  EXPECT_EQ(parse("nope", "", "").err(), EINVAL);
+  EXPECT_EQ(parse("namespace0.0,namespace0", "", "").err(), EINVAL);
   std::string many;
   for (int i = 0; i < 65; ++i) many += "namespace0.0,";
-  EXPECT_EQ(EventFilter::parse(many, "", "").err(), EINVAL);
+  EXPECT_EQ(parse(many, "", "").err(), EINVAL);
 }
 
 }  // namespace

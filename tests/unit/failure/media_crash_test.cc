@@ -38,7 +38,7 @@ const std::vector<Clearing>& clearings() {
       {"allocate", [](StoredMedia& s) { return s.media().allocate(kBlock); }, '\0'},
       {"clear",
        [](StoredMedia& s) -> Result<void> {
-         PMEMD_TRY(s.media().clear(kBlock));
+         PMEMD_TRY(s.media().clear({kBlock}));
          return {};
        },
        '\0'},

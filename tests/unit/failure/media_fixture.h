@@ -60,7 +60,7 @@ class StoredMedia {
   // In coordinates of the data area.
   Result<void> inject(DataRange range, bool is_known) {
     const RegionRange injected = in_region(range);
-    return errors_->inject({injected}, is_known ? injected : RegionRange{});
+    return errors_->inject({injected}, {is_known ? injected : RegionRange{}});
   }
   Result<std::string> read(DataRange range) {
     std::string bytes(range.length(), '\0');

@@ -65,7 +65,7 @@ TEST_F(NamespaceMediaTest, ErrorsOutsideOfTheDataAreaAreNotItsOwn) {
   constexpr uint64_t kEnd = StoredMedia::kDataBegin + StoredMedia::kDataSize;
   must(stored_->errors().inject(
       {{StoredMedia::kDataBegin - 512, StoredMedia::kDataBegin}, {kEnd, kEnd + 512}},
-      {StoredMedia::kDataBegin - 512, StoredMedia::kDataBegin}));
+      {{StoredMedia::kDataBegin - 512, StoredMedia::kDataBegin}}));
   EXPECT_THAT(media().bad({0, StoredMedia::kDataSize}), IsEmpty());
   EXPECT_EQ(read_error({0, 4096}), 0);
   must(media().zero({0, StoredMedia::kDataSize}));
@@ -83,7 +83,7 @@ TEST_F(NamespaceMediaTest, OnlyAProgramsReadMakesALatentErrorKnown) {
   EXPECT_EQ(media().view({0, 4096}, Reader::kProgram, parts).err(), EIO);
   EXPECT_EQ(read_error({1024, 1025}), EIO);
   EXPECT_THAT(told, ElementsAre(DataRange{0, 4096}, DataRange{1024, 1025}));
-  must(stored_->errors().discover(stored_->in_region({1024, 1536})));
+  must(stored_->errors().discover({stored_->in_region({1024, 1536})}));
   EXPECT_EQ(read_error({1024, 1025}), EIO);
   EXPECT_EQ(told.size(), 2u) << "it is known by now";
 }
@@ -153,7 +153,7 @@ TEST_F(NamespaceMediaTest, DropTakesTheBytesAndLeavesTheErrors) {
   must(media().drop({0, 4096}));
   EXPECT_THAT(media().bad({0, 4096}), ElementsAre(DataRange{512, 1024}, DataRange{2048, 2049}));
   EXPECT_EQ(bytes({0, 512}), std::string(512, '\0'));
-  must(stored_->errors().uninject(stored_->in_region({2048, 2049})));
+  must(stored_->errors().uninject({stored_->in_region({2048, 2049})}));
   EXPECT_EQ(bytes({2048, 2049}), std::string(1, '\0')) << "no old byte is back";
 }
 
@@ -161,11 +161,11 @@ TEST_F(NamespaceMediaTest, ClearMakesGoodWhatIsKnownAndOnlyThat) {
   must(stored_->inject({512, 1024}, true));
   must(stored_->inject({8192, 8704}, true));
   must(stored_->inject({4096, 4097}, false));
-  EXPECT_EQ(must(media().clear({0, 64 * kKiB})), 1024u);
+  EXPECT_EQ(must(media().clear({{0, 64 * kKiB}})), 1024u);
   EXPECT_THAT(media().bad({0, 64 * kKiB}), ElementsAre(DataRange{4096, 4097}));
   EXPECT_EQ(bytes({0, 1536}),
             std::string(512, 'o') + std::string(512, '\0') + std::string(512, 'o'));
-  EXPECT_EQ(must(media().clear({0, 64 * kKiB})), 0u);
+  EXPECT_EQ(must(media().clear({{0, 64 * kKiB}})), 0u);
 }
 
 TEST_F(NamespaceMediaTest, WhatCannotBeClearedIsEIOForAllButWriteback) {
@@ -175,7 +175,7 @@ TEST_F(NamespaceMediaTest, WhatCannotBeClearedIsEIOForAllButWriteback) {
   EXPECT_EQ(media().zero({0, 4096}).err(), EIO);
   EXPECT_EQ(media().discard({0, 4096}).err(), EIO);
   EXPECT_EQ(media().allocate({0, 4096}).err(), EIO);
-  EXPECT_EQ(media().clear({0, 8192}).err(), EIO);
+  EXPECT_EQ(media().clear({{0, 8192}}).err(), EIO);
   must(stored_->write(0, std::string(4096, 'n'), Writer::kWriteback));
   EXPECT_EQ(stored_->stored({0, 4096}), std::string(4096, 'o'));
   EXPECT_THAT(media().bad({0, 8192}), ElementsAre(DataRange{0, 4096}));
@@ -282,13 +282,13 @@ void NamespaceMediaModelTest::change_errors(DataRange range) {
   const RegionRange in_region = stored_->in_region(cells);
   switch (random_() % 3) {
     case 0:
-      must(stored_->errors().uninject(in_region));
+      must(stored_->errors().uninject({in_region}));
       for (uint64_t c = cells.begin / Model::kCell; c < cells.end / Model::kCell; ++c) {
         model_.injected[c] = false;
       }
       return;
     case 1:
-      must(stored_->errors().discover(in_region));
+      must(stored_->errors().discover({in_region}));
       for (uint64_t s = cells.begin / kSectorSize; s * kSectorSize < cells.end; ++s) {
         if (model_.injected[2 * s] || model_.injected[2 * s + 1]) model_.known[s] = true;
       }

@@ -55,11 +55,10 @@ class FakeLeg final : public Media {
   Result<void> allocate(DataRange range) override { return zero(range); }
   Result<void> discard(DataRange range) override { return zero(range); }
   Result<void> drop(DataRange range) override { return zero(range); }
-  Result<uint64_t> clear(DataRange range) override {
-    uint64_t cleared = 0;
-    for (const DataRange& part : bad_bytes.intersect(range)) cleared += part.length();
-    bad_bytes.erase(range);
-    return cleared;
+  Result<uint64_t> clear(const std::vector<DataRange>& ranges) override {
+    const uint64_t before = bad_bytes.bytes();
+    for (const DataRange& range : ranges) bad_bytes.erase(range);
+    return before - bad_bytes.bytes();
   }
   std::vector<DataRange> bad(DataRange range) const override { return bad_bytes.intersect(range); }
 };
@@ -163,7 +162,7 @@ TEST_P(VolumeMediaTest, AGoneLegFailsItsOwnBytesOnly) {
   EXPECT_EQ(media_->zero(whole_).err(), EIO);
   EXPECT_EQ(media_->discard(whole_).err(), EIO);
   EXPECT_EQ(media_->drop(whole_).err(), EIO);
-  EXPECT_EQ(media_->clear(whole_).err(), EIO);
+  EXPECT_EQ(media_->clear({whole_}).err(), EIO);
 }
 
 TEST_P(VolumeMediaTest, AWriteThatReachesOverAGoneLegStoresNothing) {
@@ -206,7 +205,7 @@ TEST_P(VolumeMediaTest, BadBytesAreTheLegsInOrderAndMerged) {
   for (const DataRange& part : table().rmap(1, {0, kLegBytes})) expected.insert(part);
   EXPECT_EQ(media_->bad(whole_), expected.ranges());
   legs_[1].is_there = true;
-  EXPECT_EQ(media_->clear(whole_), 8 * kKiB);
+  EXPECT_EQ(media_->clear({whole_}), 8 * kKiB);
   EXPECT_TRUE(media_->bad(whole_).empty());
 }
 

@@ -34,7 +34,7 @@ class BadBlocks : public testing::Test {
   }
   void poison(DataRange range, bool is_known = true) {
     const RegionRange in_region = fs_.in_region(range);
-    value(fs_.errors().inject({in_region}, is_known ? in_region : RegionRange{}));
+    value(fs_.errors().inject({in_region}, {is_known ? in_region : RegionRange{}}));
   }
   void poison(FileRange range) { poison(in_data(range)); }
   std::vector<DataRange> bad() { return fs_.media().bad({0, kSize}); }
@@ -202,7 +202,7 @@ TEST(BadBlocksInAPool, ACheckDoesNotLookAtBadFreeSpace) {
   value(fs.image().write(MountedFs::kDataOffset + kMiB, std::as_bytes(std::span(old))));
   EXPECT_EQ(value(check_filesystem(*value(PoolView::open(*pool)), record)).size(), 1u);
   const RegionRange in_region = fs.in_region({kMiB, kMiB + kPageSize});
-  value(fs.errors().inject({in_region}, in_region));
+  value(fs.errors().inject({in_region}, {in_region}));
   EXPECT_THAT(value(check_filesystem(*value(PoolView::open(*pool)), record)), IsEmpty());
 }
 

@@ -206,7 +206,7 @@ TEST_F(CheckFilesystem, FindsExtentsThatAreNotThoseOfTheLastDisable) {
 // It is one finding among others, not the end of the check.
 TEST_F(CheckFilesystem, FindsAnInfoBlockThatIsPoisoned) {
   const auto block = RegionRange::sized(record_.range.begin + kInfoBlockOffset, kInfoBlockSize);
-  value(pool_->media_errors(record_.region).inject({block}, block));
+  value(pool_->media_errors(record_.region).inject({block}, {block}));
   const auto found = check_pool(*pool_);
   ASSERT_TRUE(found) << found.error().describe();
   EXPECT_THAT(*found, says("its info block is poisoned"));

@@ -41,7 +41,7 @@ class SuperblockTest : public testing::Test {
   }
   void poison(DataRange range) {
     const RegionRange in_region = fs_.in_region(range);
-    value(fs_.errors().inject({in_region}, in_region));
+    value(fs_.errors().inject({in_region}, {in_region}));
   }
 
   const DataRange block_ = superblock_range(kSize);
@@ -113,7 +113,7 @@ TEST_F(SuperblockTest, ClearedIsWrittenAnew) {
   const std::string before = stored(block_);
   poison(block_);
   EXPECT_EQ(mount(), EUCLEAN);
-  value(fs_.media().clear(block_));
+  value(fs_.media().clear({block_}));
   EXPECT_EQ(stored(block_), std::string(kPageSize, '\0'));
   EXPECT_EQ(mount(), 0);
   EXPECT_EQ(stored(block_), before);
@@ -123,14 +123,14 @@ TEST_F(SuperblockTest, ClearedIsWrittenAnew) {
 TEST_F(SuperblockTest, PoisonBehindItsFieldsIsGoneOnceItIsCleared) {
   ASSERT_EQ(mount(), 0);
   poison({block_.begin + 1024, block_.begin + 1536});
-  value(fs_.media().clear(block_));
+  value(fs_.media().clear({block_}));
   EXPECT_EQ(mount(), 0);
 }
 
 TEST_F(SuperblockTest, FieldsThatWereClearedAloneAreZerosAndWrittenAnew) {
   ASSERT_EQ(mount(), 0);
   poison({block_.begin, block_.begin + 512});
-  value(fs_.media().clear(block_));
+  value(fs_.media().clear({block_}));
   EXPECT_EQ(mount(), 0);
 }
 

@@ -95,8 +95,8 @@ TEST(SectorsOf, WidensDownAndUp) {
 TEST_F(MediaErrorsTest, NothingIsBadAtFirst) {
   EXPECT_FALSE(errors_->is_bad(kAll));
   EXPECT_THAT(errors_->bad(kAll), IsEmpty());
-  EXPECT_THAT(must(errors_->discover(kAll)), IsEmpty());
-  EXPECT_THAT(must(errors_->clear(kAll)), IsEmpty());
+  EXPECT_THAT(must(errors_->discover({kAll})), IsEmpty());
+  EXPECT_THAT(must(errors_->clear({kAll})), IsEmpty());
   EXPECT_THAT(rows(), IsEmpty());
 }
 
@@ -107,48 +107,48 @@ TEST_F(MediaErrorsTest, WhatIsInjectedButNotKnownIsLatentUntilItIsDiscovered) {
   EXPECT_THAT(errors_->latent(kAll), ElementsAre(RegionRange{1000, 1100}));
   EXPECT_THAT(errors_->known(kAll), IsEmpty());
   // A touch anywhere in a sector finds it; what lies in the next one stays latent.
-  EXPECT_THAT(must(errors_->discover({512, 513})), ElementsAre(RegionRange{512, 1024}));
+  EXPECT_THAT(must(errors_->discover({{512, 513}})), ElementsAre(RegionRange{512, 1024}));
   EXPECT_THAT(errors_->latent(kAll), ElementsAre(RegionRange{1024, 1100}));
-  EXPECT_THAT(must(errors_->discover({600, 1025})), ElementsAre(RegionRange{1024, 1536}));
+  EXPECT_THAT(must(errors_->discover({{600, 1025}})), ElementsAre(RegionRange{1024, 1536}));
   EXPECT_THAT(errors_->known(kAll), ElementsAre(RegionRange{512, 1536}));
   EXPECT_THAT(errors_->latent(kAll), IsEmpty());
   EXPECT_TRUE(errors_->is_bad({1100, 1101}));
-  EXPECT_THAT(must(errors_->discover(kAll)), IsEmpty()) << "once";
+  EXPECT_THAT(must(errors_->discover({kAll})), IsEmpty()) << "once";
 }
 
 TEST_F(MediaErrorsTest, AddingMergesAndClearingTrimsAndSplits) {
-  must(errors_->inject({}, {512, 1024}));
-  must(errors_->inject({}, {1024, 1536}));
+  must(errors_->inject({}, {{512, 1024}}));
+  must(errors_->inject({}, {{1024, 1536}}));
   EXPECT_THAT(rows(), ElementsAre("0 512+1024"));
-  must(errors_->inject({}, {4000, 4100}));
+  must(errors_->inject({}, {{4000, 4100}}));
   EXPECT_THAT(rows(), ElementsAre("0 512+1024", "0 3584+1024"));
-  must(errors_->inject({}, {1536, 3584}));
+  must(errors_->inject({}, {{1536, 3584}}));
   EXPECT_THAT(rows(), ElementsAre("0 512+4096"));
-  must(errors_->clear({0, 1024}));
+  must(errors_->clear({{0, 1024}}));
   EXPECT_THAT(rows(), ElementsAre("0 1024+3584"));
-  must(errors_->clear({2048, 2560}));
+  must(errors_->clear({{2048, 2560}}));
   EXPECT_THAT(rows(), ElementsAre("0 1024+1024", "0 2560+2048"));
-  must(errors_->clear({0, 8192}));
+  must(errors_->clear({{0, 8192}}));
   EXPECT_THAT(rows(), IsEmpty());
   EXPECT_FALSE(errors_->is_bad(kAll));
 }
 
 TEST_F(MediaErrorsTest, UninjectLeavesWhatIsKnown) {
-  must(errors_->inject({{0, 1024}}, {0, 512}));
-  must(errors_->uninject({256, 2048}));
+  must(errors_->inject({{0, 1024}}, {{0, 512}}));
+  must(errors_->uninject({{256, 2048}}));
   EXPECT_THAT(errors_->injected(kAll), ElementsAre(RegionRange{0, 256}));
   EXPECT_THAT(errors_->bad(kAll), ElementsAre(RegionRange{0, 512}));
-  must(errors_->uninject(kAll));
+  must(errors_->uninject({kAll}));
   EXPECT_THAT(errors_->bad(kAll), ElementsAre(RegionRange{0, 512}));
-  EXPECT_THAT(must(errors_->clear({0, 512})), ElementsAre(RegionRange{0, 512}));
+  EXPECT_THAT(must(errors_->clear({{0, 512}})), ElementsAre(RegionRange{0, 512}));
 }
 
 TEST_F(MediaErrorsTest, ClearOfPartOfASectorKeepsItKnownWhileTheRestHasErrors) {
-  must(errors_->inject({{0, 512}}, {0, 512}));
-  EXPECT_THAT(must(errors_->clear({0, 256})), IsEmpty());
+  must(errors_->inject({{0, 512}}, {{0, 512}}));
+  EXPECT_THAT(must(errors_->clear({{0, 256}})), IsEmpty());
   EXPECT_THAT(errors_->injected(kAll), ElementsAre(RegionRange{256, 512}));
   EXPECT_THAT(errors_->known(kAll), ElementsAre(RegionRange{0, 512}));
-  EXPECT_THAT(must(errors_->clear({256, 512})), ElementsAre(RegionRange{0, 512}));
+  EXPECT_THAT(must(errors_->clear({{256, 512}})), ElementsAre(RegionRange{0, 512}));
   EXPECT_FALSE(errors_->is_bad(kAll));
 }
 
@@ -157,8 +157,8 @@ TEST_F(MediaErrorsTest, RegionsAreEachOtherNothing) {
   put_row(1, 512, 512, kRegion - 1);
   reload();
   EXPECT_FALSE(errors_->is_bad(kAll));
-  must(errors_->inject({{0, 512}}, {0, 512}));
-  must(errors_->clear(kAll));
+  must(errors_->inject({{0, 512}}, {{0, 512}}));
+  must(errors_->clear({kAll}));
   EXPECT_EQ(number("SELECT count(*) FROM badblocks"), 2);
 }
 
@@ -187,7 +187,7 @@ TEST_F(MediaErrorsTest, RowsThatTouchAreOneRangeAndGoTogether) {
   put_row(1, 100, 100);
   reload();
   EXPECT_THAT(errors_->known(kAll), ElementsAre(RegionRange{0, 1024}));
-  must(errors_->clear({0, 1024}));
+  must(errors_->clear({{0, 1024}}));
   EXPECT_THAT(rows(), IsEmpty());
 }
 
@@ -198,41 +198,65 @@ TEST_F(MediaErrorsTest, InAPoolOfAnOlderVersionNothingIsBad) {
 }
 
 TEST_F(MediaErrorsTest, AReaderSeesThemAndChangesNothing) {
-  must(errors_->inject({{0, 512}}, {0, 512}));
+  must(errors_->inject({{0, 512}}, {{0, 512}}));
   const auto read_only =
       must(Database::open(directory_.path() + "/pool.db", Database::Mode::kReadOnly));
   const auto seen = must(MediaErrors::load(*read_only, kRegion));
   EXPECT_THAT(seen->bad(kAll), ElementsAre(RegionRange{0, 512}));
-  EXPECT_EQ(seen->clear(kAll).err(), EROFS);
+  EXPECT_EQ(seen->clear({kAll}).err(), EROFS);
   EXPECT_TRUE(seen->is_bad({0, 1}));
 }
 
 TEST_F(MediaErrorsTest, TheLimitIsENOSPCAndOfBothKindsTogether) {
   reload(3);
-  must(errors_->inject({{0, 512}}, {0, 512}));
+  must(errors_->inject({{0, 512}}, {{0, 512}}));
   EXPECT_EQ(errors_->inject({{2000, 2001}, {3000, 3001}}, {}).err(), ENOSPC);
   must(errors_->inject({{2000, 2001}}, {}));
   EXPECT_EQ(errors_->inject({{4000, 4001}}, {}).err(), ENOSPC);
-  EXPECT_EQ(errors_->discover({2000, 2001}).err(), ENOSPC);
-  EXPECT_EQ(errors_->uninject({100, 200}).err(), ENOSPC) << "it would make two of one";
-  EXPECT_EQ(errors_->clear({100, 200}).err(), ENOSPC);
+  EXPECT_EQ(errors_->discover({{2000, 2001}}).err(), ENOSPC);
+  EXPECT_EQ(errors_->uninject({{100, 200}}).err(), ENOSPC) << "it would make two of one";
+  EXPECT_EQ(errors_->clear({{100, 200}}).err(), ENOSPC);
   EXPECT_THAT(rows(), ElementsAre("0 0+512", "1 0+512", "1 2000+1"));
   EXPECT_THAT(errors_->injected(kAll), ElementsAre(RegionRange{0, 512}, RegionRange{2000, 2001}));
   // What makes no more of them is let through: merging, and taking away.
   must(errors_->inject({{2001, 2100}}, {}));
-  must(errors_->clear({0, 512}));
+  must(errors_->clear({{0, 512}}));
   EXPECT_EQ(number("SELECT count(*) FROM badblocks"), 1);
+}
+
+TEST_F(MediaErrorsTest, AListOfRangesIsOneTransaction) {
+  Ranges many;
+  for (uint64_t i = 0; i < 1000; ++i) many.push_back(RegionRange::sized(i * 8192, 512));
+  const std::vector<std::function<void()>> changes = {
+      [&] { must(errors_->inject(many, {})); }, [&] { must(errors_->discover(many)); },
+      [&] { must(errors_->uninject(many)); },
+      [&] { EXPECT_EQ(must(errors_->clear(many)).size(), many.size()); }};
+  for (const auto& change : changes) {
+    must(FaultPoint::arm("media.write-record",
+                         {.count = 1000, .delay = std::chrono::milliseconds(1)}));
+    const auto hits = [] {
+      for (const auto& point : FaultPoint::list()) {
+        if (point.name == "media.write-record") return point.hits;
+      }
+      return uint64_t{0};
+    };
+    const uint64_t before = hits();
+    change();
+    EXPECT_EQ(hits() - before, 1u);
+    FaultPoint::disarm_all();
+  }
 }
 
 // Each change, interrupted: in memory as in the table nothing has changed.
 TEST_F(MediaErrorsTest, AFailedTransactionChangesNothing) {
-  must(errors_->inject({{0, 1024}, {3000, 3100}}, {0, 512}));
+  must(errors_->inject({{0, 1024}, {3000, 3100}}, {{0, 512}}));
   const auto before = rows();
   const auto bad = errors_->bad(kAll);
   const std::vector<std::function<int()>> changes = {
-      [&] { return errors_->inject({{5000, 6000}}, {5000, 6000}).err(); },
-      [&] { return errors_->uninject(kAll).err(); }, [&] { return errors_->discover(kAll).err(); },
-      [&] { return errors_->clear(kAll).err(); }};
+      [&] { return errors_->inject({{5000, 6000}}, {{5000, 6000}}).err(); },
+      [&] { return errors_->uninject({kAll}).err(); },
+      [&] { return errors_->discover({kAll}).err(); },
+      [&] { return errors_->clear({kAll}).err(); }};
   for (const auto& change : changes) {
     must(FaultPoint::arm("media.write-record", {}));
     EXPECT_EQ(change(), EIO);
@@ -267,11 +291,11 @@ TEST_F(MediaErrorsTest, AmongTenThousandRangesAChangeTouchesItsOwnRows) {
     change();
     return number("SELECT total_changes()") - before;
   };
-  EXPECT_EQ(rows_changed_by([&] { must(errors_->discover({5000 * 4096, 5000 * 4096 + 1})); }), 1);
-  EXPECT_EQ(rows_changed_by([&] { must(errors_->clear({5000 * 4096, 5000 * 4096 + 512})); }), 2);
-  EXPECT_EQ(rows_changed_by([&] { must(errors_->uninject({10 * 4096, 11 * 4096 + 1})); }), 3);
-  EXPECT_EQ(rows_changed_by([&] { must(errors_->clear({4096, 4096 + 128})); }), 2) << "a trim";
-  EXPECT_EQ(rows_changed_by([&] { must(errors_->clear({256, 4096})); }), 0) << "nothing is bad";
+  EXPECT_EQ(rows_changed_by([&] { must(errors_->discover({{5000 * 4096, 5000 * 4096 + 1}})); }), 1);
+  EXPECT_EQ(rows_changed_by([&] { must(errors_->clear({{5000 * 4096, 5000 * 4096 + 512}})); }), 2);
+  EXPECT_EQ(rows_changed_by([&] { must(errors_->uninject({{10 * 4096, 11 * 4096 + 1}})); }), 3);
+  EXPECT_EQ(rows_changed_by([&] { must(errors_->clear({{4096, 4096 + 128}})); }), 2) << "a trim";
+  EXPECT_EQ(rows_changed_by([&] { must(errors_->clear({{256, 4096}})); }), 0) << "nothing is bad";
 }
 
 // --- against a plain model
@@ -342,32 +366,31 @@ class MediaErrorsModelTest : public MediaErrorsTest {
     const uint64_t end = begin + random_() % (random_() % 8 == 0 ? 64 : 12);
     return {begin * Model::kCell, std::min(end, Model::kCells) * Model::kCell};
   }
+  Ranges random_ranges() {
+    Ranges ranges;
+    for (uint64_t i = 0; i < 1 + random_() % 3; ++i) ranges.push_back(random_range());
+    return ranges;
+  }
   void step() {
-    const RegionRange range = random_range();
+    const Ranges ranges = random_ranges();
     const auto was_bad = model_.bad();
-    switch (random_() % 5) {
-      case 0:
-        must(errors_->inject({range}, {}));
-        model_.set(model_.injected, range, true);
-        break;
-      case 1: {
-        const RegionRange other = random_range();
-        const RegionRange known = random_range();
-        must(errors_->inject({range, other}, known));
-        model_.set(model_.injected, range, true);
-        model_.set(model_.injected, other, true);
-        model_.set(model_.known, sectors_of(known), true);
+    switch (random_() % 4) {
+      case 0: {
+        const Ranges known = random_() % 2 == 0 ? random_ranges() : Ranges();
+        must(errors_->inject(ranges, known));
+        for (const RegionRange& range : ranges) model_.set(model_.injected, range, true);
+        for (const RegionRange& range : known) model_.set(model_.known, sectors_of(range), true);
         break;
       }
-      case 2:
-        must(errors_->uninject(range));
-        model_.set(model_.injected, range, false);
+      case 1:
+        must(errors_->uninject(ranges));
+        for (const RegionRange& range : ranges) model_.set(model_.injected, range, false);
         break;
-      case 3: {
+      case 2: {
         const auto before = model_.known;
-        model_.discover(range);
+        for (const RegionRange& range : ranges) model_.discover(range);
         RangeSet<RegionSpace> found;
-        for (const auto& part : must(errors_->discover(range))) found.insert(part);
+        for (const auto& part : must(errors_->discover(ranges))) found.insert(part);
         for (uint64_t i = 0; i < Model::kCells; ++i) {
           if (model_.known[i] && !before[i]) {
             EXPECT_TRUE(found.contains(RegionRange::sized(i * Model::kCell, Model::kCell)));
@@ -376,11 +399,11 @@ class MediaErrorsModelTest : public MediaErrorsTest {
         break;
       }
       default: {
-        model_.clear(range);
+        for (const RegionRange& range : ranges) model_.clear(range);
         std::array<bool, Model::kCells> gone{};
         const auto bad = model_.bad();
         for (uint64_t i = 0; i < Model::kCells; ++i) gone[i] = was_bad[i] && !bad[i];
-        EXPECT_EQ(must(errors_->clear(range)), Model::ranges(gone, {0, UINT64_MAX}));
+        EXPECT_EQ(must(errors_->clear(ranges)), Model::ranges(gone, {0, UINT64_MAX}));
       }
     }
   }

@@ -54,7 +54,7 @@ TEST_F(ArmedErrorsTest, GoOffAtTheNthAccessThatTouchesThemAndOnce) {
   EXPECT_TRUE(is_bad()) << "before the read goes on";
   EXPECT_EQ(latent_, std::vector<DataRange>({kPage}));
   EXPECT_TRUE(armed_.list(fsdax_).empty());
-  must(fsdax_.media_errors().clear(fsdax_.in_region(kPage)));
+  must(fsdax_.media_errors().clear({fsdax_.in_region(kPage)}));
   touch(MediaAccess::kRead);
   EXPECT_FALSE(is_bad());
 }
@@ -71,7 +71,7 @@ TEST_F(ArmedErrorsTest, CountOnlyTheAccessesThatAreMeant) {
     EXPECT_FALSE(is_bad());
     touch(on);
     EXPECT_TRUE(is_bad());
-    must(fsdax_.media_errors().clear(fsdax_.in_region(kPage)));
+    must(fsdax_.media_errors().clear({fsdax_.in_region(kPage)}));
   }
 }
 
@@ -91,14 +91,14 @@ TEST_F(ArmedErrorsTest, CoverWhatAnErrorOfNowCovers) {
   for (const bool saturate : {false, true}) {
     ArmedError error = of_fsdax();
     error.options = {.latent = true, .saturate = saturate};
-    must(inject_error(fsdax_, kPage, error.options, ports_));
+    must(inject_error(fsdax_, {kPage}, error.options, ports_));
     const auto now = fsdax_.errors(Device::ErrorKind::kInjected, kPage);
     EXPECT_EQ(now.size(), saturate ? 1 : kPage.length() / kSectorSize);
-    must(fsdax_.media_errors().clear(fsdax_.in_region(kPage)));
+    must(fsdax_.media_errors().clear({fsdax_.in_region(kPage)}));
     must(armed_.arm(error));
     touch(MediaAccess::kRead);
     EXPECT_EQ(fsdax_.errors(Device::ErrorKind::kInjected, kPage), now);
-    must(fsdax_.media_errors().clear(fsdax_.in_region(kPage)));
+    must(fsdax_.media_errors().clear({fsdax_.in_region(kPage)}));
   }
 }
 
@@ -121,8 +121,8 @@ TEST_F(ArmedErrorsTest, GoOffAfterTheirTime) {
 TEST_F(ArmedErrorsTest, AreDisarmedByRange) {
   must(armed_.arm(of_fsdax()));
   must(armed_.arm(of_fsdax({0, 512})));
-  EXPECT_EQ(armed_.disarm(devdax_, kPage), 0);
-  EXPECT_EQ(armed_.disarm(fsdax_, {12287, 20000}), 1);
+  EXPECT_EQ(armed_.disarm(devdax_, {kPage}), 0);
+  EXPECT_EQ(armed_.disarm(fsdax_, {{12287, 20000}}), 1);
   touch(MediaAccess::kRead);
   EXPECT_FALSE(is_bad());
   EXPECT_EQ(armed_.list(fsdax_).size(), 1);

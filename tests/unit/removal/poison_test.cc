@@ -60,7 +60,7 @@ class PoisonTest : public RemovalFixture {
         .write(file_, range.begin, std::as_bytes(std::span(bytes)));
   }
   Result<FailureReport> inject(FileRange range, bool latent = false) {
-    return inject_error(fsdax_, data_of(range), {.latent = latent, .saturate = true}, ports_);
+    return inject_error(fsdax_, {data_of(range)}, {.latent = latent, .saturate = true}, ports_);
   }
   // A descriptor that has registered all of the file.
   uint64_t open_and_map(FileRange range, uint64_t address) {
@@ -99,6 +99,31 @@ TEST_F(PoisonTest, RecordedFirstRevokedSecondToldLast) {
   EXPECT_EQ(report.bad_bytes, 3 * kPageSize);
   EXPECT_TRUE(can_read(pages(0, 2)));
   EXPECT_TRUE(can_read(pages(5, 8)));
+}
+
+TEST_F(PoisonTest, AListOfRangesIsOneFailure) {
+  int looks = 0;
+  kernel_.on_holders = [&] {
+    ++looks;
+    return std::vector{holder({mapping(file_, "/pmem0/file", pages(0, 8))})};
+  };
+  must(FaultPoint::arm("media.write-record", {.count = 9, .delay = std::chrono::milliseconds(1)}));
+  const DataRanges ranges = {data_of(pages(0, 1)), data_of(pages(2, 4)), data_of(pages(6, 7))};
+  const auto report = must(inject_error(fsdax_, ranges, {.saturate = true}, ports_));
+  EXPECT_EQ(report.ranges, ranges);
+  EXPECT_EQ(report.bad_bytes, 4 * kPageSize);
+  EXPECT_EQ(report.holders.size(), 1u);
+  EXPECT_EQ(looks, 2) << "before the record, and behind it";
+  for (const auto& point : FaultPoint::list()) {
+    if (point.name == "media.write-record") EXPECT_EQ(point.left, 8u) << "one transaction";
+  }
+  EXPECT_THAT(kernel_.invals(), ElementsAre(Pair(file_, pages(0, 1)), Pair(file_, pages(2, 4)),
+                                            Pair(file_, pages(6, 7))));
+  EXPECT_EQ(kernel_.calls("poison"), 6u) << "of the device and of the file, each range once";
+  EXPECT_TRUE(can_read(pages(1, 2)));
+  EXPECT_FALSE(can_read(pages(6, 7)));
+  EXPECT_EQ(must(clear_errors(fsdax_, ranges)), 4 * kPageSize);
+  EXPECT_TRUE(can_read(pages(0, 8)));
 }
 
 // A touch ends its process from the record on: who is looked for only behind it may be gone.
@@ -143,18 +168,18 @@ TEST_F(PoisonTest, LatentErrorsAreFoundByATouchAndToldThen) {
   EXPECT_THAT(kernel_.events(), IsEmpty());
   EXPECT_THAT(kernel_.invals(), ElementsAre(Pair(file_, pages(2, 3)))) << "so that a touch asks";
   EXPECT_FALSE(can_read(pages(2, 3)));
-  const auto report = must(discover_errors(fsdax_, data_of(pages(0, 8)), ports_));
+  const auto report = must(discover_errors(fsdax_, {data_of(pages(0, 8))}, ports_));
   EXPECT_EQ(report.bad_bytes, kPageSize);
   EXPECT_EQ(kernel_.events().size(), 2u);
-  EXPECT_EQ(must(discover_errors(fsdax_, data_of(pages(0, 8)), ports_)).bad_bytes, 0u) << "once";
+  EXPECT_EQ(must(discover_errors(fsdax_, {data_of(pages(0, 8))}, ports_)).bad_bytes, 0u) << "once";
 }
 
 TEST_F(PoisonTest, UninjectingTakesTheErrorNotTheKnowledge) {
   must(inject(pages(2, 3), /*latent=*/true));
-  ASSERT_TRUE(uninject_error(fsdax_, data_of(pages(2, 3))));
+  ASSERT_TRUE(uninject_error(fsdax_, {data_of(pages(2, 3))}));
   EXPECT_TRUE(can_read(pages(2, 3)));
   must(inject(pages(4, 5)));
-  ASSERT_TRUE(uninject_error(fsdax_, data_of(pages(4, 5))));
+  ASSERT_TRUE(uninject_error(fsdax_, {data_of(pages(4, 5))}));
   EXPECT_FALSE(can_read(pages(4, 5)));
   ASSERT_TRUE(write(pages(4, 5)));
   EXPECT_TRUE(can_read(pages(4, 5)));
@@ -164,7 +189,7 @@ TEST_F(PoisonTest, ClearedErrorsReadAsZerosAndAreTold) {
   const uint64_t handle = open_and_map(pages(0, 8), 0x1000);
   must(inject(pages(2, 3)));
   (void)fsdax_.mapper_events().read(handle);
-  EXPECT_EQ(must(clear_errors(fsdax_, data_of(pages(0, 8)))), kPageSize);
+  EXPECT_EQ(must(clear_errors(fsdax_, {data_of(pages(0, 8))})), kPageSize);
   EXPECT_TRUE(can_read(pages(2, 3)));
   tell_cleared(fsdax_, {data_of(pages(2, 3))}, ports_);
   EXPECT_EQ(kernel_.events().back().kind, EventKind::kCleared);
@@ -173,7 +198,7 @@ TEST_F(PoisonTest, ClearedErrorsReadAsZerosAndAreTold) {
 }
 
 TEST_F(PoisonTest, LookingChangesNothing) {
-  const auto report = must(look_at_range(fsdax_, data_of(pages(2, 5)), ports_));
+  const auto report = must(look_at_ranges(fsdax_, {data_of(pages(2, 5))}, ports_));
   EXPECT_EQ(report.files.at(0).range, pages(2, 5));
   EXPECT_EQ(report.files.at(0).path, "/pmem0/file");
   EXPECT_TRUE(can_read(pages(2, 5)));
@@ -186,20 +211,20 @@ TEST_F(PoisonTest, ADisabledDeviceIsOnlyRecorded) {
   const auto report = must(inject(pages(2, 3)));
   EXPECT_THAT(report.files, IsEmpty());
   EXPECT_EQ(kernel_.calls("inval"), 0u);
-  EXPECT_EQ(clear_errors(fsdax_, data_of(pages(2, 3))).err(), ENXIO);
+  EXPECT_EQ(clear_errors(fsdax_, {data_of(pages(2, 3))}).err(), ENXIO);
   ASSERT_TRUE(fsdax_.enable());
   EXPECT_FALSE(can_read(pages(2, 3)));
 }
 
 TEST_F(PoisonTest, DevdaxHasNoHolderAndGoesByItsPages) {
-  const auto report = must(inject_error(devdax_, {8 * kPageSize, 32 * kPageSize}, {}, ports_));
+  const auto report = must(inject_error(devdax_, {{8 * kPageSize, 32 * kPageSize}}, {}, ports_));
   EXPECT_THAT(kernel_.invals(), ElementsAre(Pair(devdax_.root_ino(), pages(8, 32))));
   EXPECT_EQ(report.files.at(0).path, "/dax1.0");
 }
 
 TEST_F(PoisonTest, ALostSuperblockShutsTheFileSystemDown) {
   const DataRange superblock = superblock_range(fsdax_.record().data_bytes());
-  const auto report = must(inject_error(fsdax_, superblock, {.saturate = true}, ports_));
+  const auto report = must(inject_error(fsdax_, {superblock}, {.saturate = true}, ports_));
   EXPECT_TRUE(report.shut_down);
   EXPECT_TRUE(report.files.at(0).is_metadata);
   EXPECT_EQ(kernel_.events().back().kind, EventKind::kShutdown);
@@ -207,14 +232,14 @@ TEST_F(PoisonTest, ALostSuperblockShutsTheFileSystemDown) {
   EXPECT_TRUE(fsdax_.begin_writeback()) << "what was stored isn't lost";
   take_down(fsdax_);
   EXPECT_EQ(fsdax_.enable().err(), EUCLEAN);
-  must(fsdax_.media_errors().clear(fsdax_.in_region(superblock)));
+  must(fsdax_.media_errors().clear({fsdax_.in_region(superblock)}));
   EXPECT_TRUE(fsdax_.enable());
 }
 
 TEST_F(PoisonTest, ALostSuperblockOfOneThatCarriesOnDegradedIsOnlyTold) {
   must(pool_.pool().set_settings(fsdax_.record().serial, {{"on-metadata", "degraded"}}));
   const DataRange superblock = superblock_range(fsdax_.record().data_bytes());
-  const auto report = must(inject_error(fsdax_, superblock, {.saturate = true}, ports_));
+  const auto report = must(inject_error(fsdax_, {superblock}, {.saturate = true}, ports_));
   EXPECT_FALSE(report.shut_down);
   EXPECT_TRUE(report.files.at(0).is_metadata);
   EXPECT_EQ(kernel_.events().back().kind, EventKind::kPoison);
@@ -226,21 +251,23 @@ TEST_F(PoisonTest, UnlessSaturatedTheFirstClearUnitOfEachBlockIsBad) {
   fsdax_.apply_settings();
   const DataRange blocks = data_of({0, 1024});
   const auto injected = [&] { return fsdax_.errors(Device::ErrorKind::kInjected, blocks); };
-  must(inject_error(fsdax_, blocks, {}, ports_));
+  must(inject_error(fsdax_, {blocks}, {}, ports_));
   EXPECT_EQ(injected(), (std::vector{DataRange::sized(blocks.begin, 256),
                                      DataRange::sized(blocks.begin + 512, 256)}));
   EXPECT_EQ(fsdax_.errors(Device::ErrorKind::kKnown, blocks), std::vector{blocks})
       << "the record is in sectors";
-  must(inject_error(fsdax_, blocks, {.saturate = true}, ports_));
+  must(inject_error(fsdax_, {blocks}, {.saturate = true}, ports_));
   EXPECT_EQ(injected(), std::vector{blocks});
 }
 
 TEST_F(PoisonTest, WhatIsNotWithinTheDeviceIsRefused) {
   const uint64_t size = fsdax_.record().data_bytes();
-  EXPECT_EQ(inject_error(fsdax_, {size - 512, size + 1}, {}, ports_).err(), EINVAL);
-  EXPECT_EQ(inject_error(fsdax_, {4096, 4096}, {}, ports_).err(), EINVAL);
-  EXPECT_EQ(look_at_range(fsdax_, {size, size + 512}, ports_).err(), EINVAL);
-  EXPECT_EQ(uninject_error(fsdax_, {0, 0}).err(), EINVAL);
+  EXPECT_EQ(inject_error(fsdax_, {{size - 512, size + 1}}, {}, ports_).err(), EINVAL);
+  EXPECT_EQ(inject_error(fsdax_, {{4096, 4096}}, {}, ports_).err(), EINVAL);
+  EXPECT_EQ(inject_error(fsdax_, {}, {}, ports_).err(), EINVAL);
+  EXPECT_EQ(inject_error(fsdax_, {{0, 512}, {size, size + 1}}, {}, ports_).err(), EINVAL);
+  EXPECT_EQ(look_at_ranges(fsdax_, {{size, size + 512}}, ports_).err(), EINVAL);
+  EXPECT_EQ(uninject_error(fsdax_, {{0, 0}}).err(), EINVAL);
 }
 
 TEST_F(PoisonTest, AfterAFailureAtAnyStepTheRangeIsBadAndTheCallCanBeRepeated) {
@@ -334,7 +361,7 @@ TEST_F(TakeoverTest, AllAreAskedBeforeAnyIsWaitedFor) {
                                               MapperEvents::Answer::kDone));
   });
   const DataRange both = {std::min(data.begin, data_.begin), std::max(data.end, data_.end)};
-  must(inject_error(fsdax_, both, {}, ports_));
+  must(inject_error(fsdax_, {both}, {}, ports_));
   asked.join();
 }
 
@@ -367,7 +394,7 @@ TEST(PoisonSizeTest, ATebibyteIsOneRangeForEverybody) {
   for (const uint64_t bytes : {kPageSize, size}) {
     SCOPED_TRACE(bytes);
     kernel.forget_log();
-    const auto report = must(inject_error(*device, {0, bytes}, {}, ports));
+    const auto report = must(inject_error(*device, {{0, bytes}}, {}, ports));
     EXPECT_EQ(report.bad_bytes, bytes);
     EXPECT_EQ(kernel.calls("inval"), 1u);
     EXPECT_EQ(kernel.calls("poison"), 2u) << "the device's, the file's";
