@@ -21,6 +21,8 @@
 namespace pmemd {
 namespace {
 
+// A hole behind written bytes isn't looked for in so little: ext4 walks all extents up to it.
+constexpr uint64_t kTooShortForHoles = 64 * kKiB;
 constexpr uint64_t kReadChunk = 256 * kKiB;
 
 // The stores of a write become durable with persist(), not one by one: without NOFLUSH libpmem2
@@ -273,10 +275,12 @@ Result<std::pair<uint64_t, uint64_t>> MappedImage::next_written(uint64_t offset,
   const off_t data = ::lseek(fd_.get(), static_cast<off_t>(file_offset_ + offset), SEEK_DATA);
   if (data < 0 && errno == ENXIO) return std::pair(end, end);  // only a hole from here on
   if (data < 0) return fail(errno);
+  const uint64_t begin =
+      std::min(std::max(offset, static_cast<uint64_t>(data) - file_offset_), end);
+  if (end - begin <= kTooShortForHoles) return std::pair(begin, end);
   const off_t hole = ::lseek(fd_.get(), data, SEEK_HOLE);
   if (hole < 0) return fail(errno);
-  const uint64_t begin = std::max(offset, static_cast<uint64_t>(data) - file_offset_);
-  return std::pair(std::min(begin, end), std::min(static_cast<uint64_t>(hole) - file_offset_, end));
+  return std::pair(begin, std::min(static_cast<uint64_t>(hole) - file_offset_, end));
 }
 
 Result<void> MappedImage::zero_written(uint64_t offset, uint64_t length) {

@@ -92,7 +92,7 @@ class MappedImage {
   Result<void> write(uint64_t offset, std::span<const std::byte> from);
   Result<void> zero(uint64_t offset, uint64_t length);
   // The same, at a cost that grows with what the host has of the range, not with its length; keeps
-  // its blocks.
+  // its blocks, and may take some in the last 64 KiB.
   Result<void> zero_written(uint64_t offset, uint64_t length);
 
   // For a system call to read from; never dereferenced by the process itself.

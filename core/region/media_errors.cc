@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <iterator>
 #include <utility>
 
 #include "core/base/fault.h"
@@ -155,7 +157,6 @@ Result<MediaErrors::Ranges> MediaErrors::clear(const Ranges& ranges) {
 
 MediaErrors::Change MediaErrors::change_of(Kind kind, const Ranges& erase,
                                            const Ranges& insert) const {
-  Change change{kind, {}, {}};
   Set old;
   {
     MutexLock lock(mutex_);
@@ -166,10 +167,16 @@ MediaErrors::Change MediaErrors::change_of(Kind kind, const Ranges& erase,
       }
     }
   }
-  change.erase = old.ranges();
-  change.put = std::move(old);
-  for (const RegionRange& range : erase) change.put.erase(range);
-  for (const RegionRange& range : insert) change.put.insert(range);
+  const Ranges before = old.ranges();
+  for (const RegionRange& range : erase) old.erase(range);
+  for (const RegionRange& range : insert) old.insert(range);
+  const Ranges after = old.ranges();
+  Change change{kind, {}, {}};
+  const auto less = [](const RegionRange& a, const RegionRange& b) {
+    return std::pair(a.begin, a.end) < std::pair(b.begin, b.end);
+  };
+  std::ranges::set_difference(before, after, std::back_inserter(change.erase), less);
+  std::ranges::set_difference(after, before, std::back_inserter(change.put), less);
   return change;
 }
 
@@ -179,7 +186,7 @@ Result<void> MediaErrors::apply(const std::vector<Change>& changes) {
     MutexLock lock(mutex_);
     count = sets_[kKnown].count() + sets_[kInjected].count();
   }
-  for (const Change& change : changes) count = count + change.put.count() - change.erase.size();
+  for (const Change& change : changes) count = count + change.put.size() - change.erase.size();
   if (count > max_ranges_) {
     return fail(ENOSPC, fmt::format("region{}: {} ranges are bad already", region_, max_ranges_),
                 "clear some");
@@ -199,7 +206,7 @@ Result<void> MediaErrors::apply(const std::vector<Change>& changes) {
         erase.bind(3, static_cast<int64_t>(range.end));
         PMEMD_TRY(erase.run());
       }
-      for (const RegionRange& range : change.put.ranges()) {
+      for (const RegionRange& range : change.put) {
         put.bind(0, region_).bind(1, change.kind).bind(2, static_cast<int64_t>(range.begin));
         put.bind(3, static_cast<int64_t>(range.length()));
         PMEMD_TRY(put.run());
@@ -211,7 +218,7 @@ Result<void> MediaErrors::apply(const std::vector<Change>& changes) {
   MutexLock lock(mutex_);
   for (const Change& change : changes) {
     for (const RegionRange& range : change.erase) sets_[change.kind].erase(range);
-    for (const RegionRange& range : change.put.ranges()) sets_[change.kind].insert(range);
+    for (const RegionRange& range : change.put) sets_[change.kind].insert(range);
   }
   any_.store(!sets_[kKnown].empty() || !sets_[kInjected].empty(), std::memory_order_release);
   return {};

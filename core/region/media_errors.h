@@ -79,11 +79,10 @@ class MediaErrors {
  private:
   using Set = RangeSet<RegionSpace>;
   enum Kind : int { kKnown = 0, kInjected = 1 };
-  // What the ranges of one kind that touch `area` become.
+  // Ranges of one kind that go, and those that come instead.
   struct Change {
     Kind kind;
-    Ranges erase;
-    Set put;
+    Ranges erase, put;
   };
 
   MediaErrors(Database& db, uint32_t region, uint64_t max_ranges)

@@ -133,7 +133,7 @@ TEST_F(PrefaultTest, SaysWhatIsWrong) {
     return output.err;
   };
   EXPECT_THAT(error_of({"namespace7.7"}), HasSubstr("no such namespace"));
-  EXPECT_THAT(error_of({path_ + "x"}), HasSubstr("no such file"));
+  EXPECT_THAT(error_of({path_ + "x"}), HasSubstr("No such file"));
   EXPECT_THAT(error_of({pool_.path("pmem0")}), HasSubstr("no regular file"));
   EXPECT_THAT(error_of({path_, "--offset", "17M"}), HasSubstr("not within"));
   EXPECT_THAT(error_of({path_, "--keep-free", "1024T"}), HasSubstr("--keep-free"));

@@ -220,7 +220,7 @@ TEST_F(VolumesTest, PoisonOfAFilesRangeComesBackAsThisRange) {
   for (const Json& report : reports) {
     for (const Json& file : report.at("files")) {
       EXPECT_EQ(file.at("namespace"), "volume2");
-      EXPECT_EQ(file.at("file"), "/vol0/a");
+      EXPECT_EQ(file.at("file"), "/vol2/a");
       const auto part = FileRange::sized(file.at("offset"), file.at("length"));
       EXPECT_FALSE(told.overlaps(part)) << "told twice";
       told.insert(part);
