@@ -7,9 +7,9 @@ GROUP = "Tools that look at programs"
 PACKAGES = ["gcc", "libc6-dev", "valgrind"]
 VERSION = ["valgrind", "--version"]
 ADVICE = (
-    "Under `exec` a program that has no handler ends with valgrind's own complaint: it takes the "
-    "signal that the shim sends for a failure of itself. Without `exec` all is as without "
-    "valgrind."
+    "Don't put both together where memory fails: under `exec` valgrind takes the signals that the "
+    "shim sends for failures of its own, and gives up with exit code 1. Without `exec` all is as "
+    "without valgrind."
 )
 
 
