@@ -114,6 +114,10 @@ HandlerResult arm_error(Machine& machine, const MediaTarget& target, const Call&
 }  // namespace
 
 HandlerResult inject_error_verb(Machine& machine, const Call& call) {
+  if (const auto name = call.text("namespace")) {
+    PMEMD_ASSIGN(DevicePtr device, machine.devices.find(*name));
+    write_back_stores(machine, std::move(device));
+  }
   PMEMD_ASSIGN(const MediaTarget target, media_target(machine, call));
   if (call.number("nth") || call.number("after_ms") || call.text("on")) {
     const auto memory = memory_of(machine, target);

@@ -20,21 +20,21 @@ namespace {
 
 constexpr uint64_t kMaxRandom = 100'000;
 
-// Pages that a mapping has stored to have memory behind them once they are written back.
-Result<void> write_back_holes(KernelPort& kernel, const FileTarget& target) {
-  const DevicePtr& device = target.device;
-  if (!device->has_writer(target.ino)) return {};
+// Pages that a mapping has stored to have memory behind them once they are written back. ENXIO: the
+// device isn't enabled.
+Result<void> write_back_holes(KernelPort& kernel, Device& device, uint64_t ino, FileRange range) {
+  if (!device.has_writer(ino)) return {};
   std::vector<FileRange> lent;
-  for (const FileRange& part : device->leases().ranges(target.ino)) {
-    if (part.overlaps(target.range)) lent.push_back(part.intersect(target.range));
+  for (const FileRange& part : device.leases().ranges(ino)) {
+    if (part.overlaps(range)) lent.push_back(part.intersect(range));
   }
   {
-    const auto request = device->begin_request({.what = "FIND"});
-    if (!request) return fail(ENXIO, device->record().name() + ": not enabled");
-    PMEMD_ASSIGN(const uint64_t bytes, request->fs().hole_bytes(target.ino, lent));
+    const auto request = device.begin_request({.what = "FIND"});
+    if (!request) return fail(ENXIO, device.record().name() + ": not enabled");
+    PMEMD_ASSIGN(const uint64_t bytes, request->fs().hole_bytes(ino, lent));
     if (bytes == 0) return {};
   }
-  kernel.flush(target.ino, {lent.front().begin, lent.back().end});
+  kernel.flush(ino, {lent.front().begin, lent.back().end});
   return {};
 }
 
@@ -44,7 +44,7 @@ Result<MediaTarget> target_of_file(const Machine& machine, const Call& call,
   const DevicePtr& device = target.device;
   if (!device->is_fsdax())
     return MediaTarget{device, {DataRange{target.range.begin, target.range.end}}};
-  PMEMD_TRY(write_back_holes(machine.kernel, target));
+  PMEMD_TRY(write_back_holes(machine.kernel, *device, target.ino, target.range));
   const auto request = device->begin_request({.what = "FIND"});
   if (!request) return fail(ENXIO, device->record().name() + ": not enabled");
   PMEMD_ASSIGN(const auto extents, request->fs().extents(target.ino));
@@ -164,6 +164,18 @@ std::vector<MediaTarget> memory_of(const Machine& machine, const MediaTarget& ta
     }
   }
   return memory;
+}
+
+void write_back_stores(const Machine& machine, DevicePtr device) {
+  while (const auto volume = machine.pool.volume_of(device->record().serial)) {
+    device = machine.devices.by_ino(make_inode_number(volume->serial, kRootIndex));
+    if (!device) return;  // destroyed meanwhile
+  }
+  if (!device->is_fsdax()) return;
+  for (const uint64_t ino : device->leases().inodes()) {
+    // Of one that isn't enabled, or of a file that is gone, there is nothing to be written back.
+    (void)write_back_holes(machine.kernel, *device, ino, kWholeFile);
+  }
 }
 
 Result<MediaTarget> media_target(const Machine& machine, const Call& call) {

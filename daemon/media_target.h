@@ -47,6 +47,10 @@ Result<FileTarget> find_file(const Machine& machine, const std::string& file);
 // regular file; a range that isn't within it.
 Result<FileTarget> file_target(const Machine& machine, const Call& call, const std::string& file);
 
+// What mappings have stored to holes of a device's files, or of those of the volume on it, is
+// written back: until then no memory of the device has it.
+void write_back_stores(const Machine& machine, DevicePtr device);
+
 // From the parameters namespace or file, offset and length (default: all of it); and random and
 // seed: so many single pages of that, in places that the seed tells. ENOENT: no such namespace or
 // file. EINVAL: a range that isn't within it; more random places than it has pages. ENXIO: nothing

@@ -10,6 +10,7 @@
 #include "core/base/memory.h"
 #include "core/base/units.h"
 #include "core/filesystem/paths.h"
+#include "core/filesystem/superblock.h"
 
 namespace pmemd {
 
@@ -321,6 +322,8 @@ Result<void> Device::mark_in_use() {
 Result<std::unique_ptr<FileSystem>> Device::mount_fs(bool clean) {
   // At the first enable; a kill since the namespace was made comes to nothing.
   PMEMD_TRY(fault_format.hit());
+  PMEMD_ASSIGN(const bool is_old, FileSystem::is_formatted(pool_.database(), record_.serial));
+  if (!is_old) PMEMD_TRY(prepare_superblock(*media_));
   PMEMD_TRY(FileSystem::format(pool_.database(), record_.serial, record_.data_bytes(),
                                {.uid = geteuid(), .gid = getegid()}));
   PMEMD_TRY(fault_mount.hit());

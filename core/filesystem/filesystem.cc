@@ -111,6 +111,13 @@ timespec current_time() {
   return now;
 }
 
+Result<bool> FileSystem::is_formatted(Database& db, uint64_t serial) {
+  MutexLock lock(db.mutex());
+  PMEMD_ASSIGN(Rows rows, Rows::prepare(db, serial, /*data_bytes=*/0));
+  PMEMD_ASSIGN(const auto root, rows.inode(make_inode_number(serial, kRootIndex)));
+  return root.has_value();
+}
+
 Result<void> FileSystem::format(Database& db, uint64_t serial, uint64_t data_bytes,
                                 const Caller& owner) {
   Transaction transaction(db);

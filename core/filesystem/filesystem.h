@@ -135,6 +135,7 @@ class FileSystem {
   // Makes the root directory (0755, owner given), unless it is there; and takes the last block of
   // the data area, which has `data_bytes`, for the superblock; 0: without one, as it was in pools
   // of version 2.
+  static Result<bool> is_formatted(Database& db, uint64_t serial);
   static Result<void> format(Database& db, uint64_t serial, uint64_t data_bytes,
                              const Caller& owner);
 

@@ -33,6 +33,15 @@ Superblock make_superblock(const Media& media, uint64_t serial) {
 
 }  // namespace
 
+Result<void> prepare_superblock(Media& media) {
+  const DataRange range = superblock_range(media.size_bytes());
+  if (media.bad(range).empty()) return {};
+  auto zeroed = media.zero(range);
+  if (zeroed.err() != EIO) return zeroed;
+  return fail(EIO, "the superblock's memory is bad, and can't be cleared",
+              "pmemctl configure NAME clearable=yes");
+}
+
 Result<void> verify_superblock(Media& media, uint64_t serial,
                                const std::vector<DataRange>& elsewhere) {
   const DataRange range = superblock_range(media.size_bytes());

@@ -20,6 +20,10 @@ constexpr DataRange superblock_range(uint64_t data_bytes) {
   return DataRange::sized(data_bytes - kPageSize, kPageSize);
 }
 
+// Before the file system is made: what failed in the block when it was somebody else's is made
+// good. EIO: it can't be.
+Result<void> prepare_superblock(Media& media);
+
 // Writes it where there are zeros: a new file system's, or one whose errors were cleared. EUCLEAN:
 // it is another's, or can't be read; or it is in one of the pages `elsewhere`.
 Result<void> verify_superblock(Media& media, uint64_t serial,

@@ -229,6 +229,40 @@ TEST_F(MediaVerbsTest, TheSocketHasTheRulesOfTheCommandLine) {
   EXPECT_FALSE(namespace_listed("namespace0.0").contains("state")) << "enabled still";
 }
 
+TEST_F(MediaVerbsTest, ANamespaceThatFailedWholeCanBeDestroyedAndCreatedAnew) {
+  const uint64_t size = namespace_listed("namespace0.0").at("size");
+  printed({"inject-error", "namespace0.0", "--offset", "0", "--length", std::to_string(size)});
+  printed({"destroy-namespace", "namespace0.0", "--force"});
+  printed({"create-namespace"});
+  write_file(pool_.path("pmem0/a"), std::string(kMiB, 'a'));
+  EXPECT_EQ(read_file(pool_.path("pmem0/a")), std::string(kMiB, 'a'));
+}
+
+// Until it is written back no memory of the namespace has it: it would be spared.
+TEST_F(MediaVerbsTest, AnErrorOfTheNamespaceReachesWhatWasStoredIntoAHole) {
+  const std::string path = pool_.path("pmem0/hole");
+  write_file(path, "");
+  ASSERT_EQ(truncate(path.c_str(), 16 * kPageSize), 0);
+  const UniqueFd fd(open(path.c_str(), O_RDWR | O_CLOEXEC));
+  void* const memory =
+      mmap(nullptr, 16 * kPageSize, PROT_READ | PROT_WRITE, MAP_SHARED, fd.get(), 0);
+  ASSERT_NE(memory, MAP_FAILED);
+  static_cast<volatile char*>(memory)[3 * kPageSize] = 77;
+  const std::string size =
+      std::to_string(namespace_listed("namespace0.0").at("size").get<int64_t>());
+  const Json report =
+      as_array(pool_.ctl_json({"inject-error", "namespace0.0", "--offset", "0", "--length", size}))
+          .at(0);
+  bool is_hit = false;
+  for (const Json& file : report.at("files")) is_hit |= file.at("file") == "/pmem0/hole";
+  EXPECT_TRUE(is_hit) << report.dump();
+  EXPECT_FALSE(report.at("holders").empty());
+  char byte = 0;
+  EXPECT_EQ(pread(fd.get(), &byte, 1, 3 * kPageSize), -1);
+  EXPECT_EQ(errno, EIO);
+  munmap(memory, 16 * kPageSize);
+}
+
 TEST_F(MediaVerbsTest, ADryRunTellsWhoWouldBeHitWithWhichSignal) {
   const std::string path = pool_.path("pmem0/a");
   write_file(path, std::string(4 * kPageSize, 'a'));

@@ -40,6 +40,23 @@ TEST(InjectedErrors, ListHasALimitAndCountsWhatItLeavesOut) {
   EXPECT_EQ(reply.parameters.at("omitted"), kInjected - kListed);
 }
 
+// Until it is written back no memory of the namespace has it: it would be spared.
+TEST(InjectError, OfANamespaceWritesBackFirstWhatMappingsStoredIntoHoles) {
+  VerbsMachine machine;
+  const uint64_t ino = machine.used_file();
+  const DevicePtr device = *machine.machine().devices.find("namespace0.0");
+  const Json page = {{"namespace", "namespace0.0"}, {"offset", 0}, {"length", 512}};
+  ASSERT_EQ(machine.call("InjectError", page).err, 0);
+  EXPECT_EQ(machine.kernel().flushed.first, 0u) << "there is no hole";
+
+  const FileRange hole = {4 * kPageSize, 8 * kPageSize};
+  ASSERT_TRUE(must(device->begin_request()).fs().setattr(ino, {.size = hole.end}));
+  ASSERT_TRUE(device->leases().lend(ino, hole));
+  ASSERT_EQ(machine.call("InjectError", page).err, 0);
+  EXPECT_EQ(machine.kernel().flushed.first, ino);
+  EXPECT_TRUE(machine.kernel().flushed.second.contains(hole));
+}
+
 // Each allocation of the thread that waits for the time fails, and all from it on.
 TEST(ArmedErrors, GoOffAtTheirTimeWithoutMemory) {
   if (!FailingAllocation::is_possible()) GTEST_SKIP() << "operator new is a sanitizer's";

@@ -38,7 +38,10 @@ namespace pmemd::test {
 // Does what it is asked; each call allocates, as each message to the real one's thread does.
 class QuietKernel : public KernelPort {
  public:
-  bool flush(uint64_t /*ino*/, FileRange /*range*/) override { return post() != nullptr; }
+  bool flush(uint64_t ino, FileRange range) override {
+    flushed = {ino, range};
+    return post() != nullptr;
+  }
   Result<void> inval(uint64_t /*ino*/, FileRange /*range*/) override {
     (void)post();
     return {};
@@ -58,7 +61,8 @@ class QuietKernel : public KernelPort {
     return found;
   }
 
-  uint64_t ino = 0;  // of the file that is mapped
+  uint64_t ino = 0;                             // of the file that is mapped
+  std::pair<uint64_t, FileRange> flushed = {};  // last
 
  private:
   static std::shared_ptr<std::string> post() {
@@ -98,6 +102,7 @@ class VerbsMachine {
   const Handlers& handlers() const { return handlers_; }
   Machine& machine() { return machine_; }
   uint64_t used_file() const { return kernel_.ino; }  // "/pmem0/file"
+  QuietKernel& kernel() { return kernel_; }
 
   struct Answer {
     int err = 0;

@@ -108,6 +108,18 @@ TEST_F(SuperblockTest, PoisonedIsEUCLEANUnlessTolerated) {
   EXPECT_FALSE(fs_.media().bad(block_).empty()) << "it stays as it is";
 }
 
+// A namespace that failed whole, and was destroyed: what is created there begins well.
+TEST_F(SuperblockTest, ANewFileSystemMakesTheBlockGood) {
+  poison(block_);
+  EXPECT_EQ(mount(), EUCLEAN);
+  value(prepare_superblock(fs_.media()));
+  EXPECT_TRUE(fs_.media().bad(block_).empty());
+  EXPECT_EQ(mount(), 0);
+  fs_.media().set_clearable(false);
+  poison(block_);
+  EXPECT_EQ(prepare_superblock(fs_.media()).err(), EIO);
+}
+
 TEST_F(SuperblockTest, ClearedIsWrittenAnew) {
   ASSERT_EQ(mount(), 0);
   const std::string before = stored(block_);
