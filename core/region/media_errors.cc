@@ -118,9 +118,9 @@ Result<MediaErrors::Ranges> MediaErrors::discover(const Ranges& ranges) {
   Set found;
   {
     MutexLock lock(mutex_);
-    all_sectors_of(ranges).for_each([&](RegionRange sectors) {
+    for (const RegionRange& sectors : all_sectors_of(ranges).ranges()) {
       for (const RegionRange& part : latent_locked(sectors)) found.insert(sectors_of(part));
-    });
+    }
   }
   if (found.empty()) return Ranges();
   Ranges known = found.ranges();
@@ -130,14 +130,14 @@ Result<MediaErrors::Ranges> MediaErrors::discover(const Ranges& ranges) {
 
 Result<MediaErrors::Ranges> MediaErrors::clear(const Ranges& ranges) {
   MutexLock change(change_mutex_);
-  const Set sectors = all_sectors_of(ranges);
+  const Ranges sectors = all_sectors_of(ranges).ranges();
   Set before, good, left;
   {
     MutexLock lock(mutex_);
-    sectors.for_each([&](RegionRange range) {
+    for (const RegionRange& range : sectors) {
       for (const RegionRange& part : sets_[kKnown].intersect(range)) good.insert(part);
       for (const RegionRange& part : sets_[kInjected].intersect(range)) left.insert(part);
-    });
+    }
     for (const RegionRange& range : ranges) {
       for (const RegionRange& part : sets_[kInjected].intersect(range)) before.insert(part);
       left.erase(range);
@@ -149,9 +149,9 @@ Result<MediaErrors::Ranges> MediaErrors::clear(const Ranges& ranges) {
   left.for_each([&](RegionRange part) { good.erase(sectors_of(part)); });
   PMEMD_TRY(apply({change_of(kInjected, ranges, {}), change_of(kKnown, good.ranges(), {})}));
   const MustAllocate committed;
-  sectors.for_each([&](RegionRange range) {
+  for (const RegionRange& range : sectors) {
     for (const RegionRange& still : bad(range)) before.erase(still);
-  });
+  }
   return before.ranges();
 }
 
