@@ -421,6 +421,8 @@ Result<void> Removal::drain() {
 
 Result<void> Removal::release() {
   const MustAllocate whole;  // the first that is released can't be taken back
+  // One for all: leaks of many don't add up.
+  const Deadline deadline = drain_deadline();
   Result<void> first_error;
   for (size_t i = 0; i < devices_.size(); ++i) {
     Device& device = *devices_[i];
@@ -428,7 +430,7 @@ Result<void> Removal::release() {
     // Its volume could not be released, and needs it.
     const bool needed = !legs_[i] && device.is_used_by_volume();
     auto result = needed ? fail(EBUSY, device.record().name() + ": its volume is not released")
-                         : device.release(drain_deadline(), options_.abandon);
+                         : device.release(deadline, options_.abandon);
     reports_[i].abandoned = device.abandoned_references() - abandoned_before;
     reports_[i].disabled = device.state() == Device::State::kDisabled;
     if (result.err() == ETIMEDOUT && !reports_[i].disabled) {
