@@ -105,7 +105,7 @@ class Mounted {
   void open() {
     const NamespaceRecord record = pool_->namespaces().front();
     media_ = std::make_unique<NamespaceMedia>(must(pool_->map_namespace(record)),
-                                              pool_->media_errors(record.region), record);
+                                              *pool_->media_errors(record.region), record);
     must(FileSystem::format(pool_->database(), record.serial, media_->size_bytes(), {}));
     fs_ = must(
         FileSystem::mount(pool_->database(), *media_, srcu_, lookups_, {.serial = record.serial}));

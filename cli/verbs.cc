@@ -113,6 +113,16 @@ void add_creating_verbs(const Verbs& verbs) {
       ->type_name("ADDR");
 
   parameters = no_parameters();
+  verb = verbs.add("destroy-region", "Delete a region, its image and all that is in it",
+                   "pmemctl destroy-region region1 --force", [=, &session] {
+                     return call_and_tell(session, "DestroyRegion", *parameters, "destroyed",
+                                          "region");
+                   });
+  add_name(verb, "region", parameters, "region", "Which one")->required();
+  add_flag(verb, "-f,--force", parameters, "force",
+           "Also if it has namespaces: they are taken away from their users, and deleted");
+
+  parameters = no_parameters();
   verb = verbs.add("create-namespace", "Create a namespace in a region, and enable it",
                    "pmemctl create-namespace --mode devdax --size 64M", [=, &session] {
                      return call_and_show(session, "CreateNamespace", *parameters, "namespace",

@@ -57,7 +57,9 @@ BadBlockList list_bad_blocks(const MediaErrors& errors, const MediaObject& objec
 }
 
 void add_bad_blocks(Json& json, const Pool& pool, const MediaObject& object, bool list) {
-  const auto bad = list_bad_blocks(pool.media_errors(object.region), object, kMaxListed);
+  const auto errors = pool.media_errors(object.region);
+  if (!errors) return;  // destroyed meanwhile
+  const auto bad = list_bad_blocks(*errors, object, kMaxListed);
   if (bad.sectors == 0) return;
   json["badblock_count"] = bad.sectors;
   if (!list) return;
@@ -72,7 +74,9 @@ void add_bad_blocks(Json& json, const Pool& pool, const MediaObject& object, boo
 HandlerResult bad_blocks_verb(const MachineView& machine, const Call& call) {
   PMEMD_ASSIGN(const MediaObject object,
                find_media_object(machine.pool, machine.devices, *call.text("object")));
-  const auto bad = list_bad_blocks(machine.pool.media_errors(object.region), object, kMaxLines);
+  const auto errors = machine.pool.media_errors(object.region);
+  if (!errors) return fail(ENOENT, object.name + ": destroyed");
+  const auto bad = list_bad_blocks(*errors, object, kMaxLines);
   Json blocks = Json::array();
   for (const auto& [sector, count] : bad.blocks) {
     blocks.push_back({{"sector", sector}, {"count", count}});

@@ -28,6 +28,7 @@
 #include "core/failure/event_log.h"
 #include "core/filesystem/check.h"
 #include "core/region/pool.h"
+#include "core/region/schema.h"
 #include "core/removal/armed_errors.h"
 #include "core/removal/removal.h"
 #include "daemon/abort_guard.h"
@@ -61,7 +62,12 @@ using EventLoop = std::unique_ptr<sd_event, EventLoopDeleter>;
 
 Result<std::unique_ptr<Pool>> open_pool(const Options& options) {
   if (Pool::exists(options.pool) || !options.create_size) {
-    return Pool::open(options.pool, Pool::Mode::kReadWrite);
+    return Pool::open(
+        options.pool, Pool::Mode::kReadWrite, [](const std::string& pool, int32_t from) {
+          spdlog::info(
+              "pool {}: upgraded from format version {} to {}: an older pmemd can't open it now",
+              pool, from, kPoolVersion);
+        });
   }
   return Pool::create(options.pool, *options.create_size,
                       options.sparse ? Reservation::kSparse : Reservation::kReserved);
@@ -177,7 +183,9 @@ Result<void> Daemon::start() {
 Result<void> Daemon::start_steps() {
   step_ = "opening the pool";
   PMEMD_ASSIGN(loop_, make_event_loop());
-  PMEMD_ASSIGN(mount_point_, MountPoint::find(options_.mount, options_.pool));
+  PMEMD_ASSIGN(mount_point_, MountPoint::find(options_.mount, options_.pool,
+                                              options_.nonempty ? MountPoint::Files::kMayBeHidden
+                                                                : MountPoint::Files::kNone));
   PMEMD_ASSIGN(pool_, open_pool(options_));
   PMEMD_ASSIGN(event_log_, EventLog::open(pool_->database()));
   events_.number_from(event_log_->next_seq());
@@ -291,9 +299,7 @@ void Daemon::make_failure_path(KernelPort& kernel) {
   });
   scrubber_ = std::make_unique<Scrubber>(
       ports,
-      Scrubber::Ports{.errors_of = [this](uint32_t region) -> MediaErrors& {
-                        return pool_->media_errors(region);
-                      },
+      Scrubber::Ports{.errors_of = [this](uint32_t region) { return pool_->media_errors(region); },
                       .devices_of = [this](uint32_t region) { return devices_->of_region(region); },
                       .on_progress = [this] { control_->changed(); }});  // none before it serves
 }

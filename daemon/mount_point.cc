@@ -17,6 +17,7 @@
 #include <system_error>
 #include <thread>
 
+#include "core/base/directory.h"
 #include "core/region/pool_directory.h"
 
 namespace pmemd {
@@ -78,16 +79,17 @@ std::unexpected<Error> mount_point_taken(const std::string& path, const MountInf
               "stop that daemon, or use another directory");
 }
 
-Result<MountPoint> MountPoint::find(const std::string& path, const std::string& pool) {
+Result<MountPoint> MountPoint::find(const std::string& path, const std::string& pool, Files files) {
   auto entry = find_safe_entry(path, LastLink::kFollow);
   if (!entry) {
     if (entry.error().hint.empty()) entry.error().hint = "make the directory first";
     return of_mount_point(path, std::move(entry).error());
   }
-  MountPoint point(*std::move(entry));
+  MountPoint point(*std::move(entry), files);
+  Result<void> ready;
   {
     const UniqueFd lock = point.lock();
-    PMEMD_TRY(point.make_ready());
+    ready = point.make_ready();
   }
   std::error_code ignored;
   const std::string real_pool = std::filesystem::weakly_canonical(pool, ignored);
@@ -96,6 +98,7 @@ Result<MountPoint> MountPoint::find(const std::string& path, const std::string& 
                 fmt::format("mount point {}: the pool {} lies below it", point.path(), pool),
                 "use a directory beside the pool");
   }
+  PMEMD_TRY(std::move(ready));
   return point;
 }
 
@@ -134,7 +137,8 @@ Result<void> MountPoint::make_ready() const {
     if (mount == nullptr || mount->point != path_ || mount->type != "fuse.pmemd") {
       auto safe = open_safe_directory(entry_);
       if (!safe) return of_mount_point(path_, std::move(safe).error());
-      return {};
+      if (mount_of(*safe) != id) continue;  // somebody has mounted or unmounted there meanwhile
+      return files_ == Files::kNone ? check_empty(*safe) : Result<void>();
     }
     // Another user's is none of ours, dead or not; its server isn't asked.
     if (fuse_owner(*mount) != geteuid()) {
@@ -146,6 +150,18 @@ Result<void> MountPoint::make_ready() const {
     if (auto gone = unmount(*id); !gone && gone.err() != ESTALE) return gone;
   }
   return fail(EBUSY, fmt::format("mount point {}: too many dead mounts", path_));
+}
+
+Result<void> MountPoint::check_empty(const UniqueFd& directory) const {
+  auto name = any_name_in(directory, path_);
+  if (!name) {
+    name.error().hint = "so it may hold files: make it readable, or use --nonempty";
+    return of_mount_point(path_, std::move(name).error());
+  }
+  if (!*name) return {};
+  return fail(ENOTEMPTY, fmt::format("mount point {}: not empty: {} is in it", path_, **name),
+              "use an empty directory; --nonempty mounts over it: its files are hidden until pmemd "
+              "ends");
 }
 
 Result<void> MountPoint::unmount(const MountId& mount) const {

@@ -1,4 +1,5 @@
-// The directory that the mount goes onto: is it safe and fit, is a dead mount in the way.
+// The directory that the mount goes onto: is it safe and fit, is a dead mount in the way, are
+// files.
 //
 // Thread contract: no shared state; not from threads that serve requests.
 #pragma once
@@ -28,11 +29,14 @@ class MountPoint {
   // Resolves `path`. EPERM: somebody else could change the way to it, or it
   // (core/base/safe_path.h). EINVAL: the root directory, or the pool lies below it. Else as
   // make_ready().
-  static Result<MountPoint> find(const std::string& path, const std::string& pool);
+  enum class Files { kNone, kMayBeHidden };
+  static Result<MountPoint> find(const std::string& path, const std::string& pool,
+                                 Files files = Files::kNone);
 
   // A mount that a killed pmemd left (its connection is dead) is taken away. ENOENT, ENOTDIR;
   // EPERM: the directory, or what is mounted there, is somebody else's; EBUSY: a live mount of
-  // pmemd is there (message: its pid, if it can be known).
+  // pmemd is there (message: its pid, if it can be known). Files::kNone: ENOTEMPTY: there is
+  // something in the directory; EACCES: it can't be read, so that nobody knows.
   Result<void> make_ready() const;
 
   // Between a look at the mounts and what is done about them, pmemds with a mount point in the same
@@ -55,10 +59,14 @@ class MountPoint {
   const SafeEntry& entry() const { return entry_; }
 
  private:
-  explicit MountPoint(SafeEntry entry) : entry_(std::move(entry)), path_(entry_.path()) {}
+  MountPoint(SafeEntry entry, Files files)
+      : entry_(std::move(entry)), path_(entry_.path()), files_(files) {}
+
+  Result<void> check_empty(const UniqueFd& directory) const;
 
   SafeEntry entry_;
   std::string path_;
+  Files files_;
 };
 
 // What a descriptor's mount is; the file system isn't asked.

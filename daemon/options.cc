@@ -44,6 +44,9 @@ std::variant<Options, int> parse_options(int argc, char** argv) {
       ->required()
       ->type_name("DIR");
   auto* mount = app.add_option("--mount", options.mount, "directory to mount on")->type_name("DIR");
+  app.add_flag("--nonempty", options.nonempty,
+               "mount also over a directory with files: they are hidden until pmemd ends")
+      ->needs(mount);
   auto* create = app.add_option("--create", size,
                                 "if there is no pool yet, make one: region0 of this size, and "
                                 "pmem0 on all of it (64M, 1G, 1T)")

@@ -13,6 +13,7 @@ namespace pmemd {
 struct Options {
   std::string pool;
   std::string mount;
+  bool nonempty = false;                // the mount may hide files
   std::optional<uint64_t> create_size;  // bytes
   bool sparse = false;
   uint64_t system_ram_bytes = 3 * kGiB;  // emulated, from address 0

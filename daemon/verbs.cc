@@ -33,6 +33,7 @@ namespace pmemd {
 namespace {
 
 FaultPoint fault_destroy("destroy.begin", "destroying a namespace that was disabled for it");
+FaultPoint fault_destroy_region("destroy-region.begin", "destroying a region that is idle");
 
 std::vector<Device*> pointers(const std::vector<DevicePtr>& devices) {
   std::vector<Device*> plain;
@@ -140,16 +141,22 @@ HandlerResult create_region(Machine& machine, const Call& call) {
   return Json{{"region", to_json(region, machine.pool.available(region.id))}};
 }
 
+// Behind its destruction, which may have failed before the pool had it.
+void take_off_if_gone(Machine& machine, const DevicePtr& device) {
+  const NamespaceRecord& record = device->record().of_namespace();
+  const auto listed = machine.pool.find_namespace(record.name());
+  if (listed && listed->serial == record.serial) return;
+  machine.devices.remove(device);
+  machine.events.publish(EventKind::kDestroyed, record.name(), {0, record.data_bytes()});
+}
+
 // Of one that is disabled, whose Operation the caller has. After a failure it is there as before,
 // or gone.
 Result<void> destroy_device(Machine& machine, const DevicePtr& device) {
   const NamespaceRecord& record = device->record().of_namespace();
   auto destroyed = machine.pool.destroy_namespace(record);
   const MustAllocate gone_or_as_before;
-  const auto listed = machine.pool.find_namespace(record.name());
-  if (!destroyed && listed && listed->serial == record.serial) return destroyed;
-  machine.devices.remove(device);
-  machine.events.publish(EventKind::kDestroyed, record.name(), {0, record.data_bytes()});
+  take_off_if_gone(machine, device);
   return destroyed;
 }
 
@@ -284,6 +291,54 @@ HandlerResult destroy_namespace(Machine& machine, const Call& call) {
   return Json();
 }
 
+// Whether the region may go, as far as one can tell before anybody is disturbed: the pool looks
+// again.
+Result<void> check_destroyable(const Machine& machine, const RegionRecord& region,
+                               const std::vector<DevicePtr>& devices, bool force) {
+  for (const DevicePtr& device : devices) {
+    const DeviceRecord& record = device->record();
+    if (const auto volume = machine.pool.volume_of(record.serial)) {
+      return fail(
+          EBUSY, fmt::format("{}: {} is a leg of {}", region.name(), record.name(), volume->name()),
+          "pmemctl destroy-volume " + volume->name());
+    }
+  }
+  if (devices.empty() || force) return {};
+  const std::string first = devices.front()->record().name();
+  return fail(EBUSY,
+              devices.size() == 1
+                  ? fmt::format("{}: {} is in it", region.name(), first)
+                  : fmt::format("{}: {} namespaces are in it, the first is {}", region.name(),
+                                devices.size(), first),
+              fmt::format("pmemctl destroy-namespace {}, or use --force: all go with it", first));
+}
+
+HandlerResult destroy_region(Machine& machine, const Call& call) {
+  PMEMD_ASSIGN(const RegionRecord region, machine.pool.find_region(*call.text("region")));
+  PMEMD_ASSIGN(const auto taken, machine.devices.begin_operation_on_region(region.id));
+  const auto& devices = taken.devices;
+  PMEMD_TRY(check_destroyable(machine, region, devices, call.flag("force")));
+  std::vector<uint64_t> serials;
+  for (const DevicePtr& device : devices) serials.push_back(device->record().serial);
+  std::optional<MustAllocate> disabled;
+  if (std::ranges::any_of(devices, [](const DevicePtr& device) {
+        return device->state() != Device::State::kDisabled;
+      })) {
+    PMEMD_ASSIGN(const auto reports, remove_all(machine, devices, {.force = true}));
+    disabled.emplace();
+  }
+  PMEMD_TRY(fault_destroy_region.hit());
+  auto destroyed = machine.pool.destroy_region(region, serials);
+  const MustAllocate gone_or_as_before;
+  for (const DevicePtr& device : devices) take_off_if_gone(machine, device);
+  if (destroyed || !machine.pool.region(region.id)) {
+    machine.scrubber.forget(region.id);
+    machine.events.publish(EventKind::kDestroyed, region.name(), {0, region.size_bytes});
+  }
+  if (!destroyed) return std::unexpected(Refusal(std::move(destroyed).error()));
+  return Json();
+}
+
 HandlerResult mappers(const MachineView& machine, const Call& call) {
   const auto all = machine.devices.all();  // for as long as we look, they are there
   std::vector<const Device*> known, wanted;
@@ -374,6 +429,7 @@ Handlers make_handlers(Machine& machine) {
   look("InjectedErrors", injected_errors_verb);
   look("ListFaults", list_faults);
   add("CreateRegion", create_region);
+  add("DestroyRegion", destroy_region);
   add("CreateNamespace", create_namespace);
   add("DestroyNamespace", destroy_namespace);
   add("CreateVolume", create_volume);

@@ -4,14 +4,19 @@
 // Thread contract: any thread.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "core/base/error.h"
+#include "core/base/unique_fd.h"
 
 namespace pmemd {
 
 // Without "." and "..", in no order. Errors as opendir(3), readdir(3).
 Result<std::vector<std::string>> names_in(const std::string& directory);
+// One of them, if there is any; `directory` may be O_PATH, `path` is for messages. Errors as
+// openat(2), readdir(3).
+Result<std::optional<std::string>> any_name_in(const UniqueFd& directory, const std::string& path);
 
 }  // namespace pmemd

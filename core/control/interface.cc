@@ -33,6 +33,8 @@ constexpr std::array kDestroyNamespaceParameters = {Parameter{"namespace", kText
                                                     Parameter{"force", kBool, kOptional}};
 constexpr std::array kNamespaceParameter = {Parameter{"namespace", kText}};
 constexpr std::array kRegionParameter = {Parameter{"region", kText}};
+constexpr std::array kDestroyRegionParameters = {Parameter{"region", kText},
+                                                 Parameter{"force", kBool, kOptional}};
 constexpr std::array kMappersParameters = {Parameter{"namespace", kText, kOptional}};
 constexpr std::array kRefsParameters = {
     Parameter{"namespace", kText, kOptional}, Parameter{"file", kText, kOptional},
@@ -98,6 +100,7 @@ constexpr std::array kMethods = {
     Method{kInterface, "Monitor", Access::kAnyone, true, kMonitorParameters},
     Method{kInterface, "Check", Access::kAnyone, false, {}},
     Method{kInterface, "CreateRegion", Access::kOwner, false, kCreateRegionParameters},
+    Method{kInterface, "DestroyRegion", Access::kOwner, false, kDestroyRegionParameters},
     Method{kInterface, "CreateNamespace", Access::kOwner, false, kCreateNamespaceParameters},
     Method{kInterface, "DestroyNamespace", Access::kOwner, false, kDestroyNamespaceParameters},
     Method{kInterface, "CreateVolume", Access::kOwner, false, kCreateVolumeParameters},

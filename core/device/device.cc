@@ -69,6 +69,7 @@ Device::Device(Pool& pool, PagemapRegistry& registry, uint64_t base_address, Dev
       registry_(registry),
       record_(std::move(record)),
       base_address_(base_address),
+      media_errors_(is_volume() ? nullptr : pool.media_errors(record_.of_namespace().region)),
       volatile_(record_, root_ino()),
       dax_(record_.data_bytes()),
       holder_(make_holder()),

@@ -201,10 +201,8 @@ class Device {
   }
   DataRange data_of(PhysRange range) const;  // the part of it that is ours
   // Which of its bytes are bad; also while it is disabled. Of a namespace.
-  MediaErrors& media_errors() { return pool_.media_errors(record_.of_namespace().region); }
-  const MediaErrors& media_errors() const {
-    return std::as_const(pool_).media_errors(record_.of_namespace().region);
-  }
+  MediaErrors& media_errors() { return *media_errors_; }
+  const MediaErrors& media_errors() const { return *media_errors_; }
   RegionRange in_region(DataRange range) const { return record_.of_namespace().in_region(range); }
   DataRange in_data(RegionRange range) const { return record_.of_namespace().in_data(range); }
   // Parts of `range` in its data area, in order; a volume's are those of its legs.
@@ -295,6 +293,9 @@ class Device {
   PagemapRegistry& registry_;
   const DeviceRecord record_;
   const uint64_t base_address_;  // of its region; of a volume 0
+  // Its region's; of a volume null. Shared: the kernel may know inodes of a device that was
+  // destroyed, with its region.
+  const std::shared_ptr<MediaErrors> media_errors_;
 
   // Own locking.
   std::atomic<State> state_ = State::kDisabled;

@@ -276,7 +276,9 @@ Result<bool> Check::is_zero(DataRange range) {
     RangeSet<RegionSpace> good;
     good.insert(space.in_region(part));
     for (const RegionRange& all : good.ranges()) {
-      for (const RegionRange& bad : pool_.media_errors(space.region).bad(all)) good.erase(bad);
+      const auto errors = pool_.media_errors(space.region);
+      if (!errors) continue;
+      for (const RegionRange& bad : errors->bad(all)) good.erase(bad);
     }
     for (const RegionRange& look_at : good.ranges()) {
       PMEMD_ASSIGN(const bool zero,

@@ -150,16 +150,16 @@ Result<void> check_strays(Database& database, const Labels& labels,
 Result<void> check_images(PoolView& view, std::vector<Finding>& findings) {
   const std::string& pool = view.pool().path();
   const Labels& labels = view.labels();
-  std::vector<Finding> unknown;
+  std::vector<Finding> found;
   std::error_code error;
   for (const auto& [region, live] : labels.regions) {
     if (!live) continue;
     const auto size = std::filesystem::file_size(image_path(pool, region.id), error);
     if (error) {
-      findings.push_back({region.name(), "its image: " + error.message()});
+      found.push_back({region.name(), "its image: " + error.message()});
     } else if (size != region.size_bytes) {
-      findings.push_back({region.name(), fmt::format("its image has {} bytes, recorded are {}",
-                                                     size, region.size_bytes)});
+      found.push_back({region.name(), fmt::format("its image has {} bytes, recorded are {}", size,
+                                                  region.size_bytes)});
     }
   }
   PMEMD_ASSIGN(const auto names, names_in(pool));
@@ -168,12 +168,10 @@ Result<void> check_images(PoolView& view, std::vector<Finding>& findings) {
       return label.record.name() + ".img" == name;
     });
     if (name.starts_with("region") && name.ends_with(".img") && !known) {
-      unknown.push_back({name, "there is no such region"});
+      found.push_back({name, "there is no such region"});
     }
   }
-  if (unknown.empty()) return {};
-  PMEMD_ASSIGN(const bool is_as_seen, view.has_no_new_label());
-  if (is_as_seen) std::ranges::move(unknown, std::back_inserter(findings));
+  if (view.has_same_regions()) std::ranges::move(found, std::back_inserter(findings));
   return {};
 }
 

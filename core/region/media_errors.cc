@@ -180,7 +180,18 @@ MediaErrors::Change MediaErrors::change_of(Kind kind, const Ranges& erase,
   return change;
 }
 
+void MediaErrors::close() {
+  MutexLock change(change_mutex_);
+  closed_ = true;
+}
+
+void MediaErrors::reopen() {
+  MutexLock change(change_mutex_);
+  closed_ = false;
+}
+
 Result<void> MediaErrors::apply(const std::vector<Change>& changes) {
+  if (closed_) return fail(ENOENT, fmt::format("region{}: destroyed", region_));
   uint64_t count = 0;
   {
     MutexLock lock(mutex_);

@@ -54,6 +54,10 @@ class MediaErrors {
   MediaErrors(const MediaErrors&) = delete;
   MediaErrors& operator=(const MediaErrors&) = delete;
 
+  // The region goes: each change is ENOENT from now on, and none is under way any more.
+  void close() PMEMD_EXCLUDES(change_mutex_);
+  void reopen() PMEMD_EXCLUDES(change_mutex_);
+
   // Parts of `range`, in order.
   bool is_bad(RegionRange range) const PMEMD_EXCLUDES(mutex_);
   Ranges bad(RegionRange range) const PMEMD_EXCLUDES(mutex_);
@@ -99,6 +103,7 @@ class MediaErrors {
   const uint64_t max_ranges_;
 
   Mutex change_mutex_;  // one change at a time; before the database's
+  bool closed_ PMEMD_GUARDED_BY(change_mutex_) = false;
   mutable Mutex mutex_;
   Set sets_[2] PMEMD_GUARDED_BY(mutex_);
   std::atomic<bool> any_ = false;

@@ -28,7 +28,8 @@ bool Pool::exists(const std::string& path) {
   return ::access(database_path(path).c_str(), F_OK) == 0;
 }
 
-Result<std::unique_ptr<Pool>> Pool::open(const std::string& path, Mode mode) {
+Result<std::unique_ptr<Pool>> Pool::open(const std::string& path, Mode mode,
+                                         const OnUpgrade& on_upgrade) {
   PMEMD_ASSIGN(const SafeEntry entry, find_pool(path));
   std::string pool = entry.path();
   if (!exists(pool)) {
@@ -39,7 +40,7 @@ Result<std::unique_ptr<Pool>> Pool::open(const std::string& path, Mode mode) {
   PMEMD_ASSIGN(UniqueFd lock,
                lock_pool(directory, pool,
                          mode == Mode::kReadWrite ? LockKind::kExclusive : LockKind::kShared));
-  return open_locked(std::move(pool), std::move(lock), mode);
+  return open_locked(std::move(pool), std::move(lock), mode, on_upgrade);
 }
 
 namespace {
@@ -62,12 +63,14 @@ Result<void> mark_unclean(Database& database) {
 
 }  // namespace
 
-Result<std::unique_ptr<Pool>> Pool::open_locked(std::string path, UniqueFd lock, Mode mode) {
+Result<std::unique_ptr<Pool>> Pool::open_locked(std::string path, UniqueFd lock, Mode mode,
+                                                const OnUpgrade& on_upgrade) {
   PMEMD_ASSIGN(const int32_t version, check_version(path));  // before SQLite may write
   const bool was_killed = mode == Mode::kReadWrite && has_wal(path);
   if (mode == Mode::kReadWrite) {
     record_lock_owner(lock);
     PMEMD_TRY(upgrade_database(path, version));
+    if (version != kPoolVersion && on_upgrade) on_upgrade(path, version);
   }
   std::unique_ptr<Pool> pool(new Pool(std::move(path), std::move(lock), mode));
   PMEMD_TRY(pool->load());
@@ -130,7 +133,7 @@ Result<void> Pool::open_images() {
           EIO, fmt::format("pool {}: pool.db: bad blocks behind region{}'s end", path_, region.id),
           kDamagedHint);
     }
-    images_.emplace(region.id, *std::move(image));
+    images_.emplace(region.id, std::make_shared<ImageFile>(*std::move(image)));
     media_errors_.emplace(region.id, std::move(errors));
   }
   return {};
@@ -150,7 +153,7 @@ Result<void> Pool::remove_half_made() {
     if (!live) (void)erase_or_note(record);
   }
   for (const auto& [region, live] : labels.regions) {
-    if (!live) PMEMD_TRY(drop_region(region));
+    if (!live) (void)drop_or_note(region);
   }
   return {};
 }
@@ -204,24 +207,31 @@ Pool::Available Pool::available(uint32_t region) const {
 }
 
 Result<std::unique_ptr<MappedImage>> Pool::map(uint32_t region, RegionRange range) const {
-  const ImageFile* image = nullptr;
+  std::shared_ptr<const ImageFile> image;
   {
     MutexLock lock(mutex_);
-    if (const auto found = images_.find(region); found != images_.end()) image = &found->second;
+    if (const auto found = images_.find(region); found != images_.end()) image = found->second;
   }
   if (image == nullptr)
     return fail(ENOENT, fmt::format("region{}: there is no such region", region));
   return image->map(range);
 }
 
-MediaErrors& Pool::media_errors(uint32_t region) {
+std::shared_ptr<MediaErrors> Pool::media_errors(uint32_t region) {
   MutexLock lock(mutex_);
-  return *media_errors_.at(region);
+  const auto found = media_errors_.find(region);
+  return found == media_errors_.end() ? nullptr : found->second;
 }
 
-const MediaErrors& Pool::media_errors(uint32_t region) const {
+std::shared_ptr<const MediaErrors> Pool::media_errors(uint32_t region) const {
   MutexLock lock(mutex_);
-  return *media_errors_.at(region);
+  const auto found = media_errors_.find(region);
+  return found == media_errors_.end() ? nullptr : found->second;
+}
+
+uint64_t Pool::region_changes() const {
+  MutexLock lock(mutex_);
+  return region_changes_;
 }
 
 Result<int64_t> Pool::change(std::string_view sql, std::initializer_list<uint64_t> parameters) {

@@ -9,7 +9,7 @@
 //  1. At most one process has a pool open for writing (a lock on <pool>/lock).
 //  2. Each change is there or not, after a kill or a power loss at any point: a label is not live
 //     while its region or namespace is being made or destroyed, and the next open cleans up. A
-//     change that failed leaves the pool as it was, files included, but for destroy_namespace().
+//     change that failed leaves the pool as it was, files included, but for destroy_…().
 //  3. A pool whose version is unknown is refused and not touched.
 //  4. What no namespace covers reads as zeros: a range is free only when it has been zeroed.
 //
@@ -17,10 +17,12 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <initializer_list>
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -58,13 +60,16 @@ class Pool {
                                               Reservation reservation);
 
   enum class Mode { kReadWrite, kReadOnly };
+  // Told when a pool has been upgraded, whatever becomes of the rest of the open.
+  using OnUpgrade = std::function<void(const std::string& pool, int32_t from)>;
   // Read-write finishes what a kill has interrupted: half-made regions and namespaces go, as do
   // half-destroyed ones; a pool of an older version is upgraded. Read-only leaves that, and changes
   // nothing that is in the pool. ENOENT: no pool there. EBUSY: another daemon has it (its pid in
   // the message). ENOTSUP: its version is newer than ours. EIO: pool.db corrupt, an image missing
   // or short. EPERM: somebody else than root and our user could change the directory, the way to
   // it, or a file of the pool (core/base/safe_path.h), also to read only. ELOOP: a file is a link.
-  static Result<std::unique_ptr<Pool>> open(const std::string& path, Mode mode);
+  static Result<std::unique_ptr<Pool>> open(const std::string& path, Mode mode,
+                                            const OnUpgrade& on_upgrade = {});
   static bool exists(const std::string& path);  // a pool.db is there
   ~Pool();
 
@@ -87,11 +92,22 @@ class Pool {
   };
   Available available(uint32_t region) const PMEMD_EXCLUDES(mutex_);
 
-  // Durable when it returns. `base`: its emulated physical address; chosen, if not given.
-  // ENOSPC: the host disk or the emulated address space is full. EINVAL: size or base. EEXIST: it
-  // would overlap another region, or a file that is no region's has the new image's name.
+  // Durable when it returns. The id is the lowest free one. `base`: its emulated physical address;
+  // chosen, if not given. ENOSPC: the host disk or the emulated address space is full. EINVAL: size
+  // or base. EEXIST: it would overlap another region, or a file that is no region's has the new
+  // image's name.
   Result<RegionRecord> create_region(uint64_t size, Reservation reservation,
                                      std::optional<uint64_t> base = {}) PMEMD_EXCLUDES(mutex_);
+  // First destroys the namespaces of these serials, which must be all that it has; then removes its
+  // bad ranges and its image. The caller has seen to it that none is enabled. ENOENT. EBUSY: it has
+  // another namespace (also one that is being made), or one is a leg of a volume: nothing has
+  // happened. Any other error: if the region is still listed, it is there, without the namespaces
+  // that aren't; if not, it is gone for good, and its image goes with the next change of regions or
+  // namespaces, or the next open.
+  Result<void> destroy_region(const RegionRecord& region, const std::vector<uint64_t>& serials)
+      PMEMD_EXCLUDES(mutex_);
+  // How many regions were made or destroyed since it was opened; it grows before anything shows.
+  uint64_t region_changes() const PMEMD_EXCLUDES(mutex_);
 
   // Durable when it returns, info block included. The first free extent that is large enough, or
   // the largest; the id is the lowest free one of the region. ENOENT: no such region. ENOSPC: no
@@ -135,9 +151,10 @@ class Pool {
   Result<std::unique_ptr<MappedImage>> map_namespace(const NamespaceRecord& record)
       PMEMD_EXCLUDES(mutex_);
 
-  // Which bytes of a region are bad; lives as long as the pool. Asserts: the region exists.
-  MediaErrors& media_errors(uint32_t region) PMEMD_EXCLUDES(mutex_);
-  const MediaErrors& media_errors(uint32_t region) const PMEMD_EXCLUDES(mutex_);
+  // Which bytes of a region are bad; null: there is no such region. Shared, since whoever looks may
+  // have it when the region goes.
+  std::shared_ptr<MediaErrors> media_errors(uint32_t region) PMEMD_EXCLUDES(mutex_);
+  std::shared_ptr<const MediaErrors> media_errors(uint32_t region) const PMEMD_EXCLUDES(mutex_);
 
   // How a namespace (or volume) behaves when its memory fails; gone with it. Without the database.
   NamespaceSettings settings(uint64_t serial) const { return settings_->get(serial); }
@@ -158,7 +175,8 @@ class Pool {
  private:
   Pool(std::string path, UniqueFd lock, Mode mode);
 
-  static Result<std::unique_ptr<Pool>> open_locked(std::string path, UniqueFd lock, Mode mode);
+  static Result<std::unique_ptr<Pool>> open_locked(std::string path, UniqueFd lock, Mode mode,
+                                                   const OnUpgrade& on_upgrade = {});
   Result<void> load();
   Result<void> open_images() PMEMD_EXCLUDES(mutex_);
   Result<void> remove_half_made() PMEMD_EXCLUDES(mutex_);
@@ -169,6 +187,15 @@ class Pool {
                                       std::optional<uint64_t> base) PMEMD_EXCLUDES(mutex_);
   // The rest of creation.
   Result<void> make_region(const RegionRecord& region) PMEMD_EXCLUDES(mutex_);
+  // Of destruction: nobody makes a namespace there from now on; takes a region off the list; for
+  // what is not live, as erase_namespace() and erase_or_note().
+  Result<void> close_region(const RegionRecord& region, const std::vector<uint64_t>& serials)
+      PMEMD_EXCLUDES(mutex_);
+  Result<void> empty_and_unlist(const RegionRecord& region, const std::vector<uint64_t>& serials)
+      PMEMD_EXCLUDES(mutex_);
+  Result<void> unlist_region(const RegionRecord& region) PMEMD_EXCLUDES(mutex_);
+  Result<void> drop_region(const RegionRecord& region) PMEMD_EXCLUDES(mutex_);
+  Result<void> drop_or_note(const RegionRecord& region) PMEMD_EXCLUDES(mutex_);
   Result<void> write_info_block(const NamespaceRecord& record) PMEMD_EXCLUDES(mutex_);
   Result<void> set_live(uint64_t serial, bool live);  // in the database; durable
   // For what is not live: zeroes the bytes, deletes the rows, gives the place back.
@@ -186,7 +213,6 @@ class Pool {
   Result<void> set_volume_live(uint64_t serial, bool live);
   Result<void> erase_volume(const VolumeRecord& record) PMEMD_EXCLUDES(mutex_);
   Result<void> erase_or_note(const VolumeRecord& record) PMEMD_EXCLUDES(mutex_);
-  Result<void> drop_region(const RegionRecord& region) PMEMD_EXCLUDES(mutex_);
 
   Result<std::unique_ptr<MappedImage>> map(uint32_t region, RegionRange range) const
       PMEMD_EXCLUDES(mutex_);
@@ -208,9 +234,12 @@ class Pool {
   Labels labels_ PMEMD_GUARDED_BY(mutex_);
   std::vector<NamespaceRecord> half_erased_ PMEMD_GUARDED_BY(mutex_);  // not live
   std::vector<VolumeRecord> half_erased_volumes_ PMEMD_GUARDED_BY(mutex_);
-  // Of live regions. None is removed, so that one that was found can be used without the lock.
-  std::map<uint32_t, ImageFile> images_ PMEMD_GUARDED_BY(mutex_);
-  std::map<uint32_t, std::unique_ptr<MediaErrors>> media_errors_ PMEMD_GUARDED_BY(mutex_);
+  std::vector<RegionRecord> half_dropped_ PMEMD_GUARDED_BY(mutex_);
+  std::set<uint32_t> closed_ PMEMD_GUARDED_BY(mutex_);  // regions that are being destroyed
+  uint64_t region_changes_ PMEMD_GUARDED_BY(mutex_) = 0;
+  // Of live regions. Shared: used without the lock, also while the region is being destroyed.
+  std::map<uint32_t, std::shared_ptr<const ImageFile>> images_ PMEMD_GUARDED_BY(mutex_);
+  std::map<uint32_t, std::shared_ptr<MediaErrors>> media_errors_ PMEMD_GUARDED_BY(mutex_);
 };
 
 }  // namespace pmemd

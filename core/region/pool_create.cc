@@ -1,4 +1,4 @@
-// Making pools and regions.
+// Making pools.
 #include <fmt/format.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -7,7 +7,6 @@
 #include <cstdio>
 #include <utility>
 
-#include "core/base/memory.h"
 #include "core/base/units.h"
 #include "core/region/info_block.h"
 #include "core/region/placement.h"
@@ -136,67 +135,6 @@ Result<std::unique_ptr<Pool>> Pool::create(const std::string& path, uint64_t reg
   PMEMD_TRY(sync_directory(pool));
   PMEMD_TRY(sync_directory(entry.directory_path));
   return open_locked(pool, std::move(lock), Mode::kReadWrite);
-}
-
-Result<RegionRecord> Pool::reserve_region(uint64_t size, Reservation reservation,
-                                          std::optional<uint64_t> base) {
-  MutexLock lock(mutex_);
-  RegionRecord region{.id = 0, .size_bytes = size, .reservation = reservation};
-  PMEMD_ASSIGN(region.base_address, place_region(labels_.regions, size, base));
-  for (const auto& [other, live] : labels_.regions) region.id = std::max(region.id, other.id + 1);
-  const std::string image = image_path(path_, region.id);
-  if (::access(image.c_str(), F_OK) == 0) {
-    return fail(EEXIST, image + ": is there, but no region's", "move it away");
-  }
-  const RegionLabel label{region, false};
-  Transaction transaction(*database_);
-  PMEMD_TRY(transaction.begin());
-  PMEMD_TRY(insert_region(*database_, label));
-  PMEMD_TRY(transaction.commit());
-  const MustAllocate committed;
-  labels_.regions.push_back(label);
-  return region;
-}
-
-// Label, not live, durable → image, durable → label live, durable.
-Result<void> Pool::make_region(const RegionRecord& region) {
-  PMEMD_TRY(database_->sync());
-  PMEMD_ASSIGN(ImageFile image, ImageFile::create(image_path(path_, region.id), region.size_bytes,
-                                                  region.reservation));
-  PMEMD_TRY(sync_directory(path_));
-  PMEMD_ASSIGN(auto errors, MediaErrors::load(*database_, region.id));
-  PMEMD_TRY(change("UPDATE regions SET live = 1 WHERE id = ?", {region.id}));
-  PMEMD_TRY(database_->sync());
-  const MustAllocate committed;
-  MutexLock lock(mutex_);
-  images_.emplace(region.id, std::move(image));
-  media_errors_.emplace(region.id, std::move(errors));
-  std::ranges::find(labels_.regions, region.id, [](const RegionLabel& label) {
-    return label.record.id;
-  })->live = true;
-  return {};
-}
-
-Result<void> Pool::drop_region(const RegionRecord& region) {
-  PMEMD_TRY(change("UPDATE regions SET live = 0 WHERE id = ?", {region.id}));
-  ::unlink(image_path(path_, region.id).c_str());
-  PMEMD_TRY(change("DELETE FROM regions WHERE id = ?", {region.id}));
-  MutexLock lock(mutex_);
-  std::erase_if(labels_.regions,
-                [&](const RegionLabel& label) { return label.record.id == region.id; });
-  return {};
-}
-
-Result<RegionRecord> Pool::create_region(uint64_t size, Reservation reservation,
-                                         std::optional<uint64_t> base) {
-  PMEMD_TRY(check_size("region", size));
-  PMEMD_ASSIGN(const RegionRecord region, reserve_region(size, reservation, base));
-  if (auto made = or_no_memory([&] { return make_region(region); }); !made) {
-    const MustAllocate as_before;
-    (void)or_no_memory([&] { return drop_region(region); });  // or the next open does
-    return std::unexpected(std::move(made).error());
-  }
-  return region;
 }
 
 }  // namespace pmemd

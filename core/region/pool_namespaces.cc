@@ -60,7 +60,8 @@ Result<NamespaceRecord> Pool::reserve_namespace(const CreateNamespace& want) {
   uint64_t largest = 0;
   bool found_region = false;
   for (const auto& [region, live] : labels_.regions) {
-    if (!live || (want.region && *want.region != region.id)) continue;
+    if (!live || closed_.contains(region.id)) continue;
+    if (want.region && *want.region != region.id) continue;
     found_region = true;
     const auto free = labels_.free_extents(region);
     if (const auto most = place(free, {}, want.align)) largest = std::max(largest, most->length());
@@ -176,13 +177,16 @@ Result<void> Pool::erase_or_note(const NamespaceRecord& record) {
 void Pool::finish_erasures() {
   std::vector<NamespaceRecord> records;
   std::vector<VolumeRecord> volumes;
+  std::vector<RegionRecord> regions;
   {
     MutexLock lock(mutex_);
     records.swap(half_erased_);
     volumes.swap(half_erased_volumes_);
+    regions.swap(half_dropped_);
   }
   for (const VolumeRecord& record : volumes) (void)erase_or_note(record);
   for (const NamespaceRecord& record : records) (void)erase_or_note(record);
+  for (const RegionRecord& region : regions) (void)drop_or_note(region);
 }
 
 Result<void> Pool::erase_namespace(const NamespaceRecord& record) {
@@ -237,7 +241,7 @@ Result<std::unique_ptr<MappedImage>> Pool::map_namespace(const NamespaceRecord& 
   }
   PMEMD_ASSIGN(auto image, map(record.region, record.range));
   const auto info_block = RegionRange::sized(record.range.begin + kInfoBlockOffset, kInfoBlockSize);
-  if (media_errors(record.region).is_bad(info_block)) {
+  if (const auto errors = media_errors(record.region); errors && errors->is_bad(info_block)) {
     return fail(EIO, record.name() + ": its info block is poisoned",
                 fmt::format("pmemctl clear-errors region{}", record.region));
   }

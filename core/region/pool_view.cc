@@ -38,7 +38,7 @@ Result<std::optional<uint64_t>> PoolView::extents_checksum(uint64_t serial) {
 
 Result<bool> PoolView::has_no_new_label() {
   PMEMD_ASSIGN(const Labels now, load_labels(pool_.database()));
-  return now.next_serial == labels_.next_serial && now.regions.size() == labels_.regions.size();
+  return now.next_serial == labels_.next_serial && has_same_regions();
 }
 
 bool PoolView::is_as_seen(const NamespaceRecord& record) {

@@ -35,16 +35,19 @@ class PoolView {
   // As Pool's.
   Result<std::optional<uint64_t>> extents_checksum(uint64_t serial);
 
-  // Whether no namespace has been made, and no region, since the view was opened.
+  // Whether no region has been made or destroyed since the view was opened.
+  bool has_same_regions() const { return pool_.region_changes() == region_changes_; }
+  // Whether no namespace has been made since then either.
   Result<bool> has_no_new_label();
   // Whether the namespace or volume is there, and as clean as it was.
   bool is_as_seen(const NamespaceRecord& record);
   bool is_as_clean(uint64_t serial, bool clean);
 
  private:
-  explicit PoolView(Pool& pool) : pool_(pool) {}
+  explicit PoolView(Pool& pool) : pool_(pool), region_changes_(pool.region_changes()) {}
 
   Pool& pool_;
+  const uint64_t region_changes_;
   std::unique_ptr<Database> database_;
   Labels labels_;
   Result<void> labels_error_;

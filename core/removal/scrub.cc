@@ -38,17 +38,33 @@ Scrubber::~Scrubber() {
 
 Result<ScrubStatus> Scrubber::start(uint32_t region, RegionRange range, uint64_t bytes_per_s) {
   if (range.empty()) return fail(EINVAL, fmt::format("region{}: nothing to scrub", region));
-  MutexLock lock(mutex_);
-  Job& job = jobs_[region];
-  if (job.status.running) {
-    return fail(EBUSY, fmt::format("region{}: a scrub is under way", region),
-                fmt::format("pmemctl wait-scrub region{}", region));
+  ScrubStatus started;
+  {
+    MutexLock lock(mutex_);
+    Job& job = jobs_[region];
+    if (job.status.running) {
+      return fail(EBUSY, fmt::format("region{}: a scrub is under way", region),
+                  fmt::format("pmemctl wait-scrub region{}", region));
+    }
+    job = {.id = ++last_job_,
+           .status = {.region = region, .range = range, .running = true},
+           .bytes_per_s = bytes_per_s,
+           .due = Clock::now()};
+    work_cv_.notify_all();
+    started = job.status;
   }
-  job = {.status = {.region = region, .range = range, .running = true},
-         .bytes_per_s = bytes_per_s,
-         .due = Clock::now()};
-  work_cv_.notify_all();
-  return job.status;
+  // Behind it: whoever destroys the region forgets this one, or is seen here.
+  if (ports_.errors_of(region)) return started;
+  forget(region);
+  return fail(ENOENT, fmt::format("region{}: there is no such region", region));
+}
+
+void Scrubber::forget(uint32_t region) {
+  {
+    MutexLock lock(mutex_);
+    if (jobs_.erase(region) == 0) return;
+  }
+  if (ports_.on_progress) ports_.on_progress();
 }
 
 std::vector<ScrubStatus> Scrubber::status() const {
@@ -87,9 +103,14 @@ Scrubber::Step Scrubber::next_step() {
     }
     const uint64_t begin = status.range.begin + status.done_bytes;
     const auto range = RegionRange::sized(begin, std::min(length, status.range.end - begin));
-    return {status.region, range, range.end == status.range.end};
+    return {first->id, status.region, range, range.end == status.range.end};
   }
   return {};
+}
+
+Scrubber::Job* Scrubber::job_of(const Step& step) {
+  const auto found = jobs_.find(step.region);
+  return found == jobs_.end() || found->second.id != step.job ? nullptr : &found->second;
 }
 
 void Scrubber::run() {
@@ -107,7 +128,9 @@ void Scrubber::run() {
     ScrubStatus done;
     {
       MutexLock lock(mutex_);
-      ScrubStatus& status = jobs_.at(step.region).status;
+      Job* const job = job_of(step);
+      if (job == nullptr) continue;
+      ScrubStatus& status = job->status;
       status.done_bytes += step.range.length();
       status.found_bytes += found.found_bytes;
       status.failed += found.failed;
@@ -117,14 +140,16 @@ void Scrubber::run() {
     if (step.is_last) {
       tell_done(done);
       MutexLock lock(mutex_);
-      jobs_.at(step.region).status.running = false;
+      if (Job* const job = job_of(step)) job->status.running = false;
     }
     if (ports_.on_progress) ports_.on_progress();
   }
 }
 
 void Scrubber::do_step(const Step& step, ScrubStatus& found) {
-  MediaErrors& errors = ports_.errors_of(step.region);
+  const auto of_region = ports_.errors_of(step.region);
+  if (!of_region) return;
+  MediaErrors& errors = *of_region;
   if (errors.latent(step.range).empty()) return;
   for (const auto& device : ports_.devices_of(step.region)) {
     const DataRange data = device->in_data(step.range);

@@ -103,6 +103,37 @@ TEST_F(BadLuckTest, MountPointMissingOrNotADirectoryOrAbovePool) {
   expect_precious_file();
 }
 
+TEST_F(BadLuckTest, MountPointWithFilesIsRefusedUnlessTheyMayBeHidden) {
+  const std::string file = pool_.mount() + "/work";
+  write_file(file, "of days");
+  const auto refused = AllOf(HasSubstr("mount point " + pool_.mount() + ": not empty: work"),
+                             HasSubstr("--nonempty"));
+  expect_refusal({.create = "32M"}, refused);
+  EXPECT_FALSE(stdfs::exists(pool_.pool())) << "nothing is made before the mount point is good";
+
+  const std::vector<std::string> nonempty = {"--nonempty"};
+  pool_.start({.create = "32M", .args = nonempty});
+  EXPECT_FALSE(stdfs::exists(file)) << "hidden";
+  pool_.kill9();
+  expect_refusal({.create = ""}, refused);
+  pool_.start({.create = "", .args = nonempty});
+  pool_.stop();
+  EXPECT_EQ(read_file(file), "of days");
+}
+
+// What a mount there holds would be hidden, too.
+TEST_F(BadLuckTest, MountPointOnWhichAFileSystemWithFilesLiesIsRefused) {
+  ASSERT_EQ(::mount("tmpfs", pool_.mount().c_str(), "tmpfs", 0, "mode=0755"), 0);
+  pool_.start({.create = "32M"});
+  pool_.daemon().signal(SIGTERM);
+  EXPECT_EQ(pool_.daemon().wait(), 0);
+  write_file(pool_.mount() + "/work", "of days");
+  const Output output = pool_.start_and_fail({.create = ""});
+  EXPECT_EQ(output.code, 1);
+  EXPECT_THAT(output.err, HasSubstr("not empty: work"));
+  ASSERT_EQ(umount2(pool_.mount().c_str(), MNT_DETACH), 0);
+}
+
 TEST_F(BadLuckTest, MountPointServedByAnotherDaemon) {
   pool_.start({.create = "32M"});
   const std::string other = pool_.directory() + "/other_pool";
@@ -163,6 +194,17 @@ TEST_F(BadLuckTest, MetadataOfANewerVersion) {
   expect_refusal({.create = "64M"}, HasSubstr("newer"));
   overwrite("pool.db", 0, sound.at("pool.db"));
   expect_precious_file();
+}
+
+TEST_F(BadLuckTest, MetadataOfAnOlderVersionIsUpgradedAndTheLogSaysSo) {
+  make_pool();
+  overwrite("pool.db", 60, std::string("\0\0\0\3", 4));
+  pool_.start({.create = "", .log_level = "info"});
+  EXPECT_THAT(pool_.log(), HasSubstr("pool " + pool_.pool() + ": upgraded from format version 3"));
+  pool_.stop();
+  const std::string log = pool_.log();
+  pool_.start({.create = "", .log_level = "info"});
+  EXPECT_THAT(pool_.log().substr(log.size()), Not(HasSubstr("upgraded")));
 }
 
 TEST_F(BadLuckTest, ImageMissingOrShort) {
@@ -317,6 +359,16 @@ TEST_F(BadLuckTest, AnOrdinaryUserRunsItAllWithFusermount) {
     if (setresgid(kUser, kUser, kUser) != 0 || setresuid(kUser, kUser, kUser) != 0) _exit(99);
   };
   const RunOptions as_user{.before_exec = become_user};
+  // It may hold files, or not.
+  ASSERT_EQ(chmod(pool_.mount().c_str(), 0300), 0);
+  const Output unreadable = pool_.start_and_fail({.create = "64M", .before_exec = become_user});
+  EXPECT_EQ(unreadable.code, 1);
+  EXPECT_THAT(unreadable.err, AllOf(HasSubstr("mount point " + pool_.mount()),
+                                    HasSubstr("Permission denied"), HasSubstr("--nonempty")));
+  pool_.start({.create = "64M", .args = {"--nonempty"}, .before_exec = become_user});
+  pool_.stop();
+  ASSERT_EQ(chmod(pool_.mount().c_str(), 0755), 0);
+
   pool_.start({.create = "64M", .before_exec = become_user});
   run_ok({"sh", "-c", "head -c 1048576 /dev/zero > " + pool_.path("pmem0/a")}, as_user);
   Client client(become_user);

@@ -166,7 +166,7 @@ std::vector<std::string> TestPool::daemon_args(const DaemonOptions& options) con
                                 "--mount=" + options.mount.value_or(mount()),
                                 "--socket=" + options.socket.value_or(socket()),
                                 "--foreground",
-                                "--log-level=warn"};
+                                "--log-level=" + options.log_level};
   if (!options.create.empty()) {
     args.push_back("--create=" + options.create);
     if (options.sparse) args.emplace_back("--sparse");

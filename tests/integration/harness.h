@@ -55,6 +55,7 @@ struct DaemonOptions {
   bool sparse = true;
   bool allow_other = false;
   bool debug_faults = false;
+  std::string log_level = "warn";
   std::vector<std::string> args = {};  // any others
   // Other than the test's own.
   std::optional<std::string> pool = {}, mount = {}, socket = {};

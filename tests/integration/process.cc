@@ -40,6 +40,7 @@ std::vector<char*> pointers_to(std::vector<std::string>& strings) {
 
 [[noreturn]] void exec_in_child(const Spawn& spawn, char* const* args, char** env, pid_t parent) {
   const int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+  const int program = open(args[0], O_PATH | O_CLOEXEC);
   int target = 0;
   for (const int fd : {spawn.in, spawn.out, spawn.err}) {
     if (dup2(fd >= 0 ? fd : null, target++) < 0) _exit(127);
@@ -50,6 +51,8 @@ std::vector<char*> pointers_to(std::vector<std::string>& strings) {
   if (getppid() != parent) _exit(127);  // it died before we said so
   environ = env;
   execvp(args[0], args);
+  // Another user may not get into the directory that we were built in.
+  if (errno == EACCES && program >= 0) execveat(program, "", args, env, AT_EMPTY_PATH);
   dprintf(2, "%s: %s\n", args[0], strerror(errno));
   _exit(127);
 }

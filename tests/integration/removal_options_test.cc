@@ -97,6 +97,51 @@ TEST_F(RemovalTest, DestroyedBytesNeverComeBack) {
   EXPECT_EQ(bytes.find_first_not_of('\0'), std::string::npos);
 }
 
+TEST_F(RemovalTest, ADestroyedRegionTakesItsNamespacesFromTheirUsersAndItsImageFromTheHost) {
+  const auto regions = [&] { return as_array(pool_.ctl_json({"list", "-R"})); };
+  const std::string image = pool_.pool() + "/region1.img";
+  const Json made = pool_.ctl_json({"create-region", "--size", "64M", "--sparse"});
+  pool_.ctl_json({"create-namespace", "--region", "1", "--size", "32M"});
+  pool_.ctl_json({"create-namespace", "--region", "1", "--mode", "devdax"});
+  make_file("pmem1/a", kMiB);
+  Client client;
+  client.map_file(pool_.path("pmem1/a"), kMiB);
+  pool_.ctl_json({"inject-error", "namespace1.1", "--block", "7"});
+  pool_.ctl_json({"start-scrub", "region1", "--rate", "1K"});
+
+  const Output refused = pool_.ctl({"destroy-region", "region1"});
+  EXPECT_EQ(refused.code, 1);
+  EXPECT_THAT(refused.err,
+              AllOf(HasSubstr("region1: 2 namespaces are in it, the first is namespace1.0"),
+                    HasSubstr("--force")));
+  EXPECT_EQ(client.ask("store 0 0 5"), "ok");
+
+  {
+    MonitorProgram monitor(pool_);
+    const Output destroyed = pool_.ctl({"destroy-region", "1", "--force"});
+    EXPECT_EQ(destroyed.code, 0) << destroyed.err;
+    EXPECT_EQ(destroyed.out, "region1: destroyed\n");
+    for (const char* name : {"namespace1.0", "namespace1.1", "region1"}) {
+      EXPECT_EQ(monitor.next_of_kind("destroyed").at("namespace"), name);
+    }
+  }
+  EXPECT_EQ(client.ask("load 0 0"), "sigbus 2 0");
+  EXPECT_FALSE(std::filesystem::exists(pool_.path("pmem1")));
+  EXPECT_FALSE(std::filesystem::exists(image));
+  EXPECT_EQ(regions().size(), 1u);
+  EXPECT_EQ(pool_.ctl({"wait-scrub"}).code, 0) << "it has ended, too";
+  EXPECT_EQ(pool_.ctl({"destroy-region", "region1"}).code, 1);
+  pool_.expect_check_passes();
+
+  EXPECT_EQ(pool_.ctl_json({"create-region", "--size", "64M", "--sparse"}), made)
+      << "as the first one: nothing of that is known to be bad";
+  pool_.ctl_json({"create-namespace", "--region", "1"});
+  EXPECT_TRUE(std::filesystem::is_empty(pool_.path("pmem1")));
+  pool_.expect_check_passes();
+  pool_.stop();
+  pool_.expect_check_passes();
+}
+
 // --- surprise, grace, kill
 
 TEST_F(RemovalTest, SurpriseKeepsWhatWasSynced) {

@@ -286,7 +286,7 @@ void make_pool(const std::string& clean, const std::string& killed) {
   must(pool->create_volume(VolumeType::kStriped, 64 * kKiB,
                            {spaces.at(2).serial, spaces.at(3).serial}));
   must(pool->set_settings(spaces.at(0).serial, {{"clear-unit", "256"}}));
-  must(pool->media_errors(1).inject({{4 * kMiB, 4 * kMiB + 100}}, {{4 * kMiB, 4 * kMiB + 100}}));
+  must(pool->media_errors(1)->inject({{4 * kMiB, 4 * kMiB + 100}}, {{4 * kMiB, 4 * kMiB + 100}}));
   Machine machine(*pool);
   std::vector<Error> errors;
   machine.enable_all(errors);

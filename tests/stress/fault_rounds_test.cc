@@ -1,7 +1,7 @@
-// A failure at every step of enable, disable (plain, forced, surprise), create, destroy, injecting
-// and clearing errors, on a real mount whose files are mapped, pinned, written and renamed all the
-// while. After each one the namespace is enabled or disabled, nothing in between; no reference is
-// left; enabling works; and `check` is content.
+// A failure at every step of enable, disable (plain, forced, surprise), create, destroy (also of a
+// region), injecting and clearing errors, on a real mount whose files are mapped, pinned, written
+// and renamed all the while. After each one the namespace is enabled or disabled, nothing in
+// between; no reference is left; enabling works; and `check` is content.
 //
 // PMEMD_FAULT_ROUNDS says how many rounds of all steps (25; 100 take 6 minutes on two CPUs).
 #include <fcntl.h>
@@ -169,6 +169,24 @@ class FaultRoundsTest : public MountTest {
     if (exists("namespace0.3")) must("DestroyNamespace", {{"namespace", "namespace0.3"}});
   }
 
+  bool region_exists(const std::string& name) {
+    const Json all = must("List", {{"regions", true}});
+    return std::ranges::any_of(all.at("regions"),
+                               [&](const Json& region) { return region.at("dev") == name; });
+  }
+  void fail_destroying_region(const std::string& point) {
+    must("CreateRegion", {{"size", 8 << 20}, {"sparse", true}});
+    must("CreateNamespace", {{"region", "region1"}});
+    write_file(pool_.path("pmem1/file"), "content");
+    const Json forced = {{"region", "region1"}, {"force", true}};
+    arm(point);
+    expect_fails(point, "DestroyRegion", forced);
+    EXPECT_EQ(exists("namespace1.0"), point == "destroy-region.begin");
+    const bool is_there = point == "destroy-region.begin" || point == "destroy-region.mark";
+    EXPECT_EQ(region_exists("region1"), is_there);
+    if (is_there) must("DestroyRegion", forced);
+  }
+
   // A range of a file that is mapped and stored to goes bad, and good again.
   void fail_poisoning(const std::string& name, const Json& what, const std::string& point) {
     SCOPED_TRACE(name);
@@ -242,6 +260,8 @@ class FaultRoundsTest : public MountTest {
         stall_reading(point);
       } else if (operation == "create-volume" || operation == "destroy-volume") {
         fail_volume(point);
+      } else if (operation == "destroy-region") {
+        fail_destroying_region(point);
       } else if (operation == "create") {
         fail_creating(point);
       } else if (operation == "destroy") {

@@ -38,6 +38,7 @@ const std::vector<VerbCalls::Verb>& VerbCalls::verbs() {
       {"Monitor", 2, [](VerbCalls& c) { return c.monitor(); }, true},
       {"Check", 3, nothing},
       {"CreateRegion", 1, [](VerbCalls& c) { return c.create_region(); }},
+      {"DestroyRegion", 1, [](VerbCalls& c) { return c.destroy_region(); }},
       {"CreateNamespace", 6, [](VerbCalls& c) { return c.create_namespace(); }},
       {"DestroyNamespace", 5, [](VerbCalls& c) { return c.destroy_namespace(); }},
       {"CreateVolume", 3, [](VerbCalls& c) { return c.create_volume(); }},
@@ -156,8 +157,15 @@ Json VerbCalls::list() {
 }
 
 Json VerbCalls::create_region() {
-  if (shared_.regions_to_make.fetch_sub(1) > 0) return {{"size", 32 * kMiB}, {"sparse", true}};
+  if (chance(50)) return {{"size", 32 * kMiB}, {"sparse", true}};
   return {{"size", below(2)}, {"base", chance(50) ? 4096 : 0}};
+}
+
+// region0, too: the legs of volume0 are in it, so that it must be refused.
+Json VerbCalls::destroy_region() {
+  Json json = {{"region", fmt::format("region{}", below(6))}};
+  add_flags(json, {"force"}, 70);
+  return json;
 }
 
 Json VerbCalls::create_namespace() {

@@ -7,7 +7,6 @@
 // Thread contract: a VerbCalls belongs to one thread; `Shared` is for all.
 #pragma once
 
-#include <atomic>
 #include <cstdint>
 #include <random>
 #include <string>
@@ -29,8 +28,7 @@ struct VerbCall {
 class VerbCalls {
  public:
   struct Shared {
-    std::vector<std::string> steps;        // that can be made to fail
-    std::atomic<int> regions_to_make = 4;  // none can be destroyed
+    std::vector<std::string> steps;  // that can be made to fail
   };
 
   VerbCalls(uint64_t seed, Shared& shared) : random_(seed), shared_(shared) {}
@@ -56,6 +54,7 @@ class VerbCalls {
 
   Json list();
   Json create_region();
+  Json destroy_region();
   Json create_namespace();
   Json destroy_namespace();
   Json create_volume();

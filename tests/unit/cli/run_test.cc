@@ -75,6 +75,9 @@ TEST_F(CliTest, SendsWhatTheOptionsSay) {
       R"(CreateNamespace{"mode":"devdax","size":67108864,"region":"region0","align":4194304})");
   EXPECT_EQ(sent_by({"destroy-namespace", "namespace0.0", "-f"}),
             R"(DestroyNamespace{"namespace":"namespace0.0","force":true})");
+  EXPECT_EQ(sent_by({"destroy-region", "1"}), R"(DestroyRegion{"region":"region1"})");
+  EXPECT_EQ(sent_by({"destroy-region", "region1", "--force"}),
+            R"(DestroyRegion{"region":"region1","force":true})");
   EXPECT_EQ(sent_by({"enable-namespace", "namespace0.0"}),
             R"(EnableNamespace{"namespace":"namespace0.0"})");
   EXPECT_EQ(sent_by({"explain", "1024"}), R"(Explain{"pfn":1024})");
@@ -143,6 +146,7 @@ TEST_F(CliTest, WrongArgumentsAreUsageErrorsAndSendNothing) {
       {"create-namespace", "--size", "-1"},
       {"create-namespace", "--align", "x"},
       {"destroy-namespace"},
+      {"destroy-region"},
       {"enable-namespace"},
       {"enable-region"},
       {"disable-namespace"},
@@ -173,9 +177,9 @@ TEST_F(CliTest, EachVerbHelpsWithAnExample) {
   const Output all = run({"--help"});
   EXPECT_EQ(all.code, 0);
   for (const std::string verb :
-       {"list", "status", "create-region", "create-namespace", "destroy-namespace",
-        "enable-namespace", "disable-namespace", "enable-region", "disable-region", "mappers",
-        "monitor", "check", "explain"}) {
+       {"list", "status", "create-region", "destroy-region", "create-namespace",
+        "destroy-namespace", "enable-namespace", "disable-namespace", "enable-region",
+        "disable-region", "mappers", "monitor", "check", "explain"}) {
     EXPECT_THAT(all.out, HasSubstr("\n  " + verb + " "));
     const Output help = run({verb, "--help"});
     EXPECT_EQ(help.code, 0);

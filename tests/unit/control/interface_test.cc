@@ -196,6 +196,7 @@ TEST(Interface, ExamplesOfEachReplyFit) {
       {"CreateVolume", {{"volume", volume}}},
       {"DestroyVolume", Json::object()},
       {"DestroyNamespace", Json::object()},
+      {"DestroyRegion", Json::object()},
       {"EnableNamespace", Json::object()},
       {"EnableRegion", Json::object()},
       {"DisableNamespace", {{"report", report}}},

@@ -268,15 +268,14 @@ class VerbsMachine {
   ArmedErrors armed_{failure_, [this](Device& device, DataRange range) {
                        failure_worker_.note_latent(device, range);
                      }};
-  Scrubber scrubber_{
-      failure_,
-      {.errors_of = [this](uint32_t region) -> MediaErrors& { return pool_->media_errors(region); },
-       .devices_of = [this](uint32_t region) { return devices_.of_region(region); },
-       .on_progress =
-           [this] {
-             MutexLock lock(progress_mutex_);
-             progress_cv_.notify_all();
-           }}};
+  Scrubber scrubber_{failure_,
+                     {.errors_of = [this](uint32_t region) { return pool_->media_errors(region); },
+                      .devices_of = [this](uint32_t region) { return devices_.of_region(region); },
+                      .on_progress =
+                          [this] {
+                            MutexLock lock(progress_mutex_);
+                            progress_cv_.notify_all();
+                          }}};
   Prefaulter prefaulter_{{.open = [this](uint64_t, const std::string&) { return open_something(); },
                           .memory = []() -> Result<HostMemory> {
                             return HostMemory{.total_bytes = kGiB, .available_bytes = kGiB};

@@ -32,8 +32,6 @@ struct Try {
   std::function<void()> undo = [] {};
   // Of several objects, each is as before or as after; to call it again does the rest.
   bool is_of_several = false;
-  // There is no way back: what it adds stays.
-  bool adds = false;
   // Until what other threads do for it is done.
   std::function<void()> wait = [] {};
 };
@@ -67,7 +65,6 @@ class WithoutMemory : public testing::TestWithParam<std::string> {
     what.wait();
     after_ = look(true);
     what.undo();
-    if (what.adds) before_ = after_;
     ASSERT_NO_FATAL_FAILURE(expect_same(look(true), before_)) << "the test's undo";
     for (const Which which : {Which::kOne, Which::kAllFrom}) {
       SCOPED_TRACE(which == Which::kOne ? "one fails" : "all from it on fail");
@@ -121,11 +118,6 @@ class WithoutMemory : public testing::TestWithParam<std::string> {
   // By the outline, which costs little; now and then by all that there is to see.
   void judge(const Try& what, bool is_done, bool is_thorough) {
     const Seen now = look(is_thorough);
-    if (what.adds) {
-      ASSERT_EQ(is_done, now.outline != before_.outline);
-      before_ = now;
-      return;
-    }
     if (is_done) {
       ASSERT_NO_FATAL_FAILURE(expect_same(now, after_));
     } else if (!what.is_of_several || now.outline == before_.outline) {

@@ -25,6 +25,7 @@ class VerbsNoMemory : public WithoutMemory {
   void injected_errors();
   void list_faults() { try_all({.verb = "ListFaults"}); }
   void create_region();
+  void destroy_region();
   void create_namespace();
   void destroy_namespace();
   void create_volume();
@@ -84,7 +85,26 @@ void VerbsNoMemory::injected_errors() {
 void VerbsNoMemory::create_region() {
   try_all({.verb = "CreateRegion",
            .parameters = {{"size", VerbsMachine::kRegionBytes}, {"sparse", true}},
-           .adds = true});
+           .undo = then("DestroyRegion", {{"region", "region6"}})});
+}
+
+void VerbsNoMemory::destroy_region() {
+  const Json made = {{"size", VerbsMachine::kRegionBytes}, {"sparse", true}};
+  const auto make_empty = then("CreateRegion", made);
+  make_empty();
+  try_all({.verb = "DestroyRegion", .parameters = {{"region", "region6"}}, .undo = make_empty});
+  const auto make_full = [=, this] {
+    make_empty();
+    for (const char* mode : {"fsdax", "devdax"}) {
+      done("CreateNamespace",
+           {{"region", "region6"}, {"mode", mode}, {"size", VerbsMachine::kSmallBytes}});
+    }
+  };
+  done("DestroyRegion", {{"region", "region6"}});
+  make_full();
+  try_all({.verb = "DestroyRegion",
+           .parameters = {{"region", "region6"}, {"force", true}},
+           .undo = make_full});
 }
 
 void VerbsNoMemory::create_namespace() {
@@ -286,6 +306,7 @@ const Verbs& verbs() {
       {"InjectedErrors", &VerbsNoMemory::injected_errors},
       {"ListFaults", &VerbsNoMemory::list_faults},
       {"CreateRegion", &VerbsNoMemory::create_region},
+      {"DestroyRegion", &VerbsNoMemory::destroy_region},
       {"CreateNamespace", &VerbsNoMemory::create_namespace},
       {"DestroyNamespace", &VerbsNoMemory::destroy_namespace},
       {"CreateVolume", &VerbsNoMemory::create_volume},

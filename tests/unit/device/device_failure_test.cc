@@ -206,7 +206,7 @@ TEST_F(DeviceFailure, ErrorsOutliveTheDeviceAndItsNamespace) {
   must(devdax_.media_errors().inject({in_region}, {in_region}));
   take_down(devdax_);
   must(pool_.pool().destroy_namespace(devdax_.record().of_namespace()));
-  EXPECT_TRUE(pool_.pool().media_errors(1).is_bad(in_region));
+  EXPECT_TRUE(pool_.pool().media_errors(1)->is_bad(in_region));
   const auto next = must(pool_.pool().create_namespace(
       {.region = 1, .mode = NamespaceMode::kDevDax, .size_bytes = std::nullopt}));
   const auto device = pool_.make_device(next);

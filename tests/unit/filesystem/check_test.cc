@@ -31,7 +31,7 @@ class CheckFilesystem : public testing::Test {
     record_ = pool_->namespaces().front();
     value(FileSystem::format(pool_->database(), record_.serial, record_.data_bytes(), {}));
     media_ = std::make_unique<NamespaceMedia>(value(pool_->map_namespace(record_)),
-                                              pool_->media_errors(record_.region), record_);
+                                              *pool_->media_errors(record_.region), record_);
     fill();
   }
 
@@ -206,7 +206,7 @@ TEST_F(CheckFilesystem, FindsExtentsThatAreNotThoseOfTheLastDisable) {
 // It is one finding among others, not the end of the check.
 TEST_F(CheckFilesystem, FindsAnInfoBlockThatIsPoisoned) {
   const auto block = RegionRange::sized(record_.range.begin + kInfoBlockOffset, kInfoBlockSize);
-  value(pool_->media_errors(record_.region).inject({block}, {block}));
+  value(pool_->media_errors(record_.region)->inject({block}, {block}));
   const auto found = check_pool(*pool_);
   ASSERT_TRUE(found) << found.error().describe();
   EXPECT_THAT(*found, says("its info block is poisoned"));

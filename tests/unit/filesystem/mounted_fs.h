@@ -60,7 +60,7 @@ class MountedFs {
   }
   // In the first namespace of a pool, for what needs one.
   explicit MountedFs(Pool& pool) : db_(&pool.database()), record_(pool.namespaces().front()) {
-    format(value(pool.map_namespace(record_)), pool.media_errors(record_.region));
+    format(value(pool.map_namespace(record_)), *pool.media_errors(record_.region));
   }
   ~MountedFs() {
     if (fs_) (void)fs_->flush_times();

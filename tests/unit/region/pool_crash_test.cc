@@ -68,6 +68,42 @@ TEST_F(PoolCrash, ACreatedRegionIsThereOrNot) {
       });
 }
 
+TEST_F(PoolCrash, ADestroyedRegionIsThereWithWhatIsLeftOrGone) {
+  {
+    const auto pool = open(path_);
+    ASSERT_TRUE(pool->create_region(kRegionSize, Reservation::kSparse));
+    for (int i = 0; i < 2; ++i) {
+      ASSERT_TRUE(pool->create_namespace({.region = 1, .size_bytes = kSize}));
+    }
+    ASSERT_EQ(use(*pool, pool->namespaces()[2]), 0);
+    constexpr RegionRange kBad = {2 * kSize, 2 * kSize + kSectorSize};
+    ASSERT_TRUE(pool->media_errors(1)->inject({kBad}, {kBad}));
+  }
+  kill_everywhere(
+      [](Pool& pool) {
+        const auto spaces = pool.namespaces();
+        return pool.destroy_region({.id = 1}, {spaces[2].serial, spaces[3].serial}).err();
+      },
+      [](Pool& pool, bool returned) {
+        EXPECT_TRUE(pool.find_namespace("namespace0.1")) << "of another region";
+        const bool is_there = pool.region(1).has_value();
+        EXPECT_EQ(std::filesystem::exists(pool.path() + "/region1.img"), is_there);
+        if (is_there) {
+          EXPECT_FALSE(returned);
+          EXPECT_TRUE(pool.media_errors(1)->is_bad({0, kRegionSize}));
+          std::vector<uint64_t> serials;
+          for (const auto& record : pool.namespaces()) serials.push_back(record.serial);
+          ASSERT_EQ(pool.destroy_region({.id = 1}, serials).err(), 0);
+        }
+        EXPECT_THAT(names(pool), ElementsAre("namespace0.0", "namespace0.1"));
+        const auto next = pool.create_region(kSize, Reservation::kSparse);
+        ASSERT_TRUE(next) << next.error().describe();
+        EXPECT_EQ(next->name(), "region1");
+        EXPECT_FALSE(pool.media_errors(1)->is_bad({0, kSize}));
+        EXPECT_THAT(findings(pool), IsEmpty());
+      });
+}
+
 TEST_F(PoolCrash, ACreatedPoolIsThereOrCanBeCreated) {
   for (size_t kill_at = 0;; ++kill_at) {
     SCOPED_TRACE("killed before call " + std::to_string(kill_at));
@@ -115,6 +151,9 @@ TEST_F(PoolCrash, EachStepIsDurableBeforeTheNext) {
   EXPECT_THAT(
       steps([](Pool& pool) { return pool.create_region(kSize, Reservation::kSparse).err(); }),
       ElementsAre("write", "fdatasync", "create", "truncate", "fsync", "write", "fdatasync"));
+  ASSERT_TRUE(open(path_)->create_region(kSize, Reservation::kSparse));
+  EXPECT_THAT(steps([](Pool& pool) { return pool.destroy_region({.id = 1}, {}).err(); }),
+              ElementsAre("write", "fdatasync", "unlink", "fsync", "write"));
   EXPECT_THAT(steps([](Pool& pool) { return pool.set_clean(3, !*pool.is_clean(3)).err(); }),
               ElementsAre("write", "fdatasync"));
 }

@@ -284,8 +284,20 @@ TEST_F(PoolTest, AnOlderVersionIsUpgradedByAReadWriteOpen) {
     EXPECT_EQ((*read_only)->namespaces().at(0).uuid, uuid);
   }
   EXPECT_EQ(version(), std::string("\0\0\0\x01", 4)) << "a reader changes nothing";
-  const auto pool = Pool::open(path_, Pool::Mode::kReadWrite);
+  std::vector<std::string> told;
+  const auto open = [&] {
+    return Pool::open(path_, Pool::Mode::kReadWrite, [&](const std::string& pool, int32_t from) {
+      told.push_back(pool + " " + std::to_string(from));
+    });
+  };
+  const std::string image = path_ + "/region0.img";
+  std::filesystem::rename(image, image + ".away");
+  EXPECT_EQ(open().err(), EIO);
+  EXPECT_THAT(told, ElementsAre(path_ + " 1")) << "also where it can't be opened then";
+  std::filesystem::rename(image + ".away", image);
+  const auto pool = open();
   ASSERT_TRUE(pool) << pool.error().describe();
+  EXPECT_THAT(told, ElementsAre(path_ + " 1")) << "once";
   EXPECT_EQ(version(), std::string("\0\0\0\x04", 4)) << "in the header, not in the WAL";
   EXPECT_EQ((*pool)->namespaces().at(0).uuid, uuid);
   EXPECT_THAT(findings(**pool), IsEmpty());

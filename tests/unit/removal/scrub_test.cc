@@ -4,8 +4,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <span>
 #include <string>
+#include <thread>
 
 #include "core/base/fault.h"
 #include "tests/unit/removal/removal_fixture.h"
@@ -52,9 +54,7 @@ class Scrub : public RemovalFixture {
                           return shared(inode_serial(ino) == 1 ? fsdax_ : devdax_);
                         }};
   Scrubber::Ports ports_{
-      [this](uint32_t region) -> MediaErrors& {
-        return region == 0 ? fsdax_.media_errors() : devdax_.media_errors();
-      },
+      [this](uint32_t region) { return pool_.pool().media_errors(region); },
       [this](uint32_t region) {
         return std::vector<std::shared_ptr<Device>>{shared(region == 0 ? fsdax_ : devdax_)};
       },
@@ -125,6 +125,46 @@ TEST_F(Scrub, OneARegionAndNoneOfNothing) {
   must(scrubber.start(1, {0, 4096}, 0));
   MutexLock lock(mutex_);
   while (scrubber.status()[1].running) progress_cv_.wait(mutex_);
+}
+
+TEST_F(Scrub, EndsWithItsRegionAndAnotherOfItsIdBeginsAnew) {
+  Scrubber scrubber(failure_, ports_);
+  EXPECT_EQ(scrubber.start(7, {0, 4096}, 0).err(), ENOENT);
+  must(scrubber.start(0, all(), 1));
+  must(scrubber.start(1, {0, 4096}, 1));
+  scrubber.forget(0);
+  scrubber.forget(0);
+  ASSERT_EQ(scrubber.status().size(), 1);
+  EXPECT_EQ(scrubber.status()[0].region, 1);
+  must(scrubber.start(0, all(), 0));
+  EXPECT_EQ(wait(scrubber).done_bytes, all().length());
+}
+
+// A step of the one that was forgotten isn't one of that which came then.
+TEST_F(Scrub, AStepThatIsUnderWayWhenItIsForgottenCountsNowhere) {
+  make_latent(fsdax_.in_region({kPageSize, kPageSize + 512}));
+  std::atomic<Scrubber*> scrubber = nullptr;
+  std::atomic<int> asked = 0;
+  Scrubber::Ports ports = ports_;
+  ports.devices_of = [&](uint32_t region) {
+    if (++asked == 1) {
+      scrubber.load()->forget(region);
+      EXPECT_TRUE(scrubber.load()->start(region, {0, 4096}, 1));
+    }
+    return ports_.devices_of(region);
+  };
+  Scrubber real(failure_, ports);
+  scrubber = &real;
+  must(real.start(0, all(), 0));
+  while (asked == 0) std::this_thread::yield();
+  MutexLock lock(mutex_);
+  const Deadline deadline = deadline_after(std::chrono::seconds(20));
+  while (!errors().latent(all()).empty()) ASSERT_TRUE(progress_cv_.wait_until(mutex_, deadline));
+  ASSERT_EQ(real.status().size(), 1);
+  EXPECT_EQ(real.status()[0].range, (RegionRange{0, 4096}));
+  EXPECT_LE(real.status()[0].done_bytes, 512);
+  EXPECT_EQ(real.status()[0].found_bytes, 0);
+  EXPECT_TRUE(real.status()[0].running);
 }
 
 TEST_F(Scrub, GoesInStepsAtItsRate) {
