@@ -306,10 +306,9 @@ Result<void> check_destroyable(const Machine& machine, const RegionRecord& regio
   if (devices.empty() || force) return {};
   const std::string first = devices.front()->record().name();
   return fail(EBUSY,
-              devices.size() == 1
-                  ? fmt::format("{}: {} is in it", region.name(), first)
-                  : fmt::format("{}: {} namespaces are in it, the first is {}", region.name(),
-                                devices.size(), first),
+              devices.size() == 1 ? fmt::format("{}: {} is in it", region.name(), first)
+                                  : fmt::format("{}: {} namespaces are in it, the first is {}",
+                                                region.name(), devices.size(), first),
               fmt::format("pmemctl destroy-namespace {}, or use --force: all go with it", first));
 }
 
@@ -319,6 +318,7 @@ HandlerResult destroy_region(Machine& machine, const Call& call) {
   const auto& devices = taken.devices;
   PMEMD_TRY(check_destroyable(machine, region, devices, call.flag("force")));
   std::vector<uint64_t> serials;
+  serials.reserve(devices.size());
   for (const DevicePtr& device : devices) serials.push_back(device->record().serial);
   std::optional<MustAllocate> disabled;
   if (std::ranges::any_of(devices, [](const DevicePtr& device) {

@@ -135,8 +135,7 @@ Result<void> Pool::empty_and_unlist(const RegionRecord& region,
                                     const std::vector<uint64_t>& serials) {
   std::vector<NamespaceRecord> with = namespaces();
   std::erase_if(with, [&](const NamespaceRecord& record) {
-    return record.region != region.id ||
-           std::ranges::find(serials, record.serial) == serials.end();
+    return record.region != region.id || std::ranges::find(serials, record.serial) == serials.end();
   });
   std::optional<MustAllocate> begun;
   for (const NamespaceRecord& record : with) {

@@ -49,7 +49,9 @@ class PoolRegions : public ::testing::Test {
   Result<void> destroy(uint32_t region, const std::vector<uint64_t>& serials = {}) {
     return pool_->destroy_region(RegionRecord{.id = region}, serials);
   }
-  void make_bad(uint32_t region) { EXPECT_TRUE(pool_->media_errors(region)->inject({kBad}, {kBad})); }
+  void make_bad(uint32_t region) {
+    EXPECT_TRUE(pool_->media_errors(region)->inject({kBad}, {kBad}));
+  }
   bool has_image(uint32_t region) const {
     return std::filesystem::exists(path_ + "/" + RegionRecord{.id = region}.name() + ".img");
   }
