@@ -26,10 +26,11 @@ struct MountId {
 
 class MountPoint {
  public:
+  enum class Files { kNone, kMayBeHidden };  // that may be in the directory
+
   // Resolves `path`. EPERM: somebody else could change the way to it, or it
   // (core/base/safe_path.h). EINVAL: the root directory, or the pool lies below it. Else as
   // make_ready().
-  enum class Files { kNone, kMayBeHidden };
   static Result<MountPoint> find(const std::string& path, const std::string& pool,
                                  Files files = Files::kNone);
 
