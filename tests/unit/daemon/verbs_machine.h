@@ -38,8 +38,8 @@ namespace pmemd::test {
 // Does what it is asked; each call allocates, as each message to the real one's thread does.
 class QuietKernel : public KernelPort {
  public:
-  bool flush(uint64_t ino, FileRange range) override {
-    flushed = {ino, range};
+  bool flush(uint64_t of, FileRange range) override {
+    flushed = {of, range};
     return post() != nullptr;
   }
   Result<void> inval(uint64_t /*ino*/, FileRange /*range*/) override {
