@@ -52,7 +52,7 @@ Result<FileTarget> file_target(const Machine& machine, const Call& call, const s
 void write_back_stores(const Machine& machine, DevicePtr device);
 
 // From the parameters namespace or file, offset and length (default: all of it); and random and
-// seed: so many single pages of that, in places that the seed tells. ENOENT: no such namespace or
+// seed: that number of single pages, in places that the seed tells. ENOENT: no such namespace or
 // file. EINVAL: a range that isn't within it; more random places than it has pages. ENXIO: nothing
 // of the file lies there (a hole, also after what mappings stored there was written back), or its
 // namespace isn't enabled.

@@ -28,7 +28,7 @@ PAGE, PUNCH_HOLE_KEEP_SIZE = 4096, 3
 libc = ctypes.CDLL(None, use_errno=True)
 
 def make(name, extents):
-    """A file of so many pages, no two beside each other on the disk."""
+    """A file of `extents` pages, no two beside each other on the disk."""
     with open("mnt/filler", "wb", buffering=0) as filler:
         places = extents + extents // 8 + 64  # the file system's own blocks take some
         filler.write(bytes(2 * places * PAGE))

@@ -118,7 +118,7 @@ def poison(stage, report, scale):
 
 
 def make_fragmented(directory, count):
-    """A file of so many pages, each an extent of its own: all space is taken, then every other page
+    """A file of `count` pages, each an extent of its own: all space is taken, then every other page
     is free."""
     with open(directory / "filler", "wb", buffering=0) as filler:
         for piece in (MIB, PAGE):
