@@ -25,9 +25,9 @@
 #include <vector>
 
 #include "core/base/units.h"
-#include "core/pagemap/lease_table.h"
 #include "core/pagemap/pagemap_registry.h"
-#include "core/pagemap/percpu_ref.h"
+#include "core/percpu/percpu_ref.h"
+#include "core/references/lease_table.h"
 
 namespace pmemd {
 namespace {

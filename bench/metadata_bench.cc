@@ -25,10 +25,10 @@
 #include <vector>
 
 #include "core/base/units.h"
-#include "core/failure/namespace_media.h"
 #include "core/filesystem/filesystem.h"
-#include "core/region/pool.h"
-#include "core/region/schema.h"
+#include "core/media/namespace_media.h"
+#include "core/pool/pool.h"
+#include "core/pool/schema.h"
 
 namespace {
 std::atomic<uint64_t> allocations = 0;

@@ -6,8 +6,8 @@
 #include <csignal>
 #include <iostream>
 
+#include "cli/output/table.h"
 #include "cli/run.h"
-#include "cli/table.h"
 
 namespace {
 

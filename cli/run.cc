@@ -7,9 +7,9 @@
 #include <memory>
 #include <string>
 
-#include "cli/exec.h"
-#include "cli/session.h"
-#include "cli/verbs.h"
+#include "cli/session/session.h"
+#include "cli/verbs/exec.h"
+#include "cli/verbs/verbs.h"
 #include "core/control/socket_path.h"
 
 namespace pmemd::cli {

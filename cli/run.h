@@ -1,7 +1,7 @@
 // pmemctl as a function.
 #pragma once
 
-#include "cli/terminal.h"
+#include "cli/output/terminal.h"
 
 namespace pmemd::cli {
 

@@ -1,6 +1,6 @@
 // What a thread says before it may have to wait: for a lock that another holds, for the host's
 // storage. Whoever has work that this thread would keep from being done sets a hook, which is then
-// asked to pass it on (daemon/request_readers.h). Modelled on what Go's scheduler does when a
+// asked to pass it on (daemon/fuse/request_readers.h). Modelled on what Go's scheduler does when a
 // thread enters a system call (runtime/proc.go handoffp()).
 //
 // It is told in the places where all waits go through: Mutex and CondVar, MappedImage, the host's

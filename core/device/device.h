@@ -45,15 +45,15 @@
 #include "core/device/last_attributes.h"
 #include "core/device/volatile_memory.h"
 #include "core/device/volume_legs.h"
+#include "core/events/mapper_events.h"
 #include "core/failure/dax_device.h"
-#include "core/failure/mapper_events.h"
-#include "core/failure/namespace_media.h"
 #include "core/filesystem/filesystem.h"
+#include "core/media/namespace_media.h"
 #include "core/pagemap/dev_pagemap.h"
 #include "core/pagemap/pagemap_registry.h"
-#include "core/pagemap/reference_table.h"
-#include "core/region/pool.h"
-#include "core/region/schema.h"
+#include "core/pool/pool.h"
+#include "core/pool/schema.h"
+#include "core/references/reference_table.h"
 
 namespace pmemd {
 

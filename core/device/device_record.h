@@ -7,7 +7,7 @@
 #include <string>
 #include <variant>
 
-#include "core/region/records.h"
+#include "core/pool/records.h"
 
 namespace pmemd {
 

@@ -40,7 +40,7 @@
 #include "core/base/units.h"
 #include "core/base/user_budget.h"
 #include "core/device/byte_store.h"
-#include "core/pagemap/percpu_ref.h"
+#include "core/percpu/percpu_ref.h"
 #include "core/range/range_set.h"
 
 namespace pmemd {

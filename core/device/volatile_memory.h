@@ -22,8 +22,8 @@
 #include "core/device/p2p_pool.h"
 #include "core/device/private_memory.h"
 #include "core/pagemap/dev_pagemap.h"
-#include "core/pagemap/reference_table.h"
-#include "core/region/records.h"
+#include "core/pool/records.h"
+#include "core/references/reference_table.h"
 
 namespace pmemd {
 

@@ -7,7 +7,7 @@
 #include <utility>
 
 #include "core/device/device.h"
-#include "core/failure/volume_media.h"
+#include "core/media/volume_media.h"
 
 namespace pmemd {
 namespace {

@@ -25,8 +25,8 @@
 
 #include "core/base/error.h"
 #include "core/failure/dax_device.h"
-#include "core/failure/media.h"
-#include "core/region/records.h"
+#include "core/media/media.h"
+#include "core/pool/records.h"
 
 namespace pmemd {
 

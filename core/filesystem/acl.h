@@ -17,7 +17,7 @@
 #include <vector>
 
 #include "core/base/error.h"
-#include "core/region/columns.h"
+#include "core/pool/columns.h"
 
 namespace pmemd {
 

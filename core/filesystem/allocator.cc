@@ -7,7 +7,7 @@
 #include <iterator>
 
 #include "core/base/memory.h"
-#include "core/region/columns.h"
+#include "core/pool/columns.h"
 
 namespace pmemd {
 namespace {

@@ -7,8 +7,8 @@
 
 #include "core/base/memory.h"
 #include "core/filesystem/acl.h"
-#include "core/region/columns.h"
-#include "core/region/schema.h"
+#include "core/pool/columns.h"
+#include "core/pool/schema.h"
 
 namespace pmemd {
 namespace {

@@ -22,10 +22,10 @@
 #include <vector>
 
 #include "core/base/error.h"
+#include "core/database/database.h"
 #include "core/filesystem/extent_map.h"
 #include "core/filesystem/inode.h"
 #include "core/filesystem/state.h"
-#include "core/region/database.h"
 
 // The caller's change_mutex is this object's too, which the analysis can't know.
 #define PMEMD_CHANGE_HELD PMEMD_ATTRIBUTE(no_thread_safety_analysis)

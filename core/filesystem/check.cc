@@ -17,9 +17,9 @@
 #include "core/filesystem/allocator.h"
 #include "core/filesystem/extent_scan.h"
 #include "core/filesystem/rows.h"
+#include "core/pool/check.h"
+#include "core/pool/schema.h"
 #include "core/range/range_set.h"
-#include "core/region/check.h"
-#include "core/region/schema.h"
 
 namespace pmemd {
 namespace {

@@ -5,8 +5,8 @@
 #include <vector>
 
 #include "core/base/error.h"
-#include "core/region/pool.h"
-#include "core/region/pool_view.h"
+#include "core/pool/pool.h"
+#include "core/pool/pool_view.h"
 
 namespace pmemd {
 
@@ -27,7 +27,7 @@ namespace pmemd {
 Result<std::vector<Finding>> check_filesystem(PoolView& view, const NamespaceRecord& record);
 Result<std::vector<Finding>> check_filesystem(PoolView& view, const VolumeRecord& record);
 
-// All of a pool: check_regions() (core/region/check.h), and then each file system, as they are at
+// All of a pool: check_regions() (core/pool/check.h), and then each file system, as they are at
 // one moment. What is made, destroyed or enabled meanwhile is left out where its bytes would
 // mislead.
 Result<std::vector<Finding>> check_pool(Pool& pool);

@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "core/base/mutex.h"
-#include "core/region/fletcher.h"
+#include "core/pool/fletcher.h"
 
 namespace pmemd {
 

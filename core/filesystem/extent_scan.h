@@ -8,9 +8,9 @@
 #include <functional>
 
 #include "core/base/error.h"
+#include "core/database/database.h"
 #include "core/filesystem/rows.h"
 #include "core/range/range.h"
-#include "core/region/database.h"
 
 namespace pmemd {
 

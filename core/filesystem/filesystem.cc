@@ -12,9 +12,9 @@
 #include "core/filesystem/rows.h"
 #include "core/filesystem/state.h"
 #include "core/filesystem/superblock.h"
+#include "core/pool/columns.h"
+#include "core/pool/schema.h"
 #include "core/range/range_set.h"
-#include "core/region/columns.h"
-#include "core/region/schema.h"
 
 namespace pmemd {
 namespace {

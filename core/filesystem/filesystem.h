@@ -39,10 +39,10 @@
 
 #include "core/base/error.h"
 #include "core/base/srcu.h"
-#include "core/failure/media.h"
+#include "core/database/database.h"
+#include "core/media/media.h"
 #include "core/pagemap/failed_part.h"
 #include "core/range/range.h"
-#include "core/region/database.h"
 
 namespace pmemd {
 

@@ -13,8 +13,8 @@
 #include "core/base/units.h"
 #include "core/filesystem/extent_map.h"
 #include "core/filesystem/filesystem.h"
+#include "core/pool/columns.h"
 #include "core/range/range_set.h"
-#include "core/region/columns.h"
 
 namespace pmemd {
 

@@ -4,8 +4,8 @@
 #include <utility>
 
 #include "core/base/mutex.h"
-#include "core/region/database.h"
-#include "core/region/schema.h"
+#include "core/database/database.h"
+#include "core/pool/schema.h"
 
 namespace pmemd {
 namespace {

@@ -10,7 +10,7 @@
 #include "core/filesystem/change.h"
 #include "core/filesystem/namei.h"
 #include "core/filesystem/state.h"
-#include "core/region/schema.h"
+#include "core/pool/schema.h"
 
 namespace pmemd {
 namespace {

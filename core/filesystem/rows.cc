@@ -5,8 +5,8 @@
 #include <algorithm>
 #include <utility>
 
-#include "core/region/columns.h"
-#include "core/region/schema.h"
+#include "core/pool/columns.h"
+#include "core/pool/schema.h"
 
 namespace pmemd {
 namespace {

@@ -1,6 +1,6 @@
 // The file system's rows in pool.db: prepared statements, one function each.
 //
-// What is read has been accepted by its column (core/region/columns.h), belongs to this file
+// What is read has been accepted by its column (core/pool/columns.h), belongs to this file
 // system, and is the row that was asked for, whatever an index says; an extent lies in the data
 // area, and behind the one before it. Else EIO, which says what is wrong: the database is damaged.
 //
@@ -20,10 +20,10 @@
 #include <vector>
 
 #include "core/base/error.h"
+#include "core/database/database.h"
 #include "core/filesystem/extent.h"
 #include "core/filesystem/inode.h"
 #include "core/range/range.h"
-#include "core/region/database.h"
 
 namespace pmemd {
 

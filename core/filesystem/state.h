@@ -33,12 +33,12 @@
 #include "core/base/error.h"
 #include "core/base/mutex.h"
 #include "core/base/srcu.h"
-#include "core/failure/media.h"
+#include "core/database/database.h"
 #include "core/filesystem/allocator.h"
 #include "core/filesystem/filesystem.h"
 #include "core/filesystem/inode.h"
 #include "core/filesystem/rows.h"
-#include "core/region/database.h"
+#include "core/media/media.h"
 
 namespace pmemd {
 

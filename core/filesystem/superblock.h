@@ -12,7 +12,7 @@
 
 #include "core/base/error.h"
 #include "core/base/units.h"
-#include "core/failure/media.h"
+#include "core/media/media.h"
 
 namespace pmemd {
 

@@ -7,7 +7,7 @@
 #include "core/filesystem/acl.h"
 #include "core/filesystem/change.h"
 #include "core/filesystem/state.h"
-#include "core/region/columns.h"
+#include "core/pool/columns.h"
 
 namespace pmemd {
 namespace {

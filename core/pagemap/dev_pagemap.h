@@ -28,8 +28,8 @@
 #include "core/base/mutex.h"
 #include "core/base/units.h"
 #include "core/pagemap/failed_part.h"
-#include "core/pagemap/percpu_ref.h"
 #include "core/pagemap/pfn.h"
+#include "core/percpu/percpu_ref.h"
 #include "core/range/range.h"
 
 namespace pmemd {

@@ -15,7 +15,7 @@
 #include <utility>
 
 #include "core/base/unique_fd.h"
-#include "core/region/schema.h"
+#include "core/pool/schema.h"
 
 namespace pmemd {
 namespace {

@@ -15,7 +15,7 @@
 
 #include "core/base/error.h"
 #include "core/device/device.h"
-#include "core/failure/event.h"
+#include "core/events/event.h"
 #include "core/removal/leg_view.h"
 #include "core/removal/removal.h"
 

@@ -12,7 +12,7 @@
 #include "core/base/memory.h"
 #include "core/base/unique_fd.h"
 #include "core/base/units.h"
-#include "core/region/schema.h"
+#include "core/pool/schema.h"
 #include "core/removal/fates.h"
 #include "core/removal/leg_users.h"
 #include "core/removal/look.h"

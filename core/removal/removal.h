@@ -36,7 +36,7 @@
 
 #include "core/base/error.h"
 #include "core/device/device.h"
-#include "core/failure/event.h"
+#include "core/events/event.h"
 #include "core/removal/holders.h"
 #include "core/removal/report.h"
 

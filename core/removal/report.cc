@@ -8,7 +8,7 @@
 #include <utility>
 
 #include "core/base/units.h"
-#include "core/region/schema.h"
+#include "core/pool/schema.h"
 #include "core/removal/fates.h"
 
 namespace pmemd {

@@ -14,7 +14,7 @@
 
 #include "core/base/error.h"
 #include "core/device/device.h"
-#include "core/pagemap/reference.h"
+#include "core/references/reference.h"
 #include "core/removal/holders.h"
 
 namespace pmemd {

@@ -9,7 +9,7 @@
 #include <sstream>
 #include <string>
 
-#include "tests/integration/harness.h"
+#include "tests/integration/support/harness.h"
 
 namespace pmemd {
 namespace {

@@ -10,10 +10,10 @@
 #include <vector>
 
 #include "core/base/memory.h"
-#include "core/pagemap/lease_table.h"
 #include "core/pagemap/pagemap_registry.h"
-#include "core/pagemap/percpu_ref.h"
+#include "core/percpu/percpu_ref.h"
 #include "core/range/range_set.h"
+#include "core/references/lease_table.h"
 #include "tests/unit/filesystem/mounted_fs.h"
 
 namespace {

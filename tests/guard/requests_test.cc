@@ -14,7 +14,7 @@
 
 #include "core/base/unique_fd.h"
 #include "core/base/units.h"
-#include "tests/integration/harness.h"
+#include "tests/integration/support/harness.h"
 
 namespace pmemd {
 namespace {

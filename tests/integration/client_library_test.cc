@@ -24,7 +24,7 @@
 #include "client/pmemd_client.hpp"
 #include "core/base/unique_fd.h"
 #include "core/base/units.h"
-#include "tests/integration/removal_fixture.h"
+#include "tests/integration/support/removal_fixture.h"
 
 namespace pmemd {
 namespace {

@@ -15,10 +15,10 @@
 #include <thread>
 
 #include "core/base/units.h"
-#include "tests/integration/client.h"
-#include "tests/integration/client_memory.h"
-#include "tests/integration/file_model.h"
-#include "tests/integration/removal_fixture.h"
+#include "tests/integration/support/client.h"
+#include "tests/integration/support/client_memory.h"
+#include "tests/integration/support/file_model.h"
+#include "tests/integration/support/removal_fixture.h"
 
 namespace pmemd {
 namespace {

@@ -8,9 +8,9 @@
 #include <string>
 
 #include "core/base/units.h"
-#include "tests/integration/client.h"
-#include "tests/integration/control_client.h"
-#include "tests/integration/harness.h"
+#include "tests/integration/support/client.h"
+#include "tests/integration/support/control_client.h"
+#include "tests/integration/support/harness.h"
 
 namespace pmemd {
 namespace {

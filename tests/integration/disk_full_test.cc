@@ -9,8 +9,8 @@
 #include <filesystem>
 
 #include "core/base/units.h"
-#include "tests/integration/client.h"
-#include "tests/integration/harness.h"
+#include "tests/integration/support/client.h"
+#include "tests/integration/support/harness.h"
 
 namespace pmemd {
 namespace {

@@ -4,7 +4,7 @@
 #include <gmock/gmock.h>
 
 #include "core/base/units.h"
-#include "tests/integration/harness.h"
+#include "tests/integration/support/harness.h"
 
 namespace pmemd {
 namespace {

@@ -14,7 +14,7 @@
 #include <memory>
 #include <random>
 
-#include "tests/integration/harness.h"
+#include "tests/integration/support/harness.h"
 
 namespace pmemd {
 namespace {

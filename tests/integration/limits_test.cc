@@ -17,8 +17,8 @@
 #include "client/pmemd_ioctl.h"
 #include "core/base/unique_fd.h"
 #include "core/base/units.h"
-#include "tests/integration/client.h"
-#include "tests/integration/removal_fixture.h"
+#include "tests/integration/support/client.h"
+#include "tests/integration/support/removal_fixture.h"
 
 namespace pmemd {
 namespace {
@@ -26,7 +26,7 @@ namespace {
 using ::testing::HasSubstr;
 
 constexpr uid_t kAlice = 65'534, kBob = 65'533;
-// daemon/user_budgets.h
+// daemon/fuse/user_budgets.h
 constexpr unsigned kClaimsPerUser = 8'192, kProcessesPerUser = 1'024;
 
 class LimitsTest : public RemovalTest {

@@ -7,8 +7,8 @@
 #include <vector>
 
 #include "client/pmemd_ioctl.h"
-#include "tests/integration/mapper.h"
-#include "tests/integration/removal_fixture.h"
+#include "tests/integration/support/mapper.h"
+#include "tests/integration/support/removal_fixture.h"
 
 namespace pmemd {
 namespace {

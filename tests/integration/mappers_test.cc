@@ -11,8 +11,8 @@
 
 #include "client/pmemd_ioctl.h"
 #include "core/base/unique_fd.h"
-#include "tests/integration/mapper.h"
-#include "tests/integration/removal_fixture.h"
+#include "tests/integration/support/mapper.h"
+#include "tests/integration/support/removal_fixture.h"
 
 namespace pmemd {
 namespace {

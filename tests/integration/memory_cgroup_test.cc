@@ -12,8 +12,8 @@
 #include <string>
 
 #include "core/base/units.h"
-#include "tests/integration/client.h"
-#include "tests/integration/harness.h"
+#include "tests/integration/support/client.h"
+#include "tests/integration/support/harness.h"
 
 namespace pmemd {
 namespace {

@@ -6,8 +6,8 @@
 
 #include <string>
 
-#include "tests/integration/control_client.h"
-#include "tests/integration/harness.h"
+#include "tests/integration/support/control_client.h"
+#include "tests/integration/support/harness.h"
 #include "tests/sanitizer.h"
 
 namespace pmemd {

@@ -16,8 +16,8 @@
 
 #include "core/base/mount_table.h"
 #include "core/base/units.h"
-#include "tests/integration/client.h"
-#include "tests/integration/harness.h"
+#include "tests/integration/support/client.h"
+#include "tests/integration/support/harness.h"
 
 namespace pmemd {
 namespace {

@@ -12,9 +12,9 @@
 #include <vector>
 
 #include "core/base/units.h"
-#include "tests/integration/client.h"
-#include "tests/integration/control_client.h"
-#include "tests/integration/removal_fixture.h"
+#include "tests/integration/support/client.h"
+#include "tests/integration/support/control_client.h"
+#include "tests/integration/support/removal_fixture.h"
 
 namespace pmemd {
 namespace {

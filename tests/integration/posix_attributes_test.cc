@@ -1,5 +1,5 @@
 // POSIX behaviour of attributes: times, modes, owners, xattrs, ACLs, permissions of other users.
-// Each test runs on the mount and on the host's file system (tests/integration/parity.h).
+// Each test runs on the mount and on the host's file system (tests/integration/support/parity.h).
 #include <dirent.h>
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -11,7 +11,7 @@
 #include <array>
 #include <ctime>
 
-#include "tests/integration/parity.h"
+#include "tests/integration/support/parity.h"
 
 namespace pmemd {
 namespace {

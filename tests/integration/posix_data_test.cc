@@ -1,5 +1,6 @@
 // POSIX behaviour of data: sizes, holes, fallocate, O_DIRECT, mappings and buffered I/O of one
-// file. Each test runs on the mount and on the host's file system (tests/integration/parity.h).
+// file. Each test runs on the mount and on the host's file system
+// (tests/integration/support/parity.h).
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/mman.h>
@@ -11,7 +12,7 @@
 #include <csignal>
 #include <cstring>
 
-#include "tests/integration/parity.h"
+#include "tests/integration/support/parity.h"
 
 namespace pmemd {
 namespace {

@@ -1,5 +1,5 @@
 // POSIX behaviour of locks across processes, and of file handles. Each test runs on the mount and
-// on the host's file system (tests/integration/parity.h).
+// on the host's file system (tests/integration/support/parity.h).
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/file.h>
@@ -8,7 +8,7 @@
 #include <array>
 #include <cstring>
 
-#include "tests/integration/parity.h"
+#include "tests/integration/support/parity.h"
 
 namespace pmemd {
 namespace {

@@ -1,5 +1,5 @@
 // POSIX behaviour of names: open, link, rename, directories. Each test runs on the mount and on the
-// host's file system (tests/integration/parity.h).
+// host's file system (tests/integration/support/parity.h).
 #include <dirent.h>
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -10,7 +10,7 @@
 #include <memory>
 #include <set>
 
-#include "tests/integration/parity.h"
+#include "tests/integration/support/parity.h"
 
 namespace pmemd {
 namespace {

@@ -14,8 +14,8 @@
 
 #include "core/base/unique_fd.h"
 #include "core/base/units.h"
-#include "tests/integration/control_client.h"
-#include "tests/integration/harness.h"
+#include "tests/integration/support/control_client.h"
+#include "tests/integration/support/harness.h"
 
 namespace pmemd {
 namespace {

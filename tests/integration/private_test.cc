@@ -9,8 +9,8 @@
 
 #include "client/pmemd_ioctl.h"
 #include "core/base/units.h"
-#include "tests/integration/client.h"
-#include "tests/integration/removal_fixture.h"
+#include "tests/integration/support/client.h"
+#include "tests/integration/support/removal_fixture.h"
 
 namespace pmemd {
 namespace {

@@ -5,7 +5,7 @@
 #include <filesystem>
 
 #include "core/base/units.h"
-#include "tests/integration/harness.h"
+#include "tests/integration/support/harness.h"
 
 namespace pmemd {
 namespace {

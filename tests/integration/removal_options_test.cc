@@ -10,8 +10,8 @@
 #include <vector>
 
 #include "core/base/units.h"
-#include "tests/integration/client.h"
-#include "tests/integration/removal_fixture.h"
+#include "tests/integration/support/client.h"
+#include "tests/integration/support/removal_fixture.h"
 
 namespace pmemd {
 namespace {

@@ -11,8 +11,8 @@
 #include <vector>
 
 #include "core/base/units.h"
-#include "tests/integration/control_client.h"
-#include "tests/integration/removal_fixture.h"
+#include "tests/integration/support/control_client.h"
+#include "tests/integration/support/removal_fixture.h"
 
 namespace pmemd {
 namespace {
@@ -306,8 +306,8 @@ class PythonShimTest : public ShimTest {
   }
   std::unique_ptr<Conversation> start_python(const std::string& mode) const {
     auto started = std::make_unique<Conversation>(
-        with_shim({"python3", PMEMD_SOURCE_DIR "/tests/integration/sigbus_program.py", mode, path_,
-                   std::to_string(3 * kPageSize + 5)}));
+        with_shim({"python3", PMEMD_SOURCE_DIR "/tests/integration/programs/sigbus_program.py",
+                   mode, path_, std::to_string(3 * kPageSize + 5)}));
     EXPECT_NE(started->receive(), "gone");
     return started;
   }
@@ -341,7 +341,7 @@ class SanitizedShimTest : public ShimTest, public ::testing::WithParamInterface<
     program_ = pool_.directory() + "/sanitized";
     const Output built =
         run({GetParam().compiler, "-g", "-O1", "-pthread", "-fsanitize=" + GetParam().sanitizer,
-             PMEMD_SOURCE_DIR "/tests/integration/sanitized_program.c", "-o", program_});
+             PMEMD_SOURCE_DIR "/tests/integration/programs/sanitized_program.c", "-o", program_});
     if (built.code != 0) GTEST_SKIP() << "can't be built: " << built.err;
     const Output alone = run({program_, path_, "0"});
     if (alone.code != 0) GTEST_SKIP() << "doesn't run on this kernel: " << alone.out;

@@ -3,9 +3,9 @@
 #include <gmock/gmock.h>
 
 #include "core/base/units.h"
-#include "tests/integration/client.h"
-#include "tests/integration/control_client.h"
-#include "tests/integration/removal_fixture.h"
+#include "tests/integration/support/client.h"
+#include "tests/integration/support/control_client.h"
+#include "tests/integration/support/removal_fixture.h"
 
 namespace pmemd {
 namespace {

@@ -12,8 +12,8 @@
 
 #include "core/base/units.h"
 #include "core/range/range_set.h"
-#include "tests/integration/client.h"
-#include "tests/integration/removal_fixture.h"
+#include "tests/integration/support/client.h"
+#include "tests/integration/support/removal_fixture.h"
 
 namespace pmemd {
 namespace {

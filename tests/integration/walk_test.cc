@@ -13,7 +13,7 @@
 #include <utility>
 
 #include "core/base/unique_fd.h"
-#include "tests/integration/harness.h"
+#include "tests/integration/support/harness.h"
 
 namespace pmemd {
 namespace {

@@ -14,9 +14,9 @@
 
 #include "core/base/unique_fd.h"
 #include "core/base/units.h"
-#include "tests/integration/client.h"
-#include "tests/integration/mapper.h"
-#include "tests/integration/removal_fixture.h"
+#include "tests/integration/support/client.h"
+#include "tests/integration/support/mapper.h"
+#include "tests/integration/support/removal_fixture.h"
 
 namespace pmemd {
 namespace {

@@ -1,10 +1,11 @@
 // A campaign: a damaged pool (tests/stress/damaged_pool_test.cc), through a daemon and its mount.
 //
-// A pool (tests/stress/mount_pools.h) is copied, as a stop or a SIGKILL left it, and damaged. Then
-// `pmemd --check` says what it finds, and a daemon is started on it. It refuses with an error that
-// names object, cause and a way on, or serves; then verbs, and programs in its mount, look at all,
-// change it, and remove it (tests/stress/mount_session.h). All ends in time, nothing crashes, no
-// wrong byte is served as right (tests/stress/pool_oracle.h), and the daemon ends in order.
+// A pool (tests/stress/support/mount_pools.h) is copied, as a stop or a SIGKILL left it, and
+// damaged. Then `pmemd --check` says what it finds, and a daemon is started on it. It refuses with
+// an error that names object, cause and a way on, or serves; then verbs, and programs in its mount,
+// look at all, change it, and remove it (tests/stress/support/mount_session.h). All ends in time,
+// nothing crashes, no wrong byte is served as right (tests/stress/support/pool_oracle.h), and the
+// daemon ends in order.
 //
 // PMEMD_DAMAGES: how many of each kind (6). PMEMD_DAMAGE_SEED: the first seed.
 #include <fcntl.h>
@@ -22,11 +23,11 @@
 #include <optional>
 #include <string>
 
-#include "tests/integration/harness.h"
-#include "tests/stress/damage.h"
-#include "tests/stress/mount_pools.h"
-#include "tests/stress/mount_session.h"
-#include "tests/stress/pool_oracle.h"
+#include "tests/integration/support/harness.h"
+#include "tests/stress/support/damage.h"
+#include "tests/stress/support/mount_pools.h"
+#include "tests/stress/support/mount_session.h"
+#include "tests/stress/support/pool_oracle.h"
 
 namespace pmemd {
 namespace {

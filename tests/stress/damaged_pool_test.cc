@@ -1,15 +1,16 @@
 // A pool whose files have been damaged: it is refused, or what it serves is right. Nothing crashes,
 // hangs, or hands out a wrong byte as right.
 //
-// Each damage (tests/stress/damage.h) is done to a copy of one small pool: an fsdax namespace, a
-// devdax, a striped volume of two more; with a WAL, as a kill leaves it, where that is what is
-// damaged. A child of its own checks it, opens it, enables all, walks and reads all, writes, makes,
-// renames and removes files, disables, enables again, and destroys. A crash or a hang is the
-// child's end, and is told with what was damaged.
+// Each damage (tests/stress/support/damage.h) is done to a copy of one small pool: an fsdax
+// namespace, a devdax, a striped volume of two more; with a WAL, as a kill leaves it, where that is
+// what is damaged. A child of its own checks it, opens it, enables all, walks and reads all,
+// writes, makes, renames and removes files, disables, enables again, and destroys. A crash or a
+// hang is the child's end, and is told with what was damaged.
 //
 // What is right: an answer is an error, or
 //  1. it is what the pool held before the damage; or
-//  2. it is what the tables say now, read by plain SQLite (tests/stress/pool_truth.h): a change
+//  2. it is what the tables say now, read by plain SQLite (tests/stress/support/pool_truth.h): a
+//  change
 //     that keeps within all rules (a file's name, its size, its times) can't be told from one that
 //     pmemd made. But where a clean file system's bytes lie is known by a checksum: no change of
 //     `extents` alone is served at all. Data has none, as emulated memory has none: a bit that
@@ -37,9 +38,9 @@
 #include "core/base/units.h"
 #include "core/device/device.h"
 #include "core/filesystem/check.h"
-#include "core/region/pool.h"
-#include "tests/stress/damage.h"
-#include "tests/stress/pool_truth.h"
+#include "core/pool/pool.h"
+#include "tests/stress/support/damage.h"
+#include "tests/stress/support/pool_truth.h"
 #include "tests/unit/device/device_pool.h"
 #include "tests/unit/temporary_directory.h"
 

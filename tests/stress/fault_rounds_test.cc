@@ -16,8 +16,8 @@
 #include <string>
 #include <vector>
 
-#include "tests/integration/control_client.h"
-#include "tests/integration/harness.h"
+#include "tests/integration/support/control_client.h"
+#include "tests/integration/support/harness.h"
 
 namespace pmemd {
 namespace {

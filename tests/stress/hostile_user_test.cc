@@ -1,12 +1,12 @@
 // A campaign: an unprivileged user does all the harm it can to a mount that it may use
-// (tests/stress/hostile_user.h), while another user's files are checked against a plain model, and
-// root works, too. Nothing that they do fails or takes long, no byte is wrong; afterwards the
-// daemon lives, can be removed from under the hostile user, holds together, and is no larger than
-// before.
+// (tests/stress/support/hostile_user.h), while another user's files are checked against a plain
+// model, and root works, too. Nothing that they do fails or takes long, no byte is wrong;
+// afterwards the daemon lives, can be removed from under the hostile user, holds together, and is
+// no larger than before.
 //
 // PMEMD_HOSTILE_SECONDS says how long (6); PMEMD_HOSTILE_SEED where to begin (printed). What
 // interrupts what is up to the scheduler; all else follows from the seed.
-#include "tests/stress/hostile_user.h"
+#include "tests/stress/support/hostile_user.h"
 
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -35,8 +35,8 @@
 #include <vector>
 
 #include "client/pmemd_ioctl.h"
-#include "tests/integration/file_model.h"
-#include "tests/integration/harness.h"
+#include "tests/integration/support/file_model.h"
+#include "tests/integration/support/harness.h"
 #include "tests/sanitizer.h"
 
 namespace pmemd {
@@ -52,7 +52,7 @@ constexpr uid_t kHostile = 65'534, kVictim = 65'533;
 constexpr unsigned kHostileProcesses = 4;
 constexpr seconds kOperationDeadline{20};  // of each operation of others
 constexpr uint64_t kMaxGrowthKib = 64 * 1024;
-// daemon/user_budgets.h
+// daemon/fuse/user_budgets.h
 constexpr uint64_t kHandlesPerUser = 65'536, kClaimsPerUser = 8'192;
 
 uint64_t number_from(const char* variable, uint64_t otherwise) {

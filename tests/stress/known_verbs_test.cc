@@ -1,4 +1,4 @@
-#include "tests/stress/known_verbs.h"
+#include "tests/stress/support/known_verbs.h"
 
 #include <gtest/gtest.h>
 

@@ -10,8 +10,8 @@
 #include <vector>
 
 #include "core/base/srcu.h"
-#include "core/pagemap/lease_table.h"
 #include "core/pagemap/pagemap_registry.h"
+#include "core/references/lease_table.h"
 
 namespace pmemd {
 namespace {

@@ -1,6 +1,6 @@
 // PercpuRef under threads that never pause, more of them than CPUs. For TSan above all; every
-// interleaving of few steps is tests/unit/pagemap/percpu_count_test.cc.
-#include "core/pagemap/percpu_ref.h"
+// interleaving of few steps is tests/unit/percpu/percpu_count_test.cc.
+#include "core/percpu/percpu_ref.h"
 
 #include <gtest/gtest.h>
 

@@ -7,7 +7,7 @@
 #include <thread>
 #include <vector>
 
-#include "tests/stress/model_cache.h"
+#include "tests/stress/support/model_cache.h"
 #include "tests/unit/removal/removal_fixture.h"
 
 namespace pmemd {

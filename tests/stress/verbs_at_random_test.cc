@@ -26,10 +26,10 @@
 #include <vector>
 
 #include "core/base/mutex.h"
-#include "tests/integration/control_client.h"
-#include "tests/integration/harness.h"
-#include "tests/stress/verb_calls.h"
-#include "tests/stress/verbs_record.h"
+#include "tests/integration/support/control_client.h"
+#include "tests/integration/support/harness.h"
+#include "tests/stress/support/verb_calls.h"
+#include "tests/stress/support/verbs_record.h"
 
 namespace pmemd {
 namespace {

@@ -1,4 +1,4 @@
-#include "cli/exec.h"
+#include "cli/verbs/exec.h"
 
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-#include "cli/sanitizer.h"
+#include "cli/verbs/sanitizer.h"
 
 #include <elf.h>
 #include <gtest/gtest.h>

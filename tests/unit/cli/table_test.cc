@@ -1,12 +1,12 @@
-#include "cli/table.h"
+#include "cli/output/table.h"
 
 #include <gtest/gtest.h>
 
 #include <sstream>
 #include <string>
 
-#include "cli/duration.h"
-#include "cli/json_output.h"
+#include "cli/input/duration.h"
+#include "cli/output/json_output.h"
 
 namespace pmemd::cli {
 namespace {

@@ -13,7 +13,7 @@
 #include <thread>
 #include <vector>
 
-#include "client/client_internal.h"
+#include "client/keeper/client_internal.h"
 #include "client/pmemd_client.h"
 #include "client/pmemd_client.hpp"
 #include "tests/unit/client/failing_memory.h"

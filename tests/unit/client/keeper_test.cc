@@ -1,6 +1,6 @@
 // The keeper without a daemon: what it does to a program's descriptors and locks. What it asks a
 // daemon is in tests/integration/client_library_test.cc.
-#include "client/keeper.h"
+#include "client/keeper/keeper.h"
 
 #include <fcntl.h>
 #include <fmt/format.h>

@@ -1,4 +1,4 @@
-#include "client/mailbox.h"
+#include "client/keeper/mailbox.h"
 
 #include <gtest/gtest.h>
 

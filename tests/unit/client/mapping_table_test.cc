@@ -1,4 +1,4 @@
-#include "client/mapping_table.h"
+#include "client/shim/mapping_table.h"
 
 #include <gtest/gtest.h>
 

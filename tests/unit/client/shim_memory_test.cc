@@ -1,7 +1,5 @@
 // The shim's table against the kernel's: after each call the mappings of our files in
 // /proc/self/maps must be those in the table, and each of them registered once.
-#include "client/shim_memory.h"
-
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 #include <gtest/gtest.h>
@@ -24,6 +22,7 @@
 #include <utility>
 #include <vector>
 
+#include "client/shim/memory.h"
 #include "core/base/unique_fd.h"
 
 namespace pmemd::test {

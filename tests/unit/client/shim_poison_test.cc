@@ -1,10 +1,9 @@
-#include "client/shim_poison.h"
-
 #include <gtest/gtest.h>
 
 #include <csignal>
 
-#include "client/mapping_table.h"
+#include "client/shim/mapping_table.h"
+#include "client/shim/poison.h"
 
 namespace pmemd::test {
 namespace {

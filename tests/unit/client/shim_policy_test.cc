@@ -1,5 +1,3 @@
-#include "client/shim_policy.h"
-
 #include <gtest/gtest.h>
 #include <sys/prctl.h>
 #include <unistd.h>
@@ -8,6 +6,7 @@
 #include <thread>
 #include <vector>
 
+#include "client/shim/policy.h"
 #include "tests/sanitizer.h"
 
 namespace pmemd::test {

@@ -1,7 +1,5 @@
 // What a program sees of SIGBUS behind the shim's handler. Each test is a child of its own: a
 // process has one action, and some of them end it.
-#include "client/shim_signal.h"
-
 #include <gtest/gtest.h>
 #include <sys/ptrace.h>
 #include <sys/wait.h>
@@ -15,7 +13,8 @@
 #include <thread>
 #include <vector>
 
-#include "client/client_internal.h"
+#include "client/keeper/client_internal.h"
+#include "client/shim/signal.h"
 #include "tests/sanitizer.h"
 #include "tests/unit/client/failing_memory.h"
 

@@ -16,7 +16,7 @@
 
 #include "core/base/units.h"
 #include "core/device/device.h"
-#include "core/region/info_block.h"
+#include "core/pool/info_block.h"
 #include "tests/unit/temporary_directory.h"
 
 namespace pmemd {

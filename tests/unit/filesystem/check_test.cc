@@ -9,8 +9,8 @@
 
 #include "core/base/units.h"
 #include "core/filesystem/filesystem.h"
-#include "core/region/info_block.h"
-#include "core/region/schema.h"
+#include "core/pool/info_block.h"
+#include "core/pool/schema.h"
 #include "tests/unit/filesystem/mounted_fs.h"
 
 namespace pmemd {

@@ -20,11 +20,11 @@
 #include <vector>
 
 #include "core/base/units.h"
-#include "core/failure/namespace_media.h"
 #include "core/filesystem/filesystem.h"
-#include "core/region/pool.h"
-#include "core/region/schema.h"
-#include "core/region/upgrade.h"
+#include "core/media/namespace_media.h"
+#include "core/pool/pool.h"
+#include "core/pool/schema.h"
+#include "core/pool/upgrade.h"
 #include "tests/unit/temporary_directory.h"
 
 namespace pmemd {

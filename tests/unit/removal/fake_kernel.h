@@ -13,7 +13,7 @@
 #include <vector>
 
 #include "core/base/mutex.h"
-#include "core/region/schema.h"
+#include "core/pool/schema.h"
 #include "core/removal/removal.h"
 
 namespace pmemd {

@@ -8,8 +8,8 @@
 #include <vector>
 
 #include "core/base/fault.h"
-#include "core/region/check.h"
-#include "core/region/pool.h"
+#include "core/pool/check.h"
+#include "core/pool/pool.h"
 #include "core/removal/removal.h"
 #include "tests/unit/let_others_fall_asleep.h"
 #include "tests/unit/removal/removal_fixture.h"

@@ -1,0 +1,12 @@
+// inject-error and clear-errors: memory that goes bad, and good again.
+//
+// Thread contract: one thread.
+#pragma once
+
+#include "cli/verbs/verb.h"
+
+namespace pmemd::cli {
+
+void add_inject_verbs(const Verbs& verbs);
+
+}  // namespace pmemd::cli

@@ -1,0 +1,56 @@
+// Which of the process's addresses are mapped to files of ours.
+//
+// Sorted by address, looked up by signal handlers while others change it.
+//
+// Thread contract: find() and overlaps() from any thread and signal handler; the others by one
+// thread at a time, with all signals blocked.
+//
+// Invariants
+// 1. Mappings are not empty, don't overlap, and are in order.
+// 2. An array that a reader may still look at is never given back: a larger one takes its place, of
+//    twice the size, so that all of them together are at most twice the last one.
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "client/keeper/keeper.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct mapping {
+  uintptr_t start, end;  // half-open
+  uint64_t offset;       // in the file, of start
+  KeeperFile file;
+  uint64_t id;        // of the registration; 0: none
+  uint32_t info;      // PMEMD_INFO_*
+  uint32_t told;      // 1: is to be registered (shared); 0: only looked up
+  uint32_t attached;  // 1: holds the file, and is registered if it can be; 0: is to be
+};
+
+// The mapping that has the address.
+bool mapping_table_find(uintptr_t address, struct mapping* found);
+bool mapping_table_overlaps(uintptr_t start, uintptr_t end);
+
+// --- for who changes it
+
+// How many there are; the index of the first one that ends after `address`; the i-th.
+size_t mapping_table_count(void);
+size_t mapping_table_after(uintptr_t address);
+struct mapping mapping_table_get(size_t index);
+
+// Makes room for so many more. -ENOMEM.
+int mapping_table_reserve(size_t more);
+// Puts `count` mappings in the place of the `removed` ones from `index` on; in one step, for who
+// looks it up. There must be room.
+void mapping_table_splice(size_t index, size_t removed, const struct mapping* with, size_t count);
+
+// In the child of a fork: it is empty, whoever was in the middle of a change.
+void mapping_table_forget(void);
+
+#ifdef __cplusplus
+}
+#endif

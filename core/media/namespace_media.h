@@ -1,0 +1,82 @@
+// The data area of one namespace: a part of a region's image, and of its bad ranges.
+//
+// Thread contract: that of Media. set_…() before others use it.
+// Models: drivers/nvdimm/pmem.c struct pmem_device @v6.12.
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <memory>
+
+#include "core/image/image.h"
+#include "core/media/media.h"
+#include "core/pool/media_errors.h"
+#include "core/pool/records.h"
+
+namespace pmemd {
+
+// What a request does to the bytes. kWriteback: of what a mapping has stored.
+enum class MediaAccess { kRead, kWrite, kWriteback };
+
+class NamespaceMedia final : public Media {
+ public:
+  // `image`: of the whole namespace, its metadata included.
+  NamespaceMedia(std::unique_ptr<MappedImage> image, MediaErrors& errors,
+                 const NamespaceRecord& record);
+  ~NamespaceMedia() override;
+
+  MappedImage& image() { return *image_; }
+
+  uint64_t size_bytes() const override { return space_.data_bytes(); }
+  Result<void> read(uint64_t offset, std::span<std::byte> to) override;
+  Result<void> view(DataRange range, Reader reader, std::vector<iovec>& parts) override;
+  Result<void> write(uint64_t offset, std::span<const std::byte> data, Writer writer) override;
+  Result<void> zero(DataRange range) override;
+  Result<void> persist(DataRange range) override;
+  Result<void> allocate(DataRange range) override;
+  Result<void> discard(DataRange range) override;
+  Result<void> drop(DataRange range) override;
+  Result<uint64_t> clear(const std::vector<DataRange>& ranges) override;
+  std::vector<DataRange> bad(DataRange range) const override;
+
+  // 256, 512 or 4096: what has to be written at once to be good again.
+  void set_clear_unit(uint64_t bytes) { clear_unit_ = bytes; }
+  // False: no write clears any more; each that would is EIO.
+  void set_clearable(bool clearable) { clearable_ = clearable; }
+  // Called, inside a request, with a range in which a read has met errors that nobody knew of. Must
+  // not block.
+  void set_on_latent(std::function<void(DataRange)> on_latent) {
+    on_latent_ = std::move(on_latent);
+  }
+  // Called, inside a request, before a read and after a write that was done. Must not block.
+  void set_on_access(std::function<void(DataRange, MediaAccess)> on_access) {
+    on_access_ = std::move(on_access);
+  }
+  // Called, inside a request, with what a write has made good, if any of it was known. Must not
+  // block.
+  void set_on_cleared(std::function<void(const std::vector<DataRange>&)> on_cleared) {
+    on_cleared_ = std::move(on_cleared);
+  }
+
+ private:
+  uint64_t in_image(uint64_t offset) const { return kNamespaceMetadataSize + offset; }
+  // EIO: part of it is bad; tells of what nobody knew.
+  Result<void> check_read(DataRange range, Reader reader) const;
+  // Whether a write of `range` may make its bad bytes good: whole clear units. EIO.
+  Result<void> check_clears(DataRange range) const;
+  // What was written there is made durable, and then is good.
+  Result<void> set_good(const std::vector<DataRange>& ranges);
+  Result<void> write_now(uint64_t offset, std::span<const std::byte> data, Writer writer);
+  Result<void> write_around_bad(uint64_t offset, std::span<const std::byte> data);
+
+  const std::unique_ptr<MappedImage> image_;
+  MediaErrors& errors_;
+  const NamespaceRecord space_;
+  std::atomic<uint64_t> clear_unit_ = kSectorSize;
+  std::atomic<bool> clearable_ = true;
+  std::function<void(DataRange)> on_latent_;
+  std::function<void(DataRange, MediaAccess)> on_access_;
+  std::function<void(const std::vector<DataRange>&)> on_cleared_;
+};
+
+}  // namespace pmemd

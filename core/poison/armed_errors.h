@@ -1,0 +1,79 @@
+// Errors that wait for their moment: the n-th request that reads or writes a range, or a time.
+//
+// A read that sets one off meets it, and fails. A write is done before the memory it went to goes
+// bad: it would make it good again otherwise. Pages in the page cache are read and stored to
+// without a request, so what counts are the requests that the kernel makes.
+//
+// Invariants:
+//  1. Each goes off once, or is disarmed.
+//  2. At most kMaxArmed: arming can't make us allocate without a limit. They go with the daemon.
+//  3. While nothing is armed, a request costs one load.
+//
+// Thread contract: any thread; on_access() inside a request: it may write to the database, and
+// doesn't block otherwise. One thread of its own waits for times. No lock is held while an error
+// goes off.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <thread>
+#include <vector>
+
+#include "core/base/error.h"
+#include "core/base/mutex.h"
+#include "core/media/namespace_media.h"
+#include "core/poison/poison.h"
+
+namespace pmemd {
+
+struct ArmedError {
+  uint64_t device_ino = 0;  // the root inode of its device
+  DataRanges ranges;
+  InjectOptions options;
+  std::optional<MediaAccess> on;                   // nothing: any access
+  uint64_t nth = 1;                                // of the accesses that touch a range; left
+  std::optional<std::chrono::milliseconds> after;  // instead of accesses
+  Deadline deadline = {};                          // then
+};
+
+class ArmedErrors {
+ public:
+  static constexpr size_t kMaxArmed = 1024;
+
+  // `on_latent`: FailureWorker::note_latent(); must not block.
+  ArmedErrors(FailurePorts ports, std::function<void(Device&, DataRange)> on_latent);
+  ~ArmedErrors();  // what is armed goes
+  ArmedErrors(const ArmedErrors&) = delete;
+  ArmedErrors& operator=(const ArmedErrors&) = delete;
+
+  // EINVAL: no range, or nth is 0. ENOSPC: kMaxArmed are armed.
+  Result<void> arm(ArmedError error) PMEMD_EXCLUDES(mutex_);
+  // Those of the device that touch one of the ranges; how many.
+  uint64_t disarm(const Device& device, const DataRanges& ranges) PMEMD_EXCLUDES(mutex_);
+  std::vector<ArmedError> list(const Device& device) const PMEMD_EXCLUDES(mutex_);
+
+  void on_access(Device& device, DataRange range, MediaAccess access) {
+    if (count_.load(std::memory_order_acquire) != 0) count_access(device, range, access);
+  }
+
+ private:
+  void count_access(Device& device, DataRange range, MediaAccess access) PMEMD_EXCLUDES(mutex_);
+  void run() PMEMD_EXCLUDES(mutex_);
+  void go_off(Device& device, const ArmedError& error, bool in_request);
+
+  const FailurePorts ports_;
+  const std::function<void(Device&, DataRange)> on_latent_;
+
+  mutable Mutex mutex_;
+  CondVar armed_cv_;
+  std::vector<ArmedError> armed_ PMEMD_GUARDED_BY(mutex_);
+  std::atomic<size_t> count_ = 0;  // of those that wait for accesses
+  bool stop_ PMEMD_GUARDED_BY(mutex_) = false;
+  std::thread thread_;
+};
+
+}  // namespace pmemd

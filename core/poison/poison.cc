@@ -1,0 +1,427 @@
+#include "core/poison/poison.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <map>
+#include <set>
+#include <utility>
+
+#include "core/base/fault.h"
+#include "core/base/memory.h"
+#include "core/base/units.h"
+#include "core/failure/memory_failure.h"
+#include "core/pool/schema.h"
+#include "core/removal/fates.h"
+
+namespace pmemd {
+namespace {
+
+// A page that somebody holds for a moment (direct I/O) stays cached: it is revoked again.
+constexpr int kRevokeAttempts = 4;
+// From so much on, dirty pages are written back in bulk before they are taken away.
+constexpr uint64_t kFlushFrom = 2 * kMiB;
+
+FaultPoint fault_record("inject.record", "recording which bytes are bad");
+FaultPoint fault_failure("inject.failure", "finding whose bytes they are; they are bad by now");
+FaultPoint fault_takeover("inject.takeover", "asking who takes over");
+FaultPoint fault_revoke("inject.revoke", "taking the bad pages away from their mappers");
+FaultPoint fault_tell("inject.tell", "telling the mappers; the pages are gone by now");
+
+// One failure under way.
+class RangeFailure {
+ public:
+  RangeFailure(Device& device, const DataRanges& ranges, const FailurePorts& ports)
+      : device_(device), ports_(ports) {
+    report_.name_of_namespace = device.record().name();
+    report_.ranges = ranges;
+  }
+
+  Result<void> find(const DataRanges& bad);
+  void look();  // who has it mapped; joined to earlier looks
+  void announce(EventKind kind);
+  void ask();
+  Result<void> revoke();
+  void tell(EventKind kind, MapperEventKind mapper_kind);
+  void shut_down();
+  FailureReport take_report();
+
+ private:
+  struct Target {
+    std::shared_ptr<Device> device;
+    RangeSet<FileSpace> failed;
+    RangeSet<FileSpace> handled;  // by takeovers
+    RangeSet<FileSpace> revoke;
+  };
+
+  void add_files();
+  void name_files();
+  RangeSet<FileSpace> still_bad(const Target& target, uint64_t ino) const;
+  uint64_t count_present(bool keep);
+
+  Device& device_;
+  const FailurePorts& ports_;
+  DataRanges bad_;
+  FailedParts parts_;
+  std::map<uint64_t, Target> targets_;  // by inode
+  std::chrono::system_clock::time_point time_ = std::chrono::system_clock::now();
+  ProcessFates fates_;
+  bool named_ = false;
+  FailureReport report_;
+};
+
+Result<void> RangeFailure::find(const DataRanges& bad) {
+  bad_ = bad;
+  parts_.clear();
+  targets_.clear();
+  report_.files.clear();
+  named_ = false;
+  report_.bad_bytes = 0;
+  for (const DataRange& range : bad) {
+    report_.bad_bytes += range.length();
+    auto found = memory_failure(ports_.registry, device_.physical(range.widened_to(kPageSize)),
+                                kMfActionRequired, parts_);
+    // It was disabled meanwhile: nobody stands on it any more.
+    if (!found && found.err() != ENXIO) return found;
+  }
+  for (const FailedPart& part : parts_) {
+    if (part.is_metadata) continue;
+    Target& target = targets_[part.ino];
+    if (!target.device) target.device = ports_.device_of(part.ino);
+    if (!target.device) continue;
+    target.failed.insert(part.file);
+    target.revoke.insert(part.file);
+  }
+  std::erase_if(targets_, [](const auto& target) { return target.second.device == nullptr; });
+  add_files();
+  return {};
+}
+
+void RangeFailure::add_files() {
+  for (const auto& [ino, target] : targets_) {
+    const std::string name = target.device->record().name();
+    for (const FileRange& range : target.failed.ranges()) {
+      report_.files.push_back({.ino = ino, .name_of_namespace = name, .path = {}, .range = range});
+    }
+  }
+  for (const FailedPart& part : parts_) {
+    if (!part.is_metadata) continue;
+    const auto device = ports_.device_of(part.ino);
+    report_.files.push_back({.ino = part.ino,
+                             .name_of_namespace = device ? device->record().name() : "",
+                             .path = {},
+                             .range = part.file,
+                             .is_metadata = true});
+  }
+}
+
+// Once, and only for who is told or reads the report: it may cost a look at all directories.
+void RangeFailure::name_files() {
+  if (named_) return;
+  named_ = true;
+  const auto known = paths_of(report_.holders);
+  std::map<Device*, std::map<uint64_t, std::string>> hints;
+  for (const auto& [ino, target] : targets_) {
+    const auto hint = known.find(ino);
+    hints[target.device.get()].emplace(ino, hint == known.end() ? "" : hint->second);
+  }
+  std::map<uint64_t, std::string> paths;
+  for (const auto& [device, of_device] : hints) paths.merge(device->paths(of_device));
+  for (FailedFile& file : report_.files) {
+    if (const auto found = paths.find(file.ino); found != paths.end()) file.path = found->second;
+  }
+}
+
+void RangeFailure::look() {
+  std::set<Device*> devices;
+  for (const auto& [ino, target] : targets_) devices.insert(target.device.get());
+  if (devices.empty()) return;
+  auto now = ports_.kernel.holders({devices.begin(), devices.end()});
+  for (Holder& holder : now) {
+    // Who only has it open isn't hit; but what the kernel holds may be mapped through it.
+    std::erase_if(holder.open_files, [&](const OpenFile& file) {
+      return holder.kernel.empty() || !targets_.contains(file.ino);
+    });
+    std::erase_if(holder.mappings, [&](const Mapping& mapping) {
+      const auto target = targets_.find(mapping.ino);
+      return target == targets_.end() || !target->second.failed.overlaps(mapping.range);
+    });
+  }
+  std::erase_if(now, [](const Holder& holder) {
+    return holder.mappings.empty() && holder.open_files.empty();
+  });
+  join_looks(report_.holders, std::move(now));
+  fates_.watch(report_.holders);
+  count_present(/*keep=*/true);
+}
+
+FailureReport RangeFailure::take_report() {
+  name_files();
+  fates_.tell(report_.holders);
+  return std::move(report_);
+}
+
+// Pages of the ranges that are to be revoked, and mapped (`keep`: noted). Looks only at what was
+// lent: nothing else can be, and the range may be large.
+uint64_t RangeFailure::count_present(bool keep) {
+  const auto resident = [this](uint64_t ino) {
+    std::vector<FileRange> parts;
+    const auto target = targets_.find(ino);
+    if (target == targets_.end()) return parts;
+    for (const FileRange& lent : target->second.device->leases().ranges(ino)) {
+      for (const FileRange& part : target->second.revoke.intersect(lent)) parts.push_back(part);
+    }
+    return parts;
+  };
+  return count_present_pages(report_.holders, resident, keep);
+}
+
+// One event a contiguous range of the device.
+void RangeFailure::announce(EventKind kind) {
+  for (const DataRange& range : bad_) {
+    const uint64_t seq = ports_.events.publish(kind, report_.name_of_namespace, range);
+    if (report_.seq == 0) report_.seq = seq;
+  }
+}
+
+void RangeFailure::ask() {
+  // All before any is waited for: the slowest sets the time that all take, not their number.
+  std::vector<std::pair<Target*, MapperEvents::Asked>> asked;
+  for (auto& [ino, target] : targets_) {
+    for (const FileRange& range : target.failed.ranges()) {
+      asked.emplace_back(&target,
+                         target.device->mapper_events().ask(ino, range, report_.seq, time_));
+    }
+  }
+  for (const auto& one : asked) {
+    Target& target = *one.first;
+    for (const FileRange& handled : target.device->mapper_events().collect(one.second)) {
+      target.handled.insert(handled);
+    }
+  }
+  for (auto& [ino, target] : targets_) {
+    if (target.handled.empty()) continue;
+    // What was handled may be good again; what isn't goes all the same.
+    for (const FileRange& range : target.handled.ranges()) target.revoke.erase(range);
+    for (const FileRange& range : still_bad(target, ino).ranges()) target.revoke.insert(range);
+  }
+}
+
+RangeSet<FileSpace> RangeFailure::still_bad(const Target& target, uint64_t ino) const {
+  RangeSet<FileSpace> bad;
+  const auto request = target.device->begin_request({.what = "TAKEOVER", .ino = ino});
+  for (const FailedPart& part : parts_) {
+    if (part.ino != ino || part.is_metadata) continue;
+    for (const FileRange& handled : target.handled.intersect(part.file)) {
+      if (!request) {
+        bad.insert(handled);
+        continue;
+      }
+      const auto data =
+          DataRange::sized(part.data.begin + (handled.begin - part.file.begin), handled.length());
+      for (const DataRange& left : request->media().bad(data)) {
+        const uint64_t begin = part.file.begin + (left.begin - part.data.begin);
+        bad.insert(FileRange::sized(begin, left.length()).widened_to(kPageSize));
+      }
+    }
+  }
+  return bad;
+}
+
+Result<void> RangeFailure::revoke() {
+  for (auto& [ino, target] : targets_) {
+    for (const FileRange& range : target.revoke.ranges()) {
+      if (range.length() >= kFlushFrom && target.device->has_writer(ino)) {
+        ports_.kernel.flush(ino, range);
+      }
+    }
+  }
+  for (int attempt = 0; attempt < kRevokeAttempts; ++attempt) {
+    for (auto& [ino, target] : targets_) {
+      for (const FileRange& range : target.revoke.ranges()) {
+        auto result = ports_.kernel.inval(ino, range.widened_to(kPageSize));
+        if (!result && result.err() != ENOENT) return result;
+      }
+    }
+    report_.pages_left = count_present(/*keep=*/false);
+    if (report_.pages_left == 0) return {};
+  }
+  return fail(EBUSY,
+              fmt::format("{}: {} are still mapped", report_.name_of_namespace,
+                          format_count(report_.pages_left, "bad page")),
+              "end the processes that use them for I/O, then call again");
+}
+
+void RangeFailure::tell(EventKind kind, MapperEventKind mapper_kind) {
+  name_files();
+  // What the files' parts lie in: from the first to the last byte that failed.
+  const DataRange all = {report_.ranges.front().begin, report_.ranges.back().end};
+  for (FailedFile& file : report_.files) {
+    if (file.is_metadata) continue;
+    Target& target = targets_.at(file.ino);
+    RangeSet<FileSpace> left;
+    left.insert(file.range);
+    target.handled.for_each([&](FileRange range) { left.erase(range); });
+    file.is_handled = left.empty();
+    for (const FileRange& range : left.ranges()) {
+      file.told += target.device->mapper_events().tell(
+          file.ino, range, {.kind = mapper_kind, .seq = report_.seq, .time = time_});
+      if (file.path.empty()) continue;
+      ports_.events.publish(kind, report_.name_of_namespace, all, EventFile{file.path, range});
+    }
+  }
+}
+
+void RangeFailure::shut_down() {
+  for (const FailedFile& file : report_.files) {
+    if (!file.is_metadata) continue;
+    const auto device = ports_.device_of(file.ino);
+    if (!device || device->is_shut_down()) continue;
+    if (device->settings().on_metadata == OnMetadata::kDegraded) continue;
+    device->shut_down();
+    report_.shut_down = true;
+    ports_.events.publish(EventKind::kShutdown, device->record().name(),
+                          {0, device->record().data_bytes()});
+  }
+}
+
+// Everything behind the record; the caller is in a MustAllocate section since then. `failure` may
+// have looked before it.
+Result<FailureReport> fail_ranges(RangeFailure& failure, const DataRanges& bad) {
+  PMEMD_TRY(fault_failure.hit());
+  PMEMD_TRY(failure.find(bad));
+  failure.announce(EventKind::kPoison);
+  PMEMD_TRY(fault_takeover.hit());
+  failure.ask();
+  failure.look();
+  PMEMD_TRY(fault_revoke.hit());
+  PMEMD_TRY(failure.revoke());
+  PMEMD_TRY(fault_tell.hit());
+  failure.tell(EventKind::kPoison, MapperEventKind::kPoison);
+  failure.shut_down();
+  return failure.take_report();
+}
+
+// The whole sectors that they touch, merged.
+Result<DataRanges> sectors_of(const Device& device, const DataRanges& ranges) {
+  const std::string name = device.record().name();
+  if (ranges.empty()) return fail(EINVAL, name + ": no range");
+  if (device.is_private()) {
+    return fail(ENXIO, name + ": private memory: no program maps it");
+  }
+  if (device.is_volume()) return fail(ENXIO, name + ": a volume: memory is of its legs");
+  RangeSet<DataSpace> sectors;
+  for (const DataRange& range : ranges) {
+    if (range.empty() || range.end > device.record().data_bytes()) {
+      return fail(EINVAL, fmt::format("{}: {:#x}-{:#x} is not within its {} bytes", name,
+                                      range.begin, range.end, device.record().data_bytes()));
+    }
+    sectors.insert(sectors_of(range));
+  }
+  return sectors.ranges();
+}
+
+MediaErrors::Ranges in_region(const Device& device, const DataRanges& ranges) {
+  MediaErrors::Ranges there;
+  there.reserve(ranges.size());
+  for (const DataRange& range : ranges) there.push_back(device.in_region(range));
+  return there;
+}
+
+// What the platform's errors cover: all of it, or the first clear unit of each block.
+MediaErrors::Ranges errors_of(const MediaErrors::Ranges& sectors, uint64_t clear_unit,
+                              bool saturate) {
+  if (saturate || clear_unit >= kSectorSize) return sectors;
+  MediaErrors::Ranges errors;
+  for (const RegionRange& range : sectors) {
+    for (uint64_t begin = range.begin; begin < range.end; begin += kSectorSize) {
+      errors.push_back(RegionRange::sized(begin, clear_unit));
+    }
+  }
+  return errors;
+}
+
+}  // namespace
+
+Result<void> record_errors(Device& device, const DataRanges& ranges, const InjectOptions& options) {
+  PMEMD_ASSIGN(const DataRanges sectors, sectors_of(device, ranges));
+  const auto there = in_region(device, sectors);
+  return device.media_errors().inject(errors_of(there, device.clear_unit(), options.saturate),
+                                      options.latent ? MediaErrors::Ranges() : there);
+}
+
+Result<FailureReport> inject_error(Device& device, const DataRanges& ranges,
+                                   const InjectOptions& options, const FailurePorts& ports) {
+  PMEMD_ASSIGN(const DataRanges sectors, sectors_of(device, ranges));
+  RangeFailure failure(device, ranges, ports);
+  // A touch ends processes from the record on, so the first look is before it. If it fails, the
+  // second one tells.
+  if (!options.latent && failure.find(sectors)) failure.look();
+  PMEMD_TRY(fault_record.hit());
+  PMEMD_TRY(record_errors(device, sectors, options));
+  const MustAllocate recorded;
+  if (!options.latent) return fail_ranges(failure, sectors);
+  // So that the next touch asks us.
+  PMEMD_TRY(failure.find(sectors));
+  failure.look();
+  PMEMD_TRY(fault_revoke.hit());
+  PMEMD_TRY(failure.revoke());
+  return failure.take_report();
+}
+
+Result<FailureReport> discover_errors(Device& device, const DataRanges& ranges,
+                                      const FailurePorts& ports) {
+  PMEMD_ASSIGN(const DataRanges sectors, sectors_of(device, ranges));
+  PMEMD_TRY(fault_record.hit());
+  PMEMD_ASSIGN(const auto found, device.media_errors().discover(in_region(device, sectors)));
+  const MustAllocate recorded;
+  if (found.empty()) {
+    return FailureReport{.name_of_namespace = device.record().name(), .ranges = ranges};
+  }
+  DataRanges bad;
+  bad.reserve(found.size());
+  for (const RegionRange& part : found) bad.push_back(device.in_data(part));
+  RangeFailure failure(device, ranges, ports);
+  return fail_ranges(failure, bad);
+}
+
+Result<void> uninject_error(Device& device, const DataRanges& ranges) {
+  PMEMD_ASSIGN(const DataRanges sectors, sectors_of(device, ranges));
+  return device.media_errors().uninject(in_region(device, sectors));
+}
+
+Result<uint64_t> clear_errors(Device& device, const DataRanges& ranges) {
+  PMEMD_ASSIGN(const DataRanges sectors, sectors_of(device, ranges));
+  const auto request = device.begin_media({.what = "CLEAR_ERROR"});
+  if (!request) {
+    return fail(ENXIO, device.record().name() + ": not enabled",
+                "pmemctl enable-namespace " + device.record().name());
+  }
+  auto cleared = request->media().clear(sectors);
+  if (!cleared) {
+    return fail(cleared.err(),
+                fmt::format("{}: its errors can't be cleared: {}", device.record().name(),
+                            cleared.error().describe()),
+                "call again");
+  }
+  return cleared;
+}
+
+Result<FailureReport> look_at_ranges(Device& device, const DataRanges& ranges,
+                                     const FailurePorts& ports) {
+  PMEMD_ASSIGN(const DataRanges sectors, sectors_of(device, ranges));
+  RangeFailure failure(device, ranges, ports);
+  PMEMD_TRY(failure.find(sectors));
+  failure.look();
+  return failure.take_report();
+}
+
+void tell_cleared(Device& device, const DataRanges& ranges, const FailurePorts& ports) {
+  if (ranges.empty()) return;
+  RangeFailure failure(device, ranges, ports);
+  if (!failure.find(ranges)) return;  // disabled meanwhile: nobody stands on it
+  failure.announce(EventKind::kCleared);
+  failure.tell(EventKind::kCleared, MapperEventKind::kCleared);
+}
+
+}  // namespace pmemd

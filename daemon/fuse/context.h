@@ -1,0 +1,163 @@
+// What the FUSE operations share, and the few helpers that all of them use.
+//
+// The one place where a Result becomes a reply. An operation finds its device, is admitted
+// (Device::Request, kept until the reply has left), does its work in core and replies; no lock is
+// held across a reply.
+#pragma once
+
+#define FUSE_USE_VERSION 314
+#include <fuse3/fuse_lowlevel.h>
+#include <sys/stat.h>
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <new>
+#include <utility>
+
+#include "core/base/memory.h"
+#include "core/device/device.h"
+#include "core/device/device_table.h"
+#include "core/removal/removal.h"
+#include "daemon/fuse/devdax_file.h"
+#include "daemon/fuse/request_counts.h"
+#include "daemon/fuse/user_budgets.h"
+#include "daemon/kernel/hot_ranges.h"
+#include "daemon/kernel/poll_waker.h"
+#include "daemon/kernel/process_watch.h"
+#include "daemon/kernel/work_queue.h"
+
+namespace pmemd {
+
+// Everything that changes goes through this mount, so the kernel may keep what it was told; names
+// of namespaces in the root are taken back by a notification.
+inline constexpr double kCacheSeconds = 24 * 3600;
+
+class FailureWorker;
+class Prefaulter;
+
+struct FuseContext {
+  DeviceTable& devices;
+  UserBudgets& budgets;
+  ProcessWatch& processes;
+  WorkQueue& work;
+  // These are set before the first request is served.
+  KernelPort* kernel = nullptr;  // for the work queue
+  PollWaker* waker = nullptr;
+  FailureWorker* failures = nullptr;
+  // What is touched page by page is read ahead; null: not here.
+  Prefaulter* prefaulter = nullptr;
+  HotRanges hot_ranges = {};
+  DevdaxFiles devdax = {};
+  timespec started = {};  // the root directory's times
+  std::function<bool(pid_t)> is_own_thread = [](pid_t) { return false; };
+  // Asked before anything is read ahead that nobody has asked for.
+  std::function<bool(const Device&)> may_read_ahead = [](const Device&) { return true; };
+  RequestCounts requests = {};
+};
+
+inline FuseContext& context_of(fuse_req_t req) {
+  return *static_cast<FuseContext*>(fuse_req_userdata(req));
+}
+
+// A device, and a request admitted to it.
+struct Admitted {
+  DevicePtr device;  // outlives the request
+  Device::Request request;
+
+  FileSystem& fs() const { return request.fs(); }
+};
+
+// EPERM: the mount's root, which only pmemctl changes. ESTALE: no such device was ever there.
+// EOPNOTSUPP: no fsdax. EIO: removed.
+Result<Admitted> admit_fsdax(FuseContext& context, const RequestOrigin& origin);
+Result<Admitted> admit_fsdax(fuse_req_t req, fuse_ino_t ino, const char* what);
+// The same for attributes that the kernel reads when a file is opened, which our own thread may,
+// for a flush, while the device is dying.
+Result<Admitted> admit_fsdax_open(fuse_req_t req, fuse_ino_t ino, const char* what);
+// For attributes of open files, which anybody may read while the device is dying.
+Result<Admitted> admit_fsdax_dying(fuse_req_t req, fuse_ino_t ino, const char* what);
+RequestOrigin origin_of(fuse_req_t req, fuse_ino_t ino, const char* what, FileRange range = {});
+Caller caller_of(fuse_req_t req);
+
+// With what a writer's mapping may have stored to in holes.
+Attr with_dirtied(const Admitted& admitted, const Attr& attr);
+struct stat to_stat(const Attr& attr);
+// How long the kernel may keep them: of a file with holes not at all, since pages of a mapping fill
+// them without a request.
+inline double attr_seconds(const Attr& attr) { return attr.has_holes() ? 0 : kCacheSeconds; }
+fuse_entry_param to_entry(const Attr& attr);
+
+// Whether the request that this thread serves has its answer; libfuse has freed it then.
+inline thread_local bool t_is_answered = false;
+// All replies go through this.
+template <class Reply, class... Args>
+auto answer(Reply reply, fuse_req_t req, Args... args) {
+  t_is_answered = true;
+  return reply(req, args...);
+}
+
+void reply_error(fuse_req_t req, int err);
+
+// Runs what answers a request, or leaves that to another thread. No exception leaves it: a request
+// for which memory runs out is answered with ENOMEM, unless it has been answered already.
+template <class Serve>
+void serve_request(fuse_req_t req, Serve&& serve) noexcept {
+  t_is_answered = false;
+  try {
+    serve();
+  } catch (const std::bad_alloc&) {
+    if (!t_is_answered) reply_error(req, ENOMEM);
+  }
+}
+
+// An operation as libfuse wants it: Operation<op_open>::serve.
+template <auto Op>
+struct Operation;
+template <class... Args, void (*Op)(fuse_req_t, Args...)>
+struct Operation<Op> {
+  static void serve(fuse_req_t req, Args... args) noexcept {
+    serve_request(req, [&] {
+      if (const auto enough = check_memory(); !enough) return reply_error(req, enough.err());
+      Op(req, args...);
+    });
+  }
+};
+// One that gives something back, or must not be lost: it isn't refused.
+template <auto Op>
+struct Unrefused;
+template <class... Args, void (*Op)(fuse_req_t, Args...)>
+struct Unrefused<Op> {
+  static void serve(fuse_req_t req, Args... args) noexcept {
+    serve_request(req, [&] {
+      const MustAllocate whole;
+      Op(req, args...);
+    });
+  }
+};
+
+inline void reply(fuse_req_t req, const Result<void>& result) { reply_error(req, result.err()); }
+// Counts the lookup and replies; takes the count back if the kernel didn't take the reply.
+void reply_entry(fuse_req_t req, Device& device, const Result<Attr>& attr);
+void reply_entry(fuse_req_t req, const Admitted& admitted, const Result<Attr>& attr);
+
+// What is about to be opened, charged to `uid`; its inode is for the caller to fill in. EMFILE:
+// that user has too many files open, and nothing should be made that then can't be opened.
+Result<OpenHandle> begin_open(FuseContext& context, uid_t uid, pid_t pid, bool writable);
+Result<OpenHandle> begin_open(fuse_req_t req, bool writable);
+// RELEASE and RELEASEDIR; always succeed.
+void release_handle(fuse_req_t req, fuse_ino_t ino, fuse_file_info* fi);
+// Has the work queue return what returns to a p2p pool; of other devices: nothing.
+void return_buffers_later(FuseContext& context, const DevicePtr& device);
+// The root directory of the mount.
+Attr root_attr(const FuseContext& context);
+
+// One file for each group of operations: fills in its own.
+void add_name_operations(fuse_lowlevel_ops& ops);   // fuse_names.cc
+void add_file_operations(fuse_lowlevel_ops& ops);   // fuse_files.cc
+void add_attr_operations(fuse_lowlevel_ops& ops);   // fuse_attrs.cc
+void add_ioctl_operations(fuse_lowlevel_ops& ops);  // fuse_ioctl.cc
+void add_poll_operation(fuse_lowlevel_ops& ops);    // ioctl_mapper.cc
+
+}  // namespace pmemd

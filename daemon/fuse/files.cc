@@ -1,0 +1,248 @@
+// FUSE operations on file data: open, read, write, fallocate, lseek, fsync.
+//
+// What a READ or a buffered write leaves in the page cache is lent, and recorded as lent before the
+// reply leaves (core/references/lease_table.h).
+#include <fcntl.h>
+
+#include <algorithm>
+#include <array>
+#include <optional>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include "core/base/fault.h"
+#include "daemon/fuse/context.h"
+#include "daemon/fuse/device_data.h"
+#include "daemon/kernel/failure_worker.h"
+#include "daemon/kernel/prefaulter.h"
+
+namespace pmemd {
+namespace {
+
+FaultPoint fault_read("read.begin", "a READ of a file; nothing is done yet");
+
+bool is_writable(int flags) { return (flags & O_ACCMODE) != O_RDONLY; }
+bool is_direct(const fuse_file_info* fi) { return (fi->flags & O_DIRECT) != 0; }
+
+// The pages that hold these bytes.
+FileRange pages_of(uint64_t offset, uint64_t length) {
+  return FileRange::sized(offset, length).widened_to(kPageSize);
+}
+
+Result<uint64_t> add_handle(Device& device, fuse_ino_t ino, Result<OpenHandle> opening) {
+  if (!opening) return std::unexpected(std::move(opening).error());
+  opening->ino = ino;
+  return device.add_handle(*std::move(opening));
+}
+
+void op_open(fuse_req_t req, fuse_ino_t ino, fuse_file_info* fi) {
+  FuseContext& context = context_of(req);
+  fi->keep_cache = 1;  // the page cache is the memory: an open doesn't drop it
+  const DevicePtr device = context.devices.by_ino(ino);
+  if (!device) return reply_error(req, ESTALE);
+  if (context.is_own_thread(fuse_req_ctx(req)->pid)) {  // a flush, perhaps of a dying device
+    answer(fuse_reply_open, req, fi);
+    return;
+  }
+  const auto handle = add_handle(*device, ino, begin_open(req, is_writable(fi->flags)));
+  if (!handle) return reply_error(req, handle.err());
+  fi->fh = *handle;
+  if (answer(fuse_reply_open, req, fi) != 0) device->remove_handle(fi->fh);
+}
+
+void op_create(fuse_req_t req, fuse_ino_t parent, const char* name, mode_t mode,
+               fuse_file_info* fi) {
+  const auto admitted = admit_fsdax(req, parent, "CREATE");
+  if (!admitted) return reply_error(req, admitted.err());
+  auto opening = begin_open(req, is_writable(fi->flags));
+  if (!opening) return reply_error(req, opening.err());
+  const auto attr = admitted->fs().mknod(parent, name, S_IFREG | (mode & 07777), 0, caller_of(req));
+  if (!attr) return reply_error(req, attr.err());
+  Device& device = *admitted->device;
+  const MustAllocate made;
+  // Removed this moment: the file is there, but isn't open.
+  const auto handle = add_handle(device, attr->ino, std::move(opening));
+  if (!handle) return reply_error(req, handle.err());
+  fi->fh = *handle;
+  fi->keep_cache = 1;
+  device.count_lookup(attr->ino);
+  const fuse_entry_param entry = to_entry(*attr);
+  if (answer(fuse_reply_create, req, &entry, fi) != 0) {
+    device.remove_handle(fi->fh);
+    device.forget(attr->ino, 1);
+  }
+}
+
+// Small READs, one after the other, are touches of a mapping: their neighbourhood is read ahead.
+void note_touch(FuseContext& context, Device& device, pid_t pid, uint64_t ino, FileRange range) {
+  if (context.prefaulter == nullptr || !is_persistent(device.record().mode)) return;
+  timespec now{};
+  clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+  const auto now_ms = static_cast<uint64_t>(now.tv_sec * 1000 + now.tv_nsec / 1'000'000);
+  const auto hot = context.hot_ranges.note(ino, range, now_ms);
+  if (!hot || device.state() != Device::State::kLive || context.is_own_thread(pid) ||
+      !context.may_read_ahead(device)) {
+    return;
+  }
+  context.prefaulter->read_ahead_later({.ino = ino, .range = *hot});
+}
+
+void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, fuse_file_info* fi) {
+  const DevicePtr device = context_of(req).devices.by_ino(ino);
+  if (!device) return reply_error(req, ESTALE);
+  if (const auto hit = fault_read.hit(); !hit) return reply_error(req, hit.err());
+  const auto range = FileRange::sized(static_cast<uint64_t>(offset), size);
+  const auto origin = origin_of(req, ino, "READ", range);
+  const auto request =
+      device->is_private() ? device->begin_memory(origin) : device->begin_read(origin);
+  if (!request) return reply_error(req, request.err());
+  if (device->is_private()) return reply_private_read(req, *request, range);
+
+  // What was read ahead and failed, the kernel reads again, page by page, as it is wanted.
+  const auto reader =
+      size > kPageSize && !is_direct(fi) ? Media::Reader::kReadahead : Media::Reader::kProgram;
+  const auto atime = (fi->flags & O_NOATIME) != 0 ? Atime::kKeep : Atime::kTouch;
+  auto bytes = device->is_fsdax() ? request->fs().read(ino, range, reader, atime)
+                                  : read_device_file(*request, range, reader);
+  if (!bytes) return reply_error(req, bytes.err());
+  uint64_t length = 0;
+  for (const iovec& part : *bytes) length += part.iov_len;
+  if (length > 0 && !is_direct(fi) && !device->leases().lend(ino, pages_of(range.begin, length))) {
+    return reply_error(req, device->gone_errno());
+  }
+  FuseContext& context = context_of(req);
+  const pid_t pid = fuse_req_ctx(req)->pid;
+  // Bytes that the host can't give make the reply's writev fail, and the kernel answers EIO.
+  const int replied = answer(fuse_reply_iov, req, bytes->data(), static_cast<int>(bytes->size()));
+  if (replied == 0 && !is_direct(fi)) note_touch(context, *device, pid, ino, range);
+}
+
+Result<size_t> write_to(const Device::Request& request, uint64_t ino, uint64_t offset,
+                        std::span<const std::byte> data, bool is_writeback) {
+  if (!request.device().is_fsdax()) return write_device_file(request, offset, data, is_writeback);
+  PMEMD_TRY(request.fs().write(ino, offset, data,
+                               is_writeback ? Media::Writer::kWriteback : Media::Writer::kProgram));
+  return data.size();
+}
+
+Result<Device::Request> begin_write(Device& device, const RequestOrigin& origin,
+                                    bool is_writeback) {
+  if (device.is_private()) return device.begin_memory(origin);
+  return is_writeback ? device.begin_writeback(origin) : device.begin_request(origin);
+}
+
+// `writepage`: the kernel writes back what a mapping stored, which a dying device still takes, and
+// which is lost if it isn't taken now.
+void op_write(fuse_req_t req, fuse_ino_t ino, const char* buf, size_t size, off_t offset,
+              fuse_file_info* fi) {
+  const bool is_writeback = fi->writepage != 0;
+  std::optional<MustAllocate> must;
+  if (is_writeback) must.emplace();
+  if (const auto enough = check_memory(); !enough && !is_writeback) {
+    return reply_error(req, enough.err());
+  }
+  const DevicePtr device = context_of(req).devices.by_ino(ino);
+  if (!device) return reply_error(req, ESTALE);
+  const auto origin = origin_of(req, ino, is_writeback ? "WRITEBACK" : "WRITE",
+                                FileRange::sized(static_cast<uint64_t>(offset), size));
+  const auto request = begin_write(*device, origin, is_writeback);
+  Result<size_t> written = fail(device->gone_errno());
+  if (request) {
+    written = or_no_memory([&] {
+      return write_to(*request, ino, static_cast<uint64_t>(offset),
+                      std::as_bytes(std::span(buf, size)), is_writeback);
+    });
+  }
+  if (!written) {
+    if (is_writeback) {
+      device->count_lost_writeback();
+      // What a removal loses is in its report.
+      if (request) context_of(req).failures->note_lost(ino, origin.range, written.err());
+    }
+    return reply_error(req, written.err());
+  }
+  // Private memory isn't lent: a removal takes nothing of it away.
+  if (!is_writeback && !is_direct(fi) && !device->is_private() &&
+      !device->leases().lend(ino, pages_of(static_cast<uint64_t>(offset), *written))) {
+    return reply_error(req, device->gone_errno());
+  }
+  answer(fuse_reply_write, req, *written);
+}
+
+// A devdax has all its blocks: allocating them is done (libpmemobj asks for it), the rest ENODEV.
+int fallocate_devdax(const Device& device, int mode, uint64_t offset, uint64_t length) {
+  const uint64_t size = device.record().data_bytes();
+  const bool inside = offset <= size && length <= size - offset;
+  return (mode & ~FALLOC_FL_KEEP_SIZE) == 0 && inside ? 0 : ENODEV;
+}
+
+void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset, off_t length,
+                  fuse_file_info* /*fi*/) {
+  const DevicePtr device = context_of(req).devices.by_ino(ino);
+  if (!device) return reply_error(req, ESTALE);
+  const auto request = device->begin_request(origin_of(req, ino, "FALLOCATE"));
+  if (!request) return reply_error(req, request.err());
+  const auto begin = static_cast<uint64_t>(offset);
+  const auto size = static_cast<uint64_t>(length);
+  if (!device->is_fsdax()) return reply_error(req, fallocate_devdax(*device, mode, begin, size));
+  const bool takes_blocks = (mode & ~(FALLOC_FL_KEEP_SIZE)) != 0;
+  if (takes_blocks && device->claims().is_pinned(ino, FileRange::sized(begin, size))) {
+    return reply_error(req, EBUSY);
+  }
+  const auto result = request->fs().fallocate(ino, mode, begin, size);
+  // The kernel drops the whole pages when it has the reply.
+  const FileRange pages = {align_up(begin, kPageSize), align_down(begin + size, kPageSize)};
+  if (result && takes_blocks && !pages.empty()) device->leases().give_back(ino, pages);
+  reply(req, result);
+}
+
+void op_lseek(fuse_req_t req, fuse_ino_t ino, off_t offset, int whence, fuse_file_info* /*fi*/) {
+  FuseContext& context = context_of(req);
+  const DevicePtr device = context.devices.by_ino(ino);
+  if (!device) return reply_error(req, ESTALE);
+  if (!device->is_fsdax()) {  // one extent of data
+    const auto size = static_cast<off_t>(device->record().data_bytes());
+    if (offset >= size) return reply_error(req, ENXIO);
+    answer(fuse_reply_lseek, req, whence == SEEK_HOLE ? size : offset);
+    return;
+  }
+  const auto request = device->begin_request(origin_of(req, ino, "LSEEK"));
+  if (!request) return reply_error(req, request.err());
+  // A mapping may have stored into lent pages that were holes; no request told us of it.
+  std::vector<FileRange> lent;
+  if (device->has_writer(ino)) lent = device->leases().ranges(ino);
+  const auto found = request->fs().lseek(ino, static_cast<uint64_t>(offset), whence, lent);
+  if (!found) return reply_error(req, found.err());
+  answer(fuse_reply_lseek, req, static_cast<off_t>(*found));
+}
+
+void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, fuse_file_info* /*fi*/) {
+  const DevicePtr device = context_of(req).devices.by_ino(ino);
+  if (!device) return reply_error(req, ESTALE);
+  if (!is_persistent(device->record().mode)) return reply_error(req, 0);
+  const auto request = device->begin_request(origin_of(req, ino, "FSYNC"));
+  if (!request) return reply_error(req, request.err());
+  reply(req, device->is_fsdax() ? request->fs().fsync(ino, datasync != 0)
+                                : request->media().persist({0, device->record().data_bytes()}));
+}
+
+}  // namespace
+
+void add_file_operations(fuse_lowlevel_ops& ops) {
+  ops.open = Operation<op_open>::serve;
+  ops.create = Operation<op_create>::serve;
+  ops.release = Unrefused<release_handle>::serve;
+  ops.read = Operation<op_read>::serve;
+  ops.write = [](fuse_req_t req, fuse_ino_t ino, const char* buf, size_t size, off_t offset,
+                 fuse_file_info* fi) noexcept {
+    serve_request(req, [&] { op_write(req, ino, buf, size, offset, fi); });
+  };
+  ops.fallocate = Operation<op_fallocate>::serve;
+  ops.lseek = Operation<op_lseek>::serve;
+  ops.fsync = Operation<op_fsync>::serve;
+  // No flush: the kernel is told once that there is none (ENOSYS) and still writes back on close.
+  // No flock, getlk, setlk: the kernel keeps all locks of a mount whose files only it opens.
+}
+
+}  // namespace pmemd

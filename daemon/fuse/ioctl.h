@@ -1,0 +1,76 @@
+// What the ioctls of a file share (client/pmemd_ioctl.h).
+#pragma once
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <span>
+#include <utility>
+
+#include "daemon/fuse/context.h"
+
+namespace pmemd {
+
+struct Ioctl {
+  fuse_req_t req;
+  DevicePtr device;
+  uint64_t ino;
+  uint64_t handle;
+  std::span<const std::byte> in;  // while the operation runs
+};
+
+// The argument; the kernel has copied as many bytes as its type has.
+template <class T>
+T argument(const Ioctl& call) {
+  T value{};
+  std::memcpy(&value, call.in.data(), std::min(sizeof(value), call.in.size()));
+  return value;
+}
+
+template <class T>
+void reply_value(fuse_req_t req, const T& value) {
+  answer(fuse_reply_ioctl, req, 0, &value, sizeof(value));
+}
+void reply_done(fuse_req_t req, const Result<void>& result);
+
+// The range, if it lies within the file. EINVAL: it doesn't, or is empty.
+Result<FileRange> range_in_file(const Ioctl& call, uint64_t offset, uint64_t length);
+
+// Adds what the calling process asks for, unless that process ends meanwhile: then it is taken
+// back. It is charged to the caller's user. ESRCH: it isn't to be seen from here. ENOMEM: the user
+// has too many claims, or too many processes that have some.
+template <class Add>
+Result<uint64_t> add_for_caller(const Ioctl& call, Add add) {
+  ProcessWatch& processes = context_of(call.req).processes;
+  const uid_t uid = fuse_req_ctx(call.req)->uid;
+  auto charge = context_of(call.req).budgets.claims.charge(uid);
+  if (!charge) return fail(ENOMEM, fmt::format("user {} has too many claims", uid));
+  PMEMD_ASSIGN(const pid_t pid, process_of(fuse_req_ctx(call.req)->pid));
+  PMEMD_TRY(processes.add(pid, uid));
+  PMEMD_ASSIGN(const uint64_t added, add(pid, *std::move(charge)));
+  if (!processes.watches(pid)) {
+    call.device->remove_process(pid);
+    return_buffers_later(context_of(call.req), call.device);
+  }
+  return added;
+}
+
+// Mappers (ioctl_mapper.cc).
+void do_map(const Ioctl& call);
+void do_unmap(const Ioctl& call);
+void do_takeover(const Ioctl& call);
+void do_end_takeover(const Ioctl& call);
+void do_read_event(const Ioctl& call);
+void do_answer(const Ioctl& call);
+void do_query(const Ioctl& call);
+void do_info(const Ioctl& call);
+
+// private and p2p (ioctl_memory.cc).
+void do_migrate(const Ioctl& call);
+void do_p2p_alloc(const Ioctl& call);
+void do_p2p_free(const Ioctl& call);
+
+}  // namespace pmemd

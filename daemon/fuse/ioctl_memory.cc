@@ -1,0 +1,92 @@
+// The ioctls of private and p2p namespaces. What they want of the kernel is done by the work queue,
+// which answers them.
+#include <functional>
+#include <memory>
+#include <utility>
+
+#include "client/pmemd_ioctl.h"
+#include "core/removal/p2p_return.h"
+#include "daemon/fuse/ioctl.h"
+
+namespace pmemd {
+namespace {
+
+constexpr std::chrono::seconds kReturnTimeout{10};
+
+// How many pages went to the device (core/device/private_memory.h tells why in this order).
+Result<uint64_t> migrate(PrivateMemory& memory, KernelPort& kernel, uint64_t ino, FileRange range) {
+  PMEMD_ASSIGN(auto migration, memory.begin_migrate(range));
+  (void)kernel.flush(ino, range);  // what it leaves, the inval launders page by page
+  auto gone = kernel.inval(ino, range);
+  if (!gone && gone.err() != ENOENT) return std::unexpected(std::move(gone).error());
+  return memory.finish_migrate(std::move(migration));
+}
+
+// `work` answers the call; or else it is refused.
+void submit(const Ioctl& call, std::function<void()> work) {
+  const uid_t uid = fuse_req_ctx(call.req)->uid;
+  if (auto queued = context_of(call.req).work.submit(uid, std::move(work)); !queued) {
+    reply_error(call.req, queued.err());
+  }
+}
+
+}  // namespace
+
+void do_migrate(const Ioctl& call) {
+  auto request = call.device->begin_request(origin_of(call.req, call.ino, "MIGRATE"));
+  if (!request) return reply_error(call.req, request.err());
+  const auto asked = argument<pmemd_migrate>(call);
+  const auto range = range_in_file(call, asked.offset, asked.length);
+  if (!range) return reply_error(call.req, range.err());
+  // Shared: std::function wants to be copied. Kept until the reply has left: a removal waits.
+  const auto admitted = std::make_shared<Device::Request>(*std::move(request));
+  const auto work = [admitted, answer = asked, device = call.device, req = call.req, ino = call.ino,
+                     range = *range, &kernel = *context_of(call.req).kernel]() mutable {
+    serve_request(req, [&] {
+      const auto pages = migrate(admitted->memory(), kernel, ino, range);
+      if (!pages) return reply_error(req, pages.err());
+      answer.pages = *pages;
+      reply_value(req, answer);
+    });
+  };
+  submit(call, work);
+}
+
+void do_p2p_alloc(const Ioctl& call) {
+  const auto request = call.device->begin_request(origin_of(call.req, call.ino, "P2P_ALLOC"));
+  if (!request) return reply_error(call.req, request.err());
+  auto buffer = argument<pmemd_p2p_alloc>(call);
+  const auto alloc = [&](pid_t pid, UserBudget::Charge charge) -> Result<uint64_t> {
+    PMEMD_ASSIGN(const FileRange range,
+                 request->p2p().alloc(call.handle, pid, buffer.length, std::move(charge)));
+    return range.begin;
+  };
+  const auto offset = add_for_caller(call, alloc);
+  if (!offset) return reply_error(call.req, offset.err());
+  buffer.offset = *offset;
+  reply_value(call.req, buffer);
+}
+
+void do_p2p_free(const Ioctl& call) {
+  P2pPool& pool = *call.device->p2p();
+  if (auto begun = pool.begin_return(call.handle, argument<uint64_t>(call)); !begun) {
+    return reply_error(call.req, begun.err());
+  }
+  const auto work = [device = call.device, req = call.req, &kernel = *context_of(call.req).kernel] {
+    serve_request(req, [&] {
+      reply_done(req, return_buffers(*device, kernel, deadline_after(kReturnTimeout)));
+    });
+  };
+  submit(call, work);
+}
+
+void return_buffers_later(FuseContext& context, const DevicePtr& device) {
+  if (!device->is_p2p() || device->p2p()->returning().empty()) return;
+  // What doesn't return now does so with the next that returns.
+  context.work.submit_once(device->record().serial, [device, &kernel = *context.kernel] {
+    (void)or_no_memory(
+        [&] { return return_buffers(*device, kernel, deadline_after(kReturnTimeout)); });
+  });
+}
+
+}  // namespace pmemd

@@ -1,0 +1,142 @@
+#include "daemon/kernel/failure_worker.h"
+
+#include <pthread.h>
+#include <spdlog/spdlog.h>
+
+#include <cerrno>
+#include <chrono>
+#include <cstring>
+#include <string>
+#include <utility>
+
+#include "core/base/memory.h"
+#include "core/base/units.h"
+
+namespace pmemd {
+namespace {
+
+constexpr std::chrono::seconds kLostInterval{1};
+
+}  // namespace
+
+FailureWorker::FailureWorker(FailurePorts ports)
+    : ports_(std::move(ports)), thread_([this] { run(); }) {}
+
+FailureWorker::~FailureWorker() {
+  {
+    MutexLock lock(mutex_);
+    stop_ = true;
+    found_cv_.notify_all();
+  }
+  thread_.join();
+}
+
+void FailureWorker::note_latent(const Device& device, DataRange range) {
+  const MustAllocate it_has_happened;
+  MutexLock lock(mutex_);
+  found_[device.root_ino()].latent.insert(range);
+  found_cv_.notify_one();
+}
+
+void FailureWorker::note_cleared(const Device& device, const std::vector<DataRange>& ranges) {
+  const MustAllocate it_has_happened;
+  MutexLock lock(mutex_);
+  RangeSet<DataSpace>& cleared = found_[device.root_ino()].cleared;
+  for (const DataRange& range : ranges) cleared.insert(range);
+  found_cv_.notify_one();
+}
+
+void FailureWorker::note_lost(uint64_t ino, FileRange range, int err) {
+  const MustAllocate it_has_happened;
+  MutexLock lock(mutex_);
+  if (!lost_.contains(ino) && lost_.size() >= kMaxLostFiles) return;
+  LostStores& lost = lost_[ino];
+  lost.err = err;
+  lost.ranges.insert(range);
+  if (lost.ranges.count() > kMaxLostRanges) {
+    const auto ranges = lost.ranges.ranges();
+    lost.ranges.insert({ranges.front().begin, ranges.back().end});
+  }
+  found_cv_.notify_one();
+}
+
+std::vector<DataRange> FailureWorker::touched(const Device& device, DataRange range) const {
+  RangeSet<DataSpace> touched;
+  if (device.is_volume()) {  // its legs' memory was
+    const VolumeTable& table = device.record().of_volume().table;
+    for (const auto& [leg, part] : table.map_by_leg(range)) {
+      for (const DataRange& found : this->touched(*device.legs()->all()[leg], part)) {
+        for (const DataRange& on_volume : table.rmap(leg, found)) touched.insert(on_volume);
+      }
+    }
+    return touched.ranges();
+  }
+  MutexLock lock(mutex_);
+  for (const Noted* noted : {&found_, &acting_}) {
+    const auto found = noted->find(device.root_ino());
+    if (found == noted->end()) continue;
+    for (const DataRange& part : found->second.latent.intersect(range)) touched.insert(part);
+  }
+  return touched.ranges();
+}
+
+bool FailureWorker::lost_is_due() const { return !lost_.empty() && lost_due_ <= Clock::now(); }
+
+void FailureWorker::run() {
+  pthread_setname_np(pthread_self(), "failure");
+  while (true) {
+    Noted found;
+    Lost lost;
+    {
+      MutexLock lock(mutex_);
+      while (found_.empty() && !lost_is_due() && !stop_) {
+        if (lost_.empty()) {
+          found_cv_.wait(mutex_);
+        } else {
+          (void)found_cv_.wait_until(mutex_, lost_due_);
+        }
+      }
+      if (stop_) return;
+      const MustAllocate not_lost;
+      found.swap(found_);
+      acting_ = found;
+      if (lost_is_due()) {
+        lost.swap(lost_);
+        lost_due_ = deadline_after(kLostInterval);
+      }
+    }
+    const MustAllocate not_lost;
+    for (const auto& [ino, ranges] : found) act(ino, ranges);
+    for (const auto& [ino, stores] : lost) tell_lost(ino, stores);
+    MutexLock lock(mutex_);
+    acting_.clear();
+  }
+}
+
+void FailureWorker::act(uint64_t ino, const Found& found) {
+  const auto device = ports_.device_of(ino);
+  if (!device) return;  // destroyed meanwhile
+  if (!found.latent.empty()) {
+    const auto report = discover_errors(*device, found.latent.ranges(), ports_);
+    // They can't be read in any case; what is missing is who was told.
+    if (!report) spdlog::error("{}", report.error().describe());
+  }
+  tell_cleared(*device, found.cleared.ranges(), ports_);
+}
+
+void FailureWorker::tell_lost(uint64_t ino, const LostStores& lost) {
+  const auto device = ports_.device_of(ino);
+  if (!device) return;
+  const std::string name = device->record().name();
+  const auto paths = device->paths({{ino, ""}});
+  const auto path = paths.find(ino);
+  const std::string file = path == paths.end() ? fmt::format("inode {}", ino) : path->second;
+  spdlog::error("{}: {}: {} that mappings stored could not be written back, and are lost: {}", name,
+                file, format_size(lost.ranges.bytes()), std::strerror(lost.err));
+  const auto kind = lost.err == ENOSPC ? EventKind::kNoSpace : EventKind::kWritebackError;
+  lost.ranges.for_each([&](FileRange range) {
+    ports_.events.publish(kind, name, /*range=*/{}, EventFile{file, range});
+  });
+}
+
+}  // namespace pmemd

@@ -1,0 +1,193 @@
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <map>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "core/base/units.h"
+#include "core/range/range_set.h"
+#include "daemon/kernel/prefaulter.h"
+#include "daemon/verbs/media_target.h"
+#include "daemon/verbs/verbs.h"
+
+namespace pmemd {
+namespace {
+
+constexpr uint64_t kPieceBytes = 64 * kMiB;
+
+// What a piece comes down to, and where in the object the next one begins.
+struct Piece {
+  std::vector<Prefaulter::Wanted> files;
+  uint64_t bad_bytes = 0;  // of pages that can't be read, and aren't asked for
+  uint64_t begin = 0, next = 0, end = 0;
+};
+
+Result<void> check_device(const Device& device) {
+  if (!is_persistent(device.record().mode)) {
+    return fail(EOPNOTSUPP, device.record().name() + ": its memory is volatile",
+                "fsdax and devdax namespaces can be read ahead");
+  }
+  if (device.state() == Device::State::kLive) return {};
+  return fail(ENXIO, device.record().name() + ": not enabled",
+              "pmemctl enable-namespace " + device.record().name());
+}
+
+Piece piece_of(uint64_t begin, uint64_t end) {
+  return {.files = {},
+          .bad_bytes = 0,
+          .begin = begin,
+          .next = std::min(begin + kPieceBytes, end),
+          .end = end};
+}
+
+// Leaves out the pages of `set` that lie in a part of the file whose memory can't be read. A READ
+// with such a page fails as a whole; and alone it would be a touch, which finds latent errors.
+void leave_out_bad(const Device::Request& request, FileRange in_file, DataRange in_data,
+                   RangeSet<FileSpace>& set) {
+  for (const DataRange& bad : request.media().bad(in_data)) {
+    const uint64_t begin = in_file.begin + (bad.begin - in_data.begin);
+    set.erase(FileRange::sized(begin, bad.length()).widened_to(kPageSize));
+  }
+}
+
+void add_file(Piece& piece, const Prefaulter::Wanted& file, const RangeSet<FileSpace>& readable) {
+  piece.bad_bytes += file.range.length() - readable.bytes();
+  readable.for_each([&](FileRange range) {
+    piece.files.push_back({.ino = file.ino, .range = range, .path = file.path});
+  });
+}
+
+Result<Piece> piece_of_file(const Machine& machine, const Call& call, const std::string& file) {
+  PMEMD_ASSIGN(const FileTarget target, file_target(machine, call, file));
+  PMEMD_TRY(check_device(*target.device));
+  const auto request = target.device->begin_request({.what = "FIND"});
+  if (!request) return fail(ENXIO, target.device->record().name() + ": not enabled");
+  Piece piece = piece_of(target.range.begin, target.range.end);
+  const FileRange range = {piece.begin, piece.next};
+  RangeSet<FileSpace> readable;
+  readable.insert(range);
+  if (!target.device->is_fsdax()) {
+    leave_out_bad(*request, range, {range.begin, range.end}, readable);
+  } else {
+    PMEMD_ASSIGN(const auto extents, request->fs().extents(target.ino));
+    for (const auto& [in_file, in_data] : extents) {
+      const FileRange part = in_file.intersect(range);
+      if (part.empty()) continue;
+      leave_out_bad(*request, part,
+                    DataRange::sized(in_data.begin + (part.begin - in_file.begin), part.length()),
+                    readable);
+    }
+  }
+  add_file(piece, {.ino = target.ino, .range = range, .path = target.path}, readable);
+  return piece;
+}
+
+// The files that lie in a piece of the data area; holes of files aren't in it.
+Result<void> add_files(const Device& device, const Device::Request& request, Piece& piece) {
+  const std::string root = "/" + device.record().device_name();
+  const DataRange data = {piece.begin, piece.next};
+  FailedParts parts;
+  if (device.is_fsdax()) {
+    PMEMD_ASSIGN(parts, request.fs().owners(data));
+  } else {
+    parts.push_back({.ino = device.root_ino(), .file = {data.begin, data.end}, .data = data});
+  }
+  // By path only who may not open by handle: it takes a look at all directories.
+  std::map<uint64_t, std::string> paths;
+  if (geteuid() != 0 && device.is_fsdax()) {
+    std::set<uint64_t> inos;
+    for (const auto& part : parts) inos.insert(part.ino);
+    PMEMD_ASSIGN(paths, request.fs().paths(inos));
+    for (auto& [ino, path] : paths) path.insert(0, root);
+  } else if (!device.is_fsdax()) {
+    paths[device.root_ino()] = root;
+  }
+  for (const auto& part : parts) {
+    if (part.is_metadata) continue;
+    // The end of a file's last block is not the file's.
+    const FileRange file = {part.file.begin, align_up(part.file.end, kPageSize)};
+    RangeSet<FileSpace> readable;
+    readable.insert(file);
+    leave_out_bad(request, part.file, part.data, readable);
+    add_file(piece, {.ino = part.ino, .range = file, .path = paths[part.ino]}, readable);
+  }
+  return {};
+}
+
+Result<Piece> piece_of_namespace(const Machine& machine, const Call& call,
+                                 const std::string& name) {
+  PMEMD_ASSIGN(const DevicePtr device, machine.devices.find(name));
+  PMEMD_TRY(check_device(*device));
+  PMEMD_ASSIGN(const MediaTarget target, media_target(machine, call));
+  const auto request = device->begin_request({.what = "FIND"});
+  if (!request) return fail(ENXIO, name + ": not enabled");
+  Piece piece = piece_of(target.ranges.front().begin, target.ranges.front().end);
+  PMEMD_TRY(add_files(*device, *request, piece));
+  return piece;
+}
+
+Result<Piece> piece_of(const Machine& machine, const Call& call) {
+  const auto name = call.text("namespace");
+  return name ? piece_of_namespace(machine, call, *name)
+              : piece_of_file(machine, call, *call.text("file"));
+}
+
+// How messages name a file: by its path in the mount, where that is known.
+std::string name_of(const Machine& machine, const Prefaulter::Wanted& file) {
+  if (!file.path.empty()) return file.path;
+  const DevicePtr device = machine.devices.by_ino(file.ino);
+  const auto request = device ? device->begin_request({.what = "FIND"}) : fail(ESTALE);
+  if (request && device->is_fsdax()) {
+    const auto paths = request->fs().paths({file.ino});
+    if (paths && paths->contains(file.ino)) {
+      return "/" + device->record().device_name() + paths->at(file.ino);
+    }
+  }
+  return fmt::format("inode {}", file.ino);
+}
+
+}  // namespace
+
+HandlerResult prefault_verb(Machine& machine, const Call& call) {
+  const std::string object = call.text("file").value_or(call.text("namespace").value_or(""));
+  PMEMD_ASSIGN(auto piece, piece_of(machine, call));
+  PMEMD_ASSIGN(const HostMemory memory, host_memory());
+  const uint64_t keep_free = call.number("keep_free").value_or(Prefaulter::reserve_of(memory));
+  uint64_t failed = piece.bad_bytes;
+  std::map<uint64_t, std::string> leased;
+  for (const auto& wanted : piece.files) {
+    if (leased.contains(wanted.ino)) continue;
+    auto read = machine.prefaulter.prefault(wanted, keep_free);
+    if (read) {
+      failed += *read;
+      continue;
+    }
+    // Its owner has a lease on it, which our open has begun to break. Nobody waits for that: the
+    // owner may take as long as fs.lease-break-time.
+    if (read.err() == EWOULDBLOCK) {
+      leased[wanted.ino] = name_of(machine, wanted);
+      continue;
+    }
+    // A file that went while the piece was read has nothing to be read any more.
+    if (read.err() == ESTALE || read.err() == ENOENT) continue;
+    return std::unexpected(Refusal(Error{{read.err(), std::generic_category()},
+                                         fmt::format("{}: read ahead only to {:#x}: {}", object,
+                                                     piece.begin, read.error().describe()),
+                                         /*hint=*/""}));
+  }
+  Json reply = {{"offset", piece.begin},
+                {"length", piece.next - piece.begin},
+                {"left", piece.end - piece.next},
+                {"failed_bytes", failed}};
+  if (leased.empty()) return reply;
+  Json names = Json::array();
+  for (const auto& [ino, name] : leased) names.push_back(name);
+  reply["leased_files"] = std::move(names);
+  return reply;
+}
+
+}  // namespace pmemd

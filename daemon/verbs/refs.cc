@@ -1,0 +1,129 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <map>
+#include <optional>
+#include <string>
+#include <tuple>
+
+#include "core/removal/look.h"
+#include "daemon/verbs/json.h"
+#include "daemon/verbs/verbs.h"
+
+namespace pmemd {
+namespace {
+
+constexpr size_t kMaxListed = 4096;
+
+// Of which device, and of what there: nothing, of all.
+struct Wanted {
+  ConstDevicePtr device;
+  std::optional<ReferenceFilter> only = {};
+};
+
+Result<Wanted> wanted_of(const MachineView& machine, const Call& call) {
+  Wanted wanted;
+  ReferenceFilter filter;
+  const auto name = call.text("namespace"), file = call.text("file");
+  if (name) {
+    PMEMD_ASSIGN(wanted.device, machine.devices.find(*name));
+    filter.ino = wanted.device->root_ino();
+  }
+  if (file) {
+    PMEMD_ASSIGN(const auto found, machine.find_file(*file));
+    if (wanted.device && wanted.device != found.first) {
+      return fail(EINVAL, fmt::format("{}: not in {}", *file, *name), "one of the two is enough");
+    }
+    std::tie(wanted.device, filter.ino) = found;
+  }
+  if (!file && !call.number("offset") && !call.number("length")) return wanted;
+  if (!file && wanted.device->is_fsdax()) {
+    return fail(EINVAL, fmt::format("{}: a range is of a file", *name), "name it with --file");
+  }
+  const uint64_t begin = std::min(call.number("offset").value_or(0), kWholeFile.end);
+  const uint64_t length = call.number("length").value_or(kWholeFile.end);
+  filter.range = {begin, begin + std::min(length, kWholeFile.end - begin)};
+  wanted.only = filter;
+  return wanted;
+}
+
+}  // namespace
+
+HandlerResult mappers_verb(const MachineView& machine, const Call& call) {
+  const auto all = machine.devices.all();  // for as long as we look, they are there
+  std::vector<const Device*> known, wanted;
+  for (const ConstDevicePtr& device : all) known.push_back(device.get());
+  if (const auto name = call.text("namespace")) {
+    PMEMD_ASSIGN(const ConstDevicePtr device, machine.devices.find(*name));
+    const auto found = std::ranges::find(known, device.get());
+    if (found != known.end()) wanted.push_back(*found);
+  } else {
+    wanted = known;
+  }
+  std::erase_if(wanted, [](const Device* device) {
+    return device->state() == Device::State::kDisabled && device->handle_count() == 0;
+  });
+  Json holders = Json::array();
+  if (wanted.empty()) return Json{{"holders", std::move(holders)}};
+  const auto looked = look_at_devices(wanted, known, machine.kernel);
+  for (const RemovalReport& report : looked.reports) {
+    for (const Holder& holder : report.holders) {
+      holders.push_back(to_json(holder, report.name_of_namespace, false));
+    }
+  }
+  return Json{{"holders", std::move(holders)}};
+}
+
+HandlerResult refs_verb(const MachineView& machine, const Call& call) {
+  PMEMD_ASSIGN(const Wanted wanted, wanted_of(machine, call));
+  const auto& [device, only] = wanted;
+  const auto known = paths_of(machine.kernel.holders({device.get()}));
+  const auto list = device->list_references(kMaxListed, only);
+  std::map<uint64_t, std::string> hints;
+  for (const Reference& reference : list.references) {
+    const auto hint = known.find(reference.ino);
+    if (reference.ino != 0) hints.emplace(reference.ino, hint == known.end() ? "" : hint->second);
+  }
+  const auto paths = device->paths(hints);
+  Json references = Json::array();
+  for (const Reference& reference : list.references) {
+    const auto path = paths.find(reference.ino);
+    references.push_back(to_json(reference, path == paths.end() ? "" : path->second));
+    if (reference.kind != ReferenceKind::kVolume) continue;
+    const auto volume = machine.pool.volume_of(device->record().serial);
+    if (volume) references.back()["what"] = volume->name();
+  }
+  const uint64_t unaccounted = device->unaccounted_references();
+  Json reply = {{"namespace", device->record().name()},
+                {"state", state_of(*device)},
+                {"held", device->held_references() + unaccounted},
+                {"unaccounted", unaccounted},
+                {"abandoned", device->abandoned_references()}};
+  reply["leases"] = list.count(ReferenceKind::kLease);
+  reply["handles"] = list.count(ReferenceKind::kHandle);
+  reply["mappings"] = list.count(ReferenceKind::kMapping);
+  reply["takeovers"] = list.count(ReferenceKind::kTakeover);
+  reply["pins"] = list.count(ReferenceKind::kPin);
+  reply["requests"] = list.count(ReferenceKind::kRequest);
+  reply["buffers"] = list.count(ReferenceKind::kBuffer);
+  reply["pages"] = list.count(ReferenceKind::kPage);
+  reply["volumes"] = list.count(ReferenceKind::kVolume);
+  reply["holders"] = Json::array();
+  for (const auto& [pid, counts] : list.by_holder) {
+    Json holder = {{"pid", pid}, {"comm", comm_of(pid)}};
+    for (const auto& [key, kind] : {std::pair("handles", ReferenceKind::kHandle),
+                                    {"mappings", ReferenceKind::kMapping},
+                                    {"takeovers", ReferenceKind::kTakeover},
+                                    {"pins", ReferenceKind::kPin},
+                                    {"requests", ReferenceKind::kRequest},
+                                    {"buffers", ReferenceKind::kBuffer}}) {
+      holder[key] = counts.at(static_cast<size_t>(kind));
+    }
+    reply["holders"].push_back(std::move(holder));
+  }
+  reply["references"] = std::move(references);
+  reply["omitted"] = list.omitted;
+  return reply;
+}
+
+}  // namespace pmemd
