@@ -199,7 +199,7 @@ class Device {
     const RegionRange region = in_region(range);
     return PhysRange::sized(base_address_ + region.begin, region.length());
   }
-  DataRange data_of(PhysRange range) const;  // the part of it that is ours
+  DataRanges data_of(const PhysRanges& ranges) const;  // the parts of them that are ours
   // Which of its bytes are bad; also while it is disabled. Of a namespace.
   MediaErrors& media_errors() { return *media_errors_; }
   const MediaErrors& media_errors() const { return *media_errors_; }
@@ -282,8 +282,8 @@ class Device {
   Result<std::unique_ptr<FileSystem>> mount_fs(bool clean);
   Result<void> mark_in_use();
   std::unique_ptr<NamespaceMedia> make_media(std::unique_ptr<MappedImage> image);
-  // Adds what of the range may be mapped; of an fsdax: what was lent to the kernel's page cache.
-  void add_mapped(DataRange range, FailedParts& parts);
+  // Adds what of the ranges may be mapped; of an fsdax: what was lent to the kernel's page cache.
+  void add_mapped(const DataRanges& ranges, FailedParts& parts);
   std::unique_ptr<DevPagemap> make_pagemap();
   Result<void> publish();
   Result<void> make_durable();

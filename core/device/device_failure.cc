@@ -9,19 +9,18 @@
 namespace pmemd {
 namespace {
 
-// The file system as holder: turns a range of the device into ranges of files.
+// The file system as holder: turns ranges of the device into ranges of files.
 // Models: fs/xfs/xfs_notify_failure.c xfs_dax_notify_failure() @v6.12.
 class FileSystemHolder final : public DaxHolder {
  public:
   explicit FileSystemHolder(Device& device) : device_(device) {}
 
-  Result<void> notify_failure(DataRange range, unsigned /*mf_flags*/, FailedParts& parts) override {
+  Result<void> notify_failure(const DataRanges& ranges, unsigned /*mf_flags*/,
+                              FailedParts& parts) override {
     if (!device_.settings().rmap) return fail(EOPNOTSUPP);
     // Writeback's admission: holders are told while the device is dying, too.
     PMEMD_ASSIGN(const auto request, device_.begin_writeback({.what = "NOTIFY_FAILURE"}));
-    PMEMD_ASSIGN(const auto owners, request.fs().owners(range));
-    parts.insert(parts.end(), owners.begin(), owners.end());
-    return {};
+    return request.fs().owners(ranges, parts);
   }
 
  private:
@@ -70,42 +69,49 @@ Media* Device::media_for_volume(Media::Writer writer) {
   return takes ? media_.get() : nullptr;
 }
 
-DataRange Device::data_of(PhysRange range) const {
-  range = range.intersect(physical({0, record_.data_bytes()}));
-  return in_data(RegionRange::sized(range.begin - base_address_, range.length()));
+DataRanges Device::data_of(const PhysRanges& ranges) const {
+  const PhysRange whole = physical({0, record_.data_bytes()});
+  DataRanges data;
+  data.reserve(ranges.size());
+  for (const PhysRange& range : ranges) {
+    const PhysRange part = range.intersect(whole);
+    if (part.empty()) continue;
+    data.push_back(in_data(RegionRange::sized(part.begin - base_address_, part.length())));
+  }
+  return data;
 }
 
 DevPagemapOps Device::pagemap_ops() {
   DevPagemapOps ops = volatile_.ops();
   if (is_fsdax()) {
-    ops.memory_failure = [this](PhysRange range, unsigned mf_flags, FailedParts& parts) {
+    ops.memory_failure = [this](const PhysRanges& ranges, unsigned mf_flags, FailedParts& parts) {
       // A leg's holder is its volume, which no setting takes away.
       if (!settings().holder && !is_leg()) return Result<void>(fail(EOPNOTSUPP));
-      const DataRange data = data_of(range);
-      return dax_.notify_failure(data.begin, data.length(), mf_flags, parts);
+      return dax_.notify_failure(data_of(ranges), mf_flags, parts);
     };
   }
-  ops.page_mapping = [this](PhysRange range, FailedParts& parts) {
-    add_mapped(data_of(range), parts);
+  ops.page_mapping = [this](const PhysRanges& ranges, FailedParts& parts) {
+    add_mapped(data_of(ranges), parts);
   };
   return ops;
 }
 
-void Device::add_mapped(DataRange range, FailedParts& parts) {
-  if (range.empty()) return;
+void Device::add_mapped(const DataRanges& ranges, FailedParts& parts) {
   // One file, whose pages are the device's: all of them, so that those who have registered a
   // mapping that they never touched learn it too.
   if (!is_fsdax()) {
-    parts.push_back({.ino = root_ino(), .file = {range.begin, range.end}, .data = range});
+    for (const DataRange& range : ranges) {
+      parts.push_back({.ino = root_ino(), .file = {range.begin, range.end}, .data = range});
+    }
     return;
   }
   const auto request = begin_writeback({.what = "NOTIFY_FAILURE"});
   if (!request) return;
-  const auto owners = request->fs().owners(range);
-  if (!owners) return;
+  FailedParts owners;
+  if (!request->fs().owners(ranges, owners)) return;
   // By file: each may have many parts, and be lent in many ranges.
   std::unordered_map<uint64_t, RangeSet<FileSpace>> lent;
-  for (const FailedPart& part : *owners) {
+  for (const FailedPart& part : owners) {
     if (part.is_metadata) continue;
     const auto [of_file, is_new] = lent.try_emplace(part.ino);
     if (is_new) {

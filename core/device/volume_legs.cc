@@ -12,17 +12,21 @@
 namespace pmemd {
 namespace {
 
-// The volume as holder of one leg: turns a range of the leg into ranges of its own.
+// The volume as holder of one leg: turns ranges of the leg into ranges of its own.
 class LegHolder final : public DaxHolder {
  public:
   LegHolder(Device& volume, const VolumeTable& table, size_t leg)
       : volume_(volume), table_(table), leg_(leg) {}
 
-  Result<void> notify_failure(DataRange range, unsigned mf_flags, FailedParts& parts) override {
-    for (const DataRange& on_volume : table_.rmap(leg_, range)) {
-      PMEMD_TRY(volume_.dax().notify_failure(on_volume.begin, on_volume.length(), mf_flags, parts));
+  Result<void> notify_failure(const DataRanges& ranges, unsigned mf_flags,
+                              FailedParts& parts) override {
+    DataRanges on_volume;
+    for (const DataRange& range : ranges) {
+      const auto there = table_.rmap(leg_, range);
+      on_volume.insert(on_volume.end(), there.begin(), there.end());
     }
-    return {};
+    if (on_volume.empty()) return {};  // none of it is the volume's
+    return volume_.dax().notify_failure(on_volume, mf_flags, parts);
   }
 
  private:

@@ -1,7 +1,5 @@
 #include "core/failure/dax_device.h"
 
-#include <algorithm>
-
 #include "core/base/memory.h"
 
 namespace pmemd {
@@ -31,15 +29,19 @@ void DaxDevice::wait_for_calls() {
   }
 }
 
-Result<void> DaxDevice::notify_failure(uint64_t offset, uint64_t length, unsigned mf_flags,
+Result<void> DaxDevice::notify_failure(const DataRanges& ranges, unsigned mf_flags,
                                        FailedParts& parts) const {
   const Srcu::ReadSection section = srcu_.read_lock();
   if (!alive_.load(std::memory_order_acquire)) return fail(ENXIO);
   DaxHolder* const holder = holder_.load(std::memory_order_acquire);
   if (holder == nullptr) return fail(EOPNOTSUPP);
-  if (length == 0 || offset >= size_bytes_) return fail(ENXIO);
-  const DataRange range = {offset, offset + std::min(length, size_bytes_ - offset)};
-  return holder->notify_failure(range, mf_flags, parts);
+  DataRanges ours;
+  ours.reserve(ranges.size());
+  for (const DataRange& range : ranges) {
+    ours.push_back(range.intersect({0, size_bytes_}));
+    if (ours.back().empty()) return fail(ENXIO);
+  }
+  return holder->notify_failure(ours, mf_flags, parts);
 }
 
 }  // namespace pmemd

@@ -1,18 +1,19 @@
 // A device's memory as its holder knows it, and how the holder is told that a range of it failed.
 //
-// A failure goes up the holders, each of which turns the range into its own coordinates and hands
-// it on: a volume to the device that it makes, a file system to its files. What comes out at the
+// A failure goes up the holders, each of which turns its ranges into its own coordinates and hands
+// them on: a volume to the device that it makes, a file system to its files. What comes out at the
 // top is a list of file ranges; nobody on the way gets a range that isn't its own.
 //
 // Invariants:
 //  1. A holder is called only while it is set, and not while the device isn't alive.
 //  2. drop_holder() and set_alive(false) return when no call is under way.
-//  3. A holder is told once a contiguous range.
+//  3. A holder is told once a failure, of all its ranges.
 //
 // Thread contract: any thread that serves no requests. The holder is called without a lock held.
 // Models: drivers/dax/super.c dax_holder_notify_failure(), fs_dax_get_by_bdev(), fs_put_dax(),
-// kill_dax(), drivers/nvdimm/pmem.c pmem_pagemap_memory_failure() @v6.12; differs: a range that is
-// partly outside of the device is clipped, one wholly outside is -ENXIO for every holder.
+// kill_dax(), drivers/nvdimm/pmem.c pmem_pagemap_memory_failure() @v6.12; differs: several
+// ranges; one that is partly outside of the device is clipped, one wholly outside is -ENXIO for
+// every holder.
 #pragma once
 
 #include <atomic>
@@ -28,14 +29,15 @@ namespace pmemd {
 class DaxHolder {
  public:
   virtual ~DaxHolder() = default;
-  // Adds the parts of its own that lie in `range`. EOPNOTSUPP: it can't tell (no reverse map).
-  virtual Result<void> notify_failure(DataRange range, unsigned mf_flags, FailedParts& parts) = 0;
+  // Adds the parts of its own that lie in `ranges`. EOPNOTSUPP: it can't tell (no reverse map).
+  virtual Result<void> notify_failure(const DataRanges& ranges, unsigned mf_flags,
+                                      FailedParts& parts) = 0;
 };
 
 class DaxDevice {
  public:
-  // The length that means the whole device, with offset 0.
-  static constexpr uint64_t kWholeDevice = UINT64_MAX;
+  // However large it is.
+  static constexpr DataRange kWholeDevice = {0, UINT64_MAX};
 
   explicit DaxDevice(uint64_t size_bytes) : size_bytes_(size_bytes) {}
   DaxDevice(const DaxDevice&) = delete;
@@ -51,9 +53,9 @@ class DaxDevice {
   // False: returns when no call is under way.
   void set_alive(bool alive);
 
-  // ENXIO: not alive, or wholly outside. EOPNOTSUPP: no holder, or it can't tell. Any other: what
-  // the holder said.
-  Result<void> notify_failure(uint64_t offset, uint64_t length, unsigned mf_flags,
+  // ENXIO: not alive, or one is empty or wholly outside. EOPNOTSUPP: no holder, or it can't tell.
+  // Any other: what the holder said.
+  Result<void> notify_failure(const DataRanges& ranges, unsigned mf_flags,
                               FailedParts& parts) const;
 
  private:

@@ -9,9 +9,10 @@
 namespace pmemd {
 namespace {
 
+// What of the ranges one pagemap has, one after the other.
 struct Piece {
   PagemapRef pagemap;
-  PhysRange range;
+  PhysRanges ranges;
 };
 
 std::string describe(PhysRange range) { return fmt::format("{:#x}-{:#x}", range.begin, range.end); }
@@ -21,30 +22,56 @@ bool is_metadata(const DevPagemap& pagemap, PhysRange range) {
   return !pgmap_pfn_valid(pagemap, Pfn::of(range.begin));
 }
 
-// The pagemap of the range's first page, and how far that goes.
-Result<Piece> first_piece(PagemapRegistry& registry, PhysRange range) {
+// The pagemap of the range's first page.
+Result<PagemapRef> pagemap_of(PagemapRegistry& registry, PhysRange range) {
   const Pfn pfn = Pfn::of(range.begin);
   if (registry.pfn_to_online_page(pfn)) {
     return fail(EBUSY, describe(range) + ": System RAM", "only a device's memory can be poisoned");
   }
   PagemapRef pagemap = registry.get_dev_pagemap(pfn);
   if (!pagemap) return fail(ENXIO, describe(range) + ": no device's memory, or it is dying");
-  for (const PhysRange part : pagemap->ranges()) {
-    if (!part.contains(range.begin)) continue;
-    range = range.intersect(part);
-    break;
+  return pagemap;
+}
+
+// The part of the range that lies in the pagemap's range with its first page; empty: there is none.
+PhysRange part_of(const DevPagemap& pagemap, PhysRange range) {
+  for (const PhysRange part : pagemap.ranges()) {
+    if (part.contains(range.begin)) return range.intersect(part);
   }
-  if (is_metadata(*pagemap, range)) {
-    return fail(ENXIO, fmt::format("{}: metadata of {}", describe(range), pagemap->name()),
+  return {};
+}
+
+Result<void> check_recoverable(const DevPagemap& pagemap, PhysRange range) {
+  if (is_metadata(pagemap, range)) {
+    return fail(ENXIO, fmt::format("{}: metadata of {}", describe(range), pagemap.name()),
                 "what holds a device's pages together can't be recovered");
   }
-  if (pagemap->is_allocated_by_page()) {
+  if (pagemap.is_allocated_by_page()) {
     return fail(ENXIO,
-                fmt::format("{}: {} memory of {}", describe(range), to_string(pagemap->type()),
-                            pagemap->name()),
+                fmt::format("{}: {} memory of {}", describe(range), to_string(pagemap.type()),
+                            pagemap.name()),
                 "no program maps it");
   }
-  return Piece{std::move(pagemap), range};
+  return {};
+}
+
+Result<std::vector<Piece>> pieces_of(PagemapRegistry& registry, const PhysRanges& ranges) {
+  std::vector<Piece> pieces;
+  for (PhysRange rest : ranges) {
+    while (!rest.empty()) {
+      // A pagemap that we hold can't go, so what lies in it needs no look at the map.
+      PhysRange part = pieces.empty() ? PhysRange() : part_of(*pieces.back().pagemap, rest);
+      if (part.empty()) {
+        PMEMD_ASSIGN(auto pagemap, pagemap_of(registry, rest));
+        part = part_of(*pagemap, rest);
+        pieces.push_back({std::move(pagemap), {}});
+      }
+      PMEMD_TRY(check_recoverable(*pieces.back().pagemap, part));
+      pieces.back().ranges.push_back(part);
+      rest.begin = part.end;
+    }
+  }
+  return pieces;
 }
 
 // What the pagemap's own handler can't tell is told by the pages.
@@ -52,27 +79,25 @@ Result<void> fail_piece(const Piece& piece, unsigned mf_flags, FailedParts& part
   const DevPagemapOps& ops = piece.pagemap->ops();
   if (ops.memory_failure) {
     const size_t before = parts.size();
-    auto handled = ops.memory_failure(piece.range, mf_flags, parts);
+    auto handled = ops.memory_failure(piece.ranges, mf_flags, parts);
     if (handled || handled.err() != EOPNOTSUPP) return handled;
     parts.resize(before);  // what one of several layers could tell is in the pages' answer, too
   }
-  if (ops.page_mapping) ops.page_mapping(piece.range, parts);
+  if (ops.page_mapping) ops.page_mapping(piece.ranges, parts);
   return {};
 }
 
 }  // namespace
 
-Result<void> memory_failure(PagemapRegistry& registry, PhysRange range, unsigned mf_flags,
+Result<void> memory_failure(PagemapRegistry& registry, const PhysRanges& ranges, unsigned mf_flags,
                             FailedParts& parts, PagemapRef /*held*/) {
-  if (range.empty() || !is_aligned(range.begin, kPageSize) || !is_aligned(range.end, kPageSize) ||
-      range.end > kPhysicalAddressEnd) {
-    return fail(EINVAL, describe(range) + ": no whole pages");
+  for (const PhysRange& range : ranges) {
+    if (range.empty() || !is_aligned(range.begin, kPageSize) || !is_aligned(range.end, kPageSize) ||
+        range.end > kPhysicalAddressEnd) {
+      return fail(EINVAL, describe(range) + ": no whole pages");
+    }
   }
-  std::vector<Piece> pieces;
-  for (PhysRange rest = range; !rest.empty(); rest.begin = pieces.back().range.end) {
-    PMEMD_ASSIGN(auto piece, first_piece(registry, rest));
-    pieces.push_back(std::move(piece));
-  }
+  PMEMD_ASSIGN(const auto pieces, pieces_of(registry, ranges));
   const size_t before = parts.size();
   for (const Piece& piece : pieces) {
     if (auto failed = fail_piece(piece, mf_flags, parts); !failed) {

@@ -309,20 +309,19 @@ Result<void> FileSystem::fsync(uint64_t ino, bool datasync) {
   return fs.db.sync();
 }
 
-Result<FailedParts> FileSystem::owners(DataRange range) {
+Result<void> FileSystem::owners(const DataRanges& ranges, FailedParts& parts) {
   FsState& fs = *state_;
   std::vector<Rows::Owner> owners;
   {
     MutexLock lock(fs.db.mutex());
-    PMEMD_ASSIGN(owners, fs.rows.owners(range));
+    PMEMD_ASSIGN(owners, fs.rows.owners(ranges));
   }
-  FailedParts parts;
-  parts.reserve(owners.size());
+  parts.reserve(parts.size() + owners.size());
   for (const auto& [ino, extent] : owners) {
     parts.push_back(
         {.ino = ino, .file = extent.file(), .data = extent.data(), .is_metadata = ino == root()});
   }
-  return parts;
+  return {};
 }
 
 Result<std::map<uint64_t, std::string>> FileSystem::paths(const std::set<uint64_t>& inos) {

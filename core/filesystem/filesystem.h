@@ -224,9 +224,9 @@ class FileSystem {
   Result<uint64_t> extents_checksum();
   Result<void> flush_times();  // times kept in memory, of all inodes
   size_t cached_inodes() const;
-  // The reverse map: what of `range` belongs to which file, in order of the range; what is nobody's
-  // is left out. Metadata of the file system is its root's.
-  Result<FailedParts> owners(DataRange range);
+  // The reverse map: adds what of `ranges` belongs to which file, in their order; what is nobody's
+  // is left out. Metadata of the file system is its root's. After an error nothing was added.
+  Result<void> owners(const DataRanges& ranges, FailedParts& parts);
   // One path of each of these inodes, from the root: "/a/b"; those without links have none. Reads
   // every directory once: for reports, not for requests.
   Result<std::map<uint64_t, std::string>> paths(const std::set<uint64_t>& inos);

@@ -64,6 +64,14 @@ Result<std::optional<T>> first(Statement& query, Read read) {
 // A number that is computed, or that the rows were asked by.
 Result<uint64_t> count_of(const Statement& row) { return static_cast<uint64_t>(row.column_int(0)); }
 
+// Where the ranges stop to ascend.
+DataRanges::const_iterator end_of_run(DataRanges::const_iterator begin,
+                                      DataRanges::const_iterator end) {
+  const auto last = std::adjacent_find(
+      begin, end, [](const DataRange& one, const DataRange& two) { return two.begin < one.end; });
+  return last == end ? end : std::next(last);
+}
+
 // An inode number, of column 0.
 auto read_number(const Column& column) {
   return [&column](const Statement& row) -> Result<uint64_t> {
@@ -443,19 +451,43 @@ Result<Rows::Owner> Rows::decode_owner(const Statement& row) const {
   return Owner{ino, extent};
 }
 
-Result<std::vector<Rows::Owner>> Rows::owners(DataRange range) {
-  static_assert(kInodeSerialShift == 40);
-  PMEMD_ASSIGN(auto owners,
-               collect<Owner>(bound(kOwners, serial_, range.begin, range.end),
-                              [this](const Statement& row) { return decode_owner(row); }));
-  std::erase_if(owners, [&](Owner& owner) {
-    const Extent& whole = owner.extent;
-    const DataRange part = whole.data().intersect(range);
-    owner.extent = {whole.file_offset + (part.begin - whole.data_offset), part.begin,
-                    part.length()};
-    return part.empty();
-  });
+Result<std::vector<Rows::Owner>> Rows::owners(const DataRanges& ranges) {
+  std::vector<Owner> owners;
+  owners.reserve(ranges.size());
+  for (auto next = ranges.begin(); next != ranges.end();) {
+    PMEMD_ASSIGN(next, owners_of_run(next, end_of_run(next, ranges.end()), owners));
+  }
   return owners;
+}
+
+// One walk through the extents for all of a run, as long as that costs less than to ask anew;
+// returns the first range that it hasn't come to.
+Result<DataRanges::const_iterator> Rows::owners_of_run(DataRanges::const_iterator next,
+                                                       DataRanges::const_iterator end,
+                                                       std::vector<Owner>& owners) {
+  static_assert(kInodeSerialShift == 40);
+  constexpr int kStepsBeforeSeek = 8;  // a step is some tenth of a seek
+  Statement& query = bound(kOwners, serial_, next->begin, std::prev(end)->end);
+  const ResetAtEnd reset{query};
+  for (int in_vain = 0; in_vain < kStepsBeforeSeek;) {
+    PMEMD_ASSIGN(const bool row, query.step());
+    if (!row) return end;
+    PMEMD_ASSIGN(const Owner owner, decode_owner(query));
+    const Extent& whole = owner.extent;
+    ++in_vain;
+    for (; next != end && next->begin < whole.data().end; ++next) {
+      const DataRange part = whole.data().intersect(*next);
+      if (!part.empty()) {
+        owners.push_back(
+            {owner.ino,
+             {whole.file_offset + (part.begin - whole.data_offset), part.begin, part.length()}});
+        in_vain = 0;
+      }
+      if (next->end > whole.data().end) break;  // the next extent may have more of it
+    }
+    if (next == end) return end;
+  }
+  return next;
 }
 
 Result<std::vector<Rows::Owner>> Rows::extents_behind(const std::optional<Owner>& last,

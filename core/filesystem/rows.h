@@ -81,12 +81,12 @@ class Rows {
 
   // --- extents
   Result<std::vector<Extent>> extents(uint64_t ino);
-  // What of `range` belongs to which inode of the namespace, in order of the range.
+  // What of `ranges` belongs to which inode of the namespace, in their order.
   struct Owner {
     uint64_t ino = 0;
-    Extent extent;  // clipped to the range
+    Extent extent;  // clipped to a range
   };
-  Result<std::vector<Owner>> owners(DataRange range);
+  Result<std::vector<Owner>> owners(const DataRanges& ranges);
   // Of all files, in the order of the table's keys, behind `last`: disjoint in their file, and of
   // the root none but the superblock's.
   Result<std::vector<Owner>> extents_behind(const std::optional<Owner>& last, uint64_t most);
@@ -156,6 +156,9 @@ class Rows {
   Result<EntryRow> decode_entry(const Statement& row, uint64_t parent,
                                 std::optional<std::string_view> name) const;
   Result<Extent> decode_extent(const Statement& row, int first) const;
+  Result<DataRanges::const_iterator> owners_of_run(DataRanges::const_iterator next,
+                                                   DataRanges::const_iterator end,
+                                                   std::vector<Owner>& owners);
   Result<Owner> decode_owner(const Statement& row) const;
   Result<void> verify_root();
   Result<uint64_t> next_index();

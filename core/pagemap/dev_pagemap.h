@@ -48,10 +48,11 @@ struct DevPagemapOps {
   std::function<void(PhysRange)> page_free;               // the last reference of a page was put
   std::function<Result<void>(PhysRange)> migrate_to_ram;  // the CPU touches a private page
   // Memory failed: adds what of it belongs to whom. EOPNOTSUPP: it can't tell; absent, the same.
-  std::function<Result<void>(PhysRange, unsigned mf_flags, FailedParts&)> memory_failure = {};
+  std::function<Result<void>(const PhysRanges&, unsigned mf_flags, FailedParts&)> memory_failure =
+      {};
   // Whose pages these are, by what the pages themselves tell (the kernel's page->mapping): adds
   // those that may be mapped.
-  std::function<void(PhysRange, FailedParts&)> page_mapping = {};
+  std::function<void(const PhysRanges&, FailedParts&)> page_mapping = {};
 };
 
 class DevPagemap {

@@ -10,6 +10,10 @@
 
 namespace pmemd {
 
+// What one failure is of: as many ranges as it has, ascending, disjoint, not empty.
+using PhysRanges = std::vector<PhysRange>;
+using DataRanges = std::vector<DataRange>;
+
 // Bits of mf_flags: include/linux/mm.h enum mf_flags.
 inline constexpr unsigned kMfCountIncreased = 1U << 0;  // the caller holds a reference of the page
 inline constexpr unsigned kMfActionRequired = 1U << 1;  // somebody has just touched it

@@ -28,6 +28,21 @@ FaultPoint fault_takeover("inject.takeover", "asking who takes over");
 FaultPoint fault_revoke("inject.revoke", "taking the bad pages away from their mappers");
 FaultPoint fault_tell("inject.tell", "telling the mappers; the pages are gone by now");
 
+// The whole pages of sectors, merged.
+PhysRanges pages_of(const Device& device, const DataRanges& sectors) {
+  PhysRanges pages;
+  pages.reserve(sectors.size());
+  for (const DataRange& range : sectors) {
+    const PhysRange there = device.physical(range.widened_to(kPageSize));
+    if (!pages.empty() && there.begin <= pages.back().end) {
+      pages.back().end = there.end;
+    } else {
+      pages.push_back(there);
+    }
+  }
+  return pages;
+}
+
 // One failure under way.
 class RangeFailure {
  public:
@@ -77,13 +92,10 @@ Result<void> RangeFailure::find(const DataRanges& bad) {
   report_.files.clear();
   named_ = false;
   report_.bad_bytes = 0;
-  for (const DataRange& range : bad) {
-    report_.bad_bytes += range.length();
-    auto found = memory_failure(ports_.registry, device_.physical(range.widened_to(kPageSize)),
-                                kMfActionRequired, parts_);
-    // It was disabled meanwhile: nobody stands on it any more.
-    if (!found && found.err() != ENXIO) return found;
-  }
+  for (const DataRange& range : bad) report_.bad_bytes += range.length();
+  auto found = memory_failure(ports_.registry, pages_of(device_, bad), kMfActionRequired, parts_);
+  // It was disabled meanwhile: nobody stands on it any more.
+  if (!found && found.err() != ENXIO) return found;
   for (const FailedPart& part : parts_) {
     if (part.is_metadata) continue;
     Target& target = targets_[part.ino];

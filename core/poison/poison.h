@@ -42,8 +42,6 @@
 
 namespace pmemd {
 
-using DataRanges = std::vector<DataRange>;
-
 // What a failure reaches.
 struct FailurePorts {
   PagemapRegistry& registry;

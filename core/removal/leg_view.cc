@@ -30,7 +30,7 @@ std::unique_ptr<LegView> LegView::of(const Device& leg, const std::vector<const 
 
 Result<void> LegView::find() {
   FailedParts parts;
-  PMEMD_TRY(leg_.dax().notify_failure(0, DaxDevice::kWholeDevice, kMfMemPreRemove, parts));
+  PMEMD_TRY(leg_.dax().notify_failure({DaxDevice::kWholeDevice}, kMfMemPreRemove, parts));
   files_.clear();
   for (const FailedPart& part : parts) {
     if (!part.is_metadata) files_[part.ino].insert(part.file);

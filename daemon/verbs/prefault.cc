@@ -92,7 +92,7 @@ Result<void> add_files(const Device& device, const Device::Request& request, Pie
   const DataRange data = {piece.begin, piece.next};
   FailedParts parts;
   if (device.is_fsdax()) {
-    PMEMD_ASSIGN(parts, request.fs().owners(data));
+    PMEMD_TRY(request.fs().owners({data}, parts));
   } else {
     parts.push_back({.ino = device.root_ino(), .file = {data.begin, data.end}, .data = data});
   }

@@ -125,7 +125,8 @@ class Walk {
     (void)request->fs().statfs();
     visit(request->fs(), request->fs().root(), std::string(device_.record().name()), 0);
     const uint64_t bytes = request->media().size_bytes();
-    if (!request->fs().owners({0, bytes})) fail();
+    FailedParts parts;
+    if (!request->fs().owners({{0, bytes}}, parts)) fail();
     (void)request->fs().paths(inos_);
   }
   const std::string& wrong() const { return wrong_; }

@@ -39,13 +39,13 @@ class DeviceFailure : public testing::Test {
   int fail_memory(Device& device, DataRange range) {
     parts_.clear();
     const uint64_t before = device.held_references() + device.unaccounted_references();
-    const int err = memory_failure(pool_.registry(), device.physical(range), 0, parts_).err();
+    const int err = memory_failure(pool_.registry(), {device.physical(range)}, 0, parts_).err();
     EXPECT_EQ(device.held_references() + device.unaccounted_references(), before);
     return err;
   }
   int notify(Device& device) {
     FailedParts parts;
-    return device.dax().notify_failure(0, DaxDevice::kWholeDevice, kMfMemPreRemove, parts).err();
+    return device.dax().notify_failure({DaxDevice::kWholeDevice}, kMfMemPreRemove, parts).err();
   }
 
   DevicePool pool_;
@@ -58,11 +58,12 @@ TEST_F(DeviceFailure, RangesAreTranslatedAndClippedToItsDataArea) {
   const uint64_t size = devdax_.record().data_bytes();
   const PhysRange all = devdax_.physical({0, size});
   EXPECT_EQ(all.length(), size);
-  EXPECT_EQ(devdax_.data_of(all), (DataRange{0, size}));
-  EXPECT_EQ(devdax_.data_of({all.begin - kPageSize, all.begin + 512}), (DataRange{0, 512}));
-  EXPECT_EQ(devdax_.data_of({all.end - 512, UINT64_MAX}), (DataRange{size - 512, size}));
-  EXPECT_TRUE(devdax_.data_of({0, all.begin}).empty());
-  EXPECT_TRUE(devdax_.data_of({all.end, all.end + kPageSize}).empty());
+  EXPECT_EQ(devdax_.data_of({all}), (DataRanges{{0, size}}));
+  const PhysRanges ranges = {{0, all.begin},
+                             {all.begin - kPageSize, all.begin + 512},
+                             {all.end - 512, UINT64_MAX},
+                             {all.end, all.end + kPageSize}};
+  EXPECT_EQ(devdax_.data_of(ranges), (DataRanges{{0, 512}, {size - 512, size}}));
   const RegionRange in_region = devdax_.in_region({512, 1024});
   EXPECT_EQ(in_region.begin,
             devdax_.record().of_namespace().range.begin + kNamespaceMetadataSize + 512);
@@ -115,7 +116,7 @@ TEST_F(DeviceFailure, ItsOwnMetadataOrADyingDeviceIsENXIO) {
   for (Device* device : {&fsdax_, &devdax_}) {
     const PhysRange first = device->physical({0, kPageSize});
     const PhysRange before = {first.begin - kPageSize, first.begin};
-    EXPECT_EQ(memory_failure(pool_.registry(), before, 0, parts_).err(), ENXIO);
+    EXPECT_EQ(memory_failure(pool_.registry(), {before}, 0, parts_).err(), ENXIO);
     must(device->kill(false));
     EXPECT_EQ(fail_memory(*device, {0, kPageSize}), ENXIO);
     device->resurrect();

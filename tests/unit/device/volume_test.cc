@@ -178,7 +178,7 @@ TEST_F(VolumeTest, ADestroyedVolumesLegsAreNamespacesAgain) {
     ASSERT_TRUE(allocate(leg(i), own, {0, VolumePool::kLegBytes - kMiB}));
     EXPECT_EQ(must(read_from(leg(i), own, {0, kMiB})), std::string(kMiB, '\0'));
     FailedParts parts;
-    EXPECT_TRUE(leg(i).dax().notify_failure(0, DaxDevice::kWholeDevice, 0, parts));
+    EXPECT_TRUE(leg(i).dax().notify_failure({DaxDevice::kWholeDevice}, 0, parts));
     EXPECT_FALSE(parts.empty()) << "its own file system is its holder again";
   }
 }
@@ -288,14 +288,13 @@ class CountingHolder : public DaxHolder {
     must(volume.dax().set_holder(*this));
   }
   ~CountingHolder() override { volume_.dax().drop_holder(); }
-  Result<void> notify_failure(DataRange range, unsigned /*flags*/, FailedParts& parts) override {
-    calls.push_back(range);
+  Result<void> notify_failure(const DataRanges& ranges, unsigned /*flags*/,
+                              FailedParts& parts) override {
+    calls.push_back(ranges);
     PMEMD_ASSIGN(const auto request, volume_.begin_writeback());
-    PMEMD_ASSIGN(const auto owners, request.fs().owners(range));
-    parts.insert(parts.end(), owners.begin(), owners.end());
-    return {};
+    return request.fs().owners(ranges, parts);
   }
-  std::vector<DataRange> calls;
+  std::vector<DataRanges> calls;
 
  private:
   Device& volume_;
@@ -382,7 +381,7 @@ TEST_P(StackFailure, FindsThePartsOfAPlainModelAndTellsEachHolderOnceARange) {
     }
     holder.calls.clear();
     FailedParts parts;
-    must(memory_failure(pool_.registry(), leg(space).physical(failed), kMfActionRequired, parts));
+    must(memory_failure(pool_.registry(), {leg(space).physical(failed)}, kMfActionRequired, parts));
 
     std::set<Page> told;
     for (const FailedPart& part : parts) {
@@ -394,7 +393,10 @@ TEST_P(StackFailure, FindsThePartsOfAPlainModelAndTellsEachHolderOnceARange) {
       }
     }
     ASSERT_EQ(told, expected);
-    ASSERT_EQ(holder.calls, expected_calls.ranges()) << "each contiguous range, once, in order";
+    ASSERT_EQ(holder.calls, expected_calls.empty()
+                                ? std::vector<DataRanges>()
+                                : std::vector<DataRanges>{expected_calls.ranges()})
+        << "one call, each contiguous range once, in order";
     ASSERT_EQ(leg(space).references().held(), 0u);
     ASSERT_EQ(leg(space).unaccounted_references(), 0u);
   }
@@ -410,7 +412,7 @@ TEST_P(StackFailure, OfAWholeLegFindsAllThatLiesOnIt) {
       if (where(page).first == space) expected.insert(owner);
     }
     FailedParts parts;
-    must(leg(space).dax().notify_failure(0, DaxDevice::kWholeDevice, kMfMemPreRemove, parts));
+    must(leg(space).dax().notify_failure({DaxDevice::kWholeDevice}, kMfMemPreRemove, parts));
     for (const FailedPart& part : parts) {
       for (uint64_t at = 0; at < part.file.length(); at += kPageSize) {
         EXPECT_TRUE(told.emplace(part.ino, part.file.begin + at).second);
@@ -425,7 +427,7 @@ TEST_P(StackFailure, OfALegWhoseVolumeIsDisabledFindsNobody) {
   fill(*volume);
   remove(*volume);
   FailedParts parts;
-  EXPECT_TRUE(memory_failure(pool_.registry(), leg(0).physical({0, kMiB}), 0, parts));
+  EXPECT_TRUE(memory_failure(pool_.registry(), {leg(0).physical({0, kMiB})}, 0, parts));
   EXPECT_TRUE(parts.empty());
 }
 

@@ -20,22 +20,23 @@ constexpr uint64_t kMax = std::numeric_limits<uint64_t>::max();
 // Says what it is told to, and remembers what it was asked.
 class FakeHolder final : public DaxHolder {
  public:
-  Result<void> notify_failure(DataRange range, unsigned mf_flags, FailedParts& parts) override {
-    asked.push_back(range);
+  Result<void> notify_failure(const DataRanges& ranges, unsigned mf_flags,
+                              FailedParts& parts) override {
+    asked.push_back(ranges);
     flags = mf_flags;
-    parts.push_back({.ino = 7, .file = {range.begin, range.end}, .data = range});
+    parts.push_back({.ino = 7, .file = {}, .data = ranges.front()});
     return err == 0 ? Result<void>() : fail(err);
   }
 
   int err = 0;
   unsigned flags = 0;
-  std::vector<DataRange> asked;
+  std::vector<DataRanges> asked;  // a list for each call
 };
 
 class DaxDeviceTest : public testing::Test {
  protected:
-  int notify(uint64_t offset, uint64_t length) {
-    return device_.notify_failure(offset, length, kMfActionRequired, parts_).err();
+  int notify(const DataRanges& ranges) {
+    return device_.notify_failure(ranges, kMfActionRequired, parts_).err();
   }
 
   DaxDevice device_{kSize};
@@ -44,26 +45,26 @@ class DaxDeviceTest : public testing::Test {
 };
 
 TEST_F(DaxDeviceTest, NotAliveIsENXIOWhoeverHoldsIt) {
-  EXPECT_EQ(notify(0, 4096), ENXIO) << "it was never alive";
+  EXPECT_EQ(notify({{0, 4096}}), ENXIO) << "it was never alive";
   ASSERT_TRUE(device_.set_holder(holder_));
-  EXPECT_EQ(notify(0, 4096), ENXIO);
+  EXPECT_EQ(notify({{0, 4096}}), ENXIO);
   device_.set_alive(true);
-  EXPECT_EQ(notify(0, 4096), 0);
+  EXPECT_EQ(notify({{0, 4096}}), 0);
   device_.set_alive(false);
-  EXPECT_EQ(notify(0, 4096), ENXIO);
+  EXPECT_EQ(notify({{0, 4096}}), ENXIO);
   EXPECT_EQ(holder_.asked.size(), 1u);
 }
 
 TEST_F(DaxDeviceTest, WithoutAHolderItIsEOPNOTSUPP) {
   device_.set_alive(true);
   EXPECT_FALSE(device_.has_holder());
-  EXPECT_EQ(notify(0, 4096), EOPNOTSUPP);
+  EXPECT_EQ(notify({{0, 4096}}), EOPNOTSUPP);
   ASSERT_TRUE(device_.set_holder(holder_));
   EXPECT_TRUE(device_.has_holder());
-  EXPECT_EQ(notify(0, 4096), 0);
+  EXPECT_EQ(notify({{0, 4096}}), 0);
   device_.drop_holder();
   EXPECT_FALSE(device_.has_holder());
-  EXPECT_EQ(notify(0, 4096), EOPNOTSUPP);
+  EXPECT_EQ(notify({{0, 4096}}), EOPNOTSUPP);
 }
 
 TEST_F(DaxDeviceTest, WhatTheHolderSaysIsTheAnswer) {
@@ -71,42 +72,44 @@ TEST_F(DaxDeviceTest, WhatTheHolderSaysIsTheAnswer) {
   ASSERT_TRUE(device_.set_holder(holder_));
   for (const int err : {EOPNOTSUPP, EIO, EUCLEAN, 0}) {
     holder_.err = err;
-    EXPECT_EQ(notify(0, 4096), err);
+    EXPECT_EQ(notify({{0, 4096}}), err);
   }
   EXPECT_EQ(holder_.flags, kMfActionRequired);
 }
 
 TEST_F(DaxDeviceTest, RangesAreClippedToTheDevice) {
   struct Case {
-    uint64_t offset, length;
+    DataRange range;
     int err;
     DataRange asked;
   };
   const std::array cases = {
-      Case{0, DaxDevice::kWholeDevice, 0, {0, kSize}},
-      Case{0, kSize, 0, {0, kSize}},
-      Case{0, 1, 0, {0, 1}},
-      Case{4096, 8192, 0, {4096, 12288}},
-      Case{kSize - 1, 1, 0, {kSize - 1, kSize}},
-      Case{kSize - 4096, 4097, 0, {kSize - 4096, kSize}},
-      Case{4096, kMax, 0, {4096, kSize}},                        // their sum is beyond 2^64
-      Case{kSize - 1, kMax - kSize + 1, 0, {kSize - 1, kSize}},  // just 2^64
-      Case{kSize, 1, ENXIO, {}},
-      Case{kSize, kMax, ENXIO, {}},
-      Case{kMax, kMax, ENXIO, {}},
-      Case{kMax, 1, ENXIO, {}},
-      Case{0, 0, ENXIO, {}},
+      Case{DaxDevice::kWholeDevice, 0, {0, kSize}},
+      Case{{0, kSize}, 0, {0, kSize}},
+      Case{{0, 1}, 0, {0, 1}},
+      Case{{4096, 12288}, 0, {4096, 12288}},
+      Case{{kSize - 1, kSize}, 0, {kSize - 1, kSize}},
+      Case{{kSize - 4096, kSize + 1}, 0, {kSize - 4096, kSize}},
+      Case{{4096, kMax}, 0, {4096, kSize}},
+      Case{{kSize, kSize + 1}, ENXIO, {}},
+      Case{{kSize, kMax}, ENXIO, {}},
+      Case{{kMax, kMax}, ENXIO, {}},
+      Case{{0, 0}, ENXIO, {}},
+      Case{{4096, 0}, ENXIO, {}},
   };
   device_.set_alive(true);
   ASSERT_TRUE(device_.set_holder(holder_));
   for (const Case& c : cases) {
-    SCOPED_TRACE(testing::Message() << c.offset << " + " << c.length);
+    SCOPED_TRACE(testing::Message() << c.range.begin << "-" << c.range.end);
     holder_.asked.clear();
-    EXPECT_EQ(notify(c.offset, c.length), c.err);
-    ASSERT_EQ(holder_.asked.size(), c.err == 0 ? 1u : 0u);
-    if (c.err == 0) {
-      EXPECT_EQ(holder_.asked[0], c.asked);
-    }
+    EXPECT_EQ(notify({c.range}), c.err);
+    EXPECT_EQ(holder_.asked,
+              c.err == 0 ? std::vector<DataRanges>{{c.asked}} : std::vector<DataRanges>());
+    // Among others, the same.
+    holder_.asked.clear();
+    EXPECT_EQ(notify({{0, 512}, c.range}), c.err);
+    EXPECT_EQ(holder_.asked, c.err == 0 ? (std::vector<DataRanges>{{{0, 512}, c.asked}})
+                                        : std::vector<DataRanges>());
   }
 }
 
@@ -122,7 +125,7 @@ TEST_F(DaxDeviceTest, HasOneHolder) {
 // Is in a call until it is let out.
 class SlowHolder final : public DaxHolder {
  public:
-  Result<void> notify_failure(DataRange /*range*/, unsigned /*mf_flags*/,
+  Result<void> notify_failure(const DataRanges& /*ranges*/, unsigned /*mf_flags*/,
                               FailedParts& /*parts*/) override {
     inside.count_down();
     go_on.wait();
@@ -139,7 +142,7 @@ TEST_F(DaxDeviceTest, DropOfTheHolderDuringACallWaitsForItsEnd) {
   SlowHolder slow;
   device_.set_alive(true);
   ASSERT_TRUE(device_.set_holder(slow));
-  std::jthread caller([&] { EXPECT_EQ(notify(0, 4096), 0); });
+  std::jthread caller([&] { EXPECT_EQ(notify({{0, 4096}}), 0); });
   slow.inside.wait();
   std::jthread dropper([&] {
     device_.drop_holder();
@@ -147,7 +150,7 @@ TEST_F(DaxDeviceTest, DropOfTheHolderDuringACallWaitsForItsEnd) {
   });
   while (device_.has_holder()) std::this_thread::yield();
   FailedParts parts;
-  EXPECT_EQ(device_.notify_failure(0, 1, 0, parts).err(), EOPNOTSUPP) << "no new call";
+  EXPECT_EQ(device_.notify_failure({{0, 1}}, 0, parts).err(), EOPNOTSUPP) << "no new call";
   slow.go_on.count_down();
 }
 
@@ -156,7 +159,7 @@ TEST_F(DaxDeviceTest, NoCallIsUnderWayOnceItIsNotAlive) {
   SlowHolder slow;
   device_.set_alive(true);
   ASSERT_TRUE(device_.set_holder(slow));
-  std::jthread caller([&] { EXPECT_EQ(notify(0, 4096), 0); });
+  std::jthread caller([&] { EXPECT_EQ(notify({{0, 4096}}), 0); });
   slow.inside.wait();
   std::jthread killer([&] {
     device_.set_alive(false);
@@ -169,7 +172,7 @@ TEST_F(DaxDeviceTest, NoCallIsUnderWayOnceItIsNotAlive) {
 TEST_F(DaxDeviceTest, CallsRaceWithDropsOfTheHolder) {
   class Guarded final : public DaxHolder {
    public:
-    Result<void> notify_failure(DataRange, unsigned, FailedParts&) override {
+    Result<void> notify_failure(const DataRanges&, unsigned, FailedParts&) override {
       EXPECT_TRUE(is_set);
       return {};
     }
@@ -184,7 +187,7 @@ TEST_F(DaxDeviceTest, CallsRaceWithDropsOfTheHolder) {
       callers.emplace_back([&] {
         FailedParts parts;
         while (!stop) {
-          (void)device_.notify_failure(0, 4096, 0, parts);
+          (void)device_.notify_failure({{0, 4096}}, 0, parts);
           std::this_thread::yield();
         }
       });

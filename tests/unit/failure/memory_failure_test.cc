@@ -20,16 +20,17 @@ PhysRange units(uint64_t begin, uint64_t end) { return {begin * kUnit, end * kUn
 class FakeMemory {
  public:
   explicit FakeMemory(PagemapRegistry& registry, DevPagemap::Setup setup) : registry_(registry) {
-    setup.ops.memory_failure = [this](PhysRange range, unsigned mf_flags, FailedParts& parts) {
+    setup.ops.memory_failure = [this](const PhysRanges& ranges, unsigned mf_flags,
+                                      FailedParts& parts) {
       EXPECT_GT(map_->references(), 0u) << "it can't go while it is asked";
-      asked.push_back(range);
+      asked.push_back(ranges);
       flags = mf_flags;
-      parts.push_back({.ino = 1, .file = {}, .data = {range.begin, range.end}});
+      parts.push_back({.ino = 1, .file = {}, .data = {}});
       return err == 0 ? Result<void>() : fail(err);
     };
-    setup.ops.page_mapping = [this](PhysRange range, FailedParts& parts) {
-      last_resort.push_back(range);
-      parts.push_back({.ino = 2, .file = {}, .data = {range.begin, range.end}});
+    setup.ops.page_mapping = [this](const PhysRanges& ranges, FailedParts& parts) {
+      last_resort.push_back(ranges);
+      parts.push_back({.ino = 2, .file = {}, .data = {}});
     };
     setup.ops.page_free = [](PhysRange) {};
     setup.ops.migrate_to_ram = [](PhysRange) { return Result<void>(); };
@@ -43,7 +44,7 @@ class FakeMemory {
 
   int err = 0;
   unsigned flags = 0;
-  std::vector<PhysRange> asked, last_resort;
+  std::vector<PhysRanges> asked, last_resort;  // a list for each call
 
  private:
   PagemapRegistry& registry_;
@@ -60,8 +61,11 @@ class MemoryFailureTest : public testing::Test {
 
   // What it returns; and whether it left a reference of any of the pagemaps behind.
   int fail_memory(PhysRange range, unsigned mf_flags = 0, PagemapRef held = {}) {
+    return fail_memory(PhysRanges{range}, mf_flags, std::move(held));
+  }
+  int fail_memory(const PhysRanges& ranges, unsigned mf_flags = 0, PagemapRef held = {}) {
     parts_.clear();
-    const int err = memory_failure(registry_, range, mf_flags, parts_, std::move(held)).err();
+    const int err = memory_failure(registry_, ranges, mf_flags, parts_, std::move(held)).err();
     EXPECT_TRUE(err == 0 || parts_.empty()) << "after an error nothing was added";
     for (auto* memory : {&fsdax_, &plain_}) EXPECT_EQ(memory->map().references(), 0u);
     return err;
@@ -86,7 +90,7 @@ class MemoryFailureTest : public testing::Test {
 
 TEST_F(MemoryFailureTest, AsksThePagemapOnceForTheWholeRange) {
   EXPECT_EQ(fail_memory(data_, kMfActionRequired), 0);
-  EXPECT_EQ(fsdax_.asked, std::vector{data_});
+  EXPECT_EQ(fsdax_.asked, std::vector<PhysRanges>{{data_}});
   EXPECT_EQ(fsdax_.flags, kMfActionRequired);
   EXPECT_TRUE(fsdax_.last_resort.empty());
   ASSERT_EQ(parts_.size(), 1u);
@@ -96,16 +100,46 @@ TEST_F(MemoryFailureTest, AsksThePagemapOnceForTheWholeRange) {
 TEST_F(MemoryFailureTest, RangeOverSeveralPagemapsAsksEachOnceAtItsEdge) {
   const PhysRange over = {data_.end - kPageSize, data_.end + 3 * kPageSize};
   EXPECT_EQ(fail_memory(over), 0);
-  EXPECT_EQ(fsdax_.asked, (std::vector{PhysRange{over.begin, data_.end}}));
-  EXPECT_EQ(plain_.asked, (std::vector{PhysRange{data_.end, over.end}}));
+  EXPECT_EQ(fsdax_.asked, (std::vector<PhysRanges>{{{over.begin, data_.end}}}));
+  EXPECT_EQ(plain_.asked, (std::vector<PhysRanges>{{{data_.end, over.end}}}));
+}
+
+TEST_F(MemoryFailureTest, RangesOfOnePagemapAreOneCall) {
+  PhysRanges ranges;
+  for (uint64_t begin = data_.begin; begin < data_.end; begin += 2 * kPageSize) {
+    ranges.push_back(PhysRange::sized(begin, kPageSize));
+  }
+  const PhysRange behind = PhysRange::sized(data_of_plain_.begin, kPageSize);
+  PhysRanges all = ranges;
+  all.push_back(behind);
+  EXPECT_EQ(fail_memory(all), 0);
+  EXPECT_EQ(fsdax_.asked, std::vector<PhysRanges>{ranges});
+  EXPECT_EQ(plain_.asked, (std::vector<PhysRanges>{{behind}}));
+  EXPECT_EQ(parts_.size(), 2u);
+}
+
+// Whichever of them it is, nobody is told of the others.
+TEST_F(MemoryFailureTest, OneBadRangeOfAListIsItsError) {
+  const PhysRange good = PhysRange::sized(data_.begin, kPageSize);
+  const PhysRange other = PhysRange::sized(data_.begin + 4 * kPageSize, kPageSize);
+  for (const auto& [bad, err] :
+       {std::pair(PhysRange::sized(metadata_.begin, kPageSize), ENXIO),
+        std::pair(units(1000, 1001), ENXIO), std::pair(PhysRange{kUnit, kUnit + kPageSize}, EBUSY),
+        std::pair(PhysRange{data_.begin, data_.begin}, EINVAL)}) {
+    for (const PhysRanges& ranges : {PhysRanges{bad, good, other}, PhysRanges{good, bad, other},
+                                     PhysRanges{good, other, bad}}) {
+      EXPECT_EQ(fail_memory(ranges), err);
+    }
+  }
+  EXPECT_TRUE(fsdax_.asked.empty());
 }
 
 TEST_F(MemoryFailureTest, EachRangeOfOnePagemapIsAskedFor) {
   FakeMemory two(registry_, {.name = "two", .ranges = {units(256, 257), units(258, 259)}});
   FakeMemory between(registry_, {.name = "between", .ranges = {units(257, 258)}});
   EXPECT_EQ(fail_memory(units(256, 259)), 0);
-  EXPECT_EQ(two.asked, (std::vector{units(256, 257), units(258, 259)}));
-  EXPECT_EQ(between.asked, (std::vector{units(257, 258)}));
+  EXPECT_EQ(two.asked, (std::vector<PhysRanges>{{units(256, 257)}, PhysRanges{units(258, 259)}}));
+  EXPECT_EQ(between.asked, (std::vector<PhysRanges>{{units(257, 258)}}));
   EXPECT_EQ(two.map().references() + between.map().references(), 0u);
 }
 
@@ -179,7 +213,7 @@ TEST_F(MemoryFailureTest, OnlyEOPNOTSUPPFallsToTheLastResort) {
   EXPECT_TRUE(fsdax_.last_resort.empty());
   fsdax_.err = EOPNOTSUPP;
   EXPECT_EQ(fail_memory(data_), 0);
-  EXPECT_EQ(fsdax_.last_resort, std::vector{data_});
+  EXPECT_EQ(fsdax_.last_resort, std::vector<PhysRanges>{{data_}});
   ASSERT_EQ(parts_.size(), 1u) << "what the handler told before it gave up is told once";
   EXPECT_EQ(parts_[0].ino, 2u);
 }
@@ -198,7 +232,7 @@ TEST_F(MemoryFailureTest, AfterAnErrorOnlyWhatWasThereIsLeft) {
   parts_.push_back({.ino = 99, .file = {}, .data = {}});
   plain_.err = EIO;
   const PhysRange over = {data_.end - kPageSize, data_.end + kPageSize};
-  EXPECT_EQ(memory_failure(registry_, over, 0, parts_).err(), EIO);
+  EXPECT_EQ(memory_failure(registry_, {over}, 0, parts_).err(), EIO);
   EXPECT_EQ(fsdax_.asked.size(), 1u);
   ASSERT_EQ(parts_.size(), 1u);
   EXPECT_EQ(parts_[0].ino, 99u);

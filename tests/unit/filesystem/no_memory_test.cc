@@ -190,7 +190,10 @@ TEST_F(NoMemory, WhileOneLooksChangesNothing) {
     return fs_->readdirplus(root, 0, [](const DirEntry&, const Attr&) { return true; });
   });
   try_all("statfs", [&] { return done(fs_->statfs()); });
-  try_all("owners", [&] { return done(fs_->owners({0, 64 * kMiB})); });
+  try_all("owners", [&] {
+    FailedParts parts;
+    return fs_->owners({{0, 64 * kMiB}}, parts);
+  });
   try_all("paths", [&] { return done(fs_->paths({file_, dir_})); });
   try_all("extents", [&] { return done(fs_->extents(file_)); });
 }

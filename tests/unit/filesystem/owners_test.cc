@@ -20,7 +20,11 @@ namespace {
 
 using ::testing::IsEmpty;
 
-FailedParts owners(MountedFs& fs, DataRange range) { return value(fs->owners(range)); }
+FailedParts owners(MountedFs& fs, const DataRanges& ranges) {
+  FailedParts parts;
+  value(fs->owners(ranges, parts));
+  return parts;
+}
 
 TEST(Owners, ARangeInTheMiddleOfAnExtentIsTheFilesPartOfIt) {
   MountedFs fs(4 * kMiB);
@@ -30,7 +34,7 @@ TEST(Owners, ARangeInTheMiddleOfAnExtentIsTheFilesPartOfIt) {
   ASSERT_EQ(extents.size(), 1u);
   const auto [file, data] = extents[0];
   // Neither end is a block's.
-  const auto parts = owners(fs, {data.begin + 5000, data.begin + 9001});
+  const auto parts = owners(fs, {{data.begin + 5000, data.begin + 9001}});
   ASSERT_EQ(parts.size(), 1u);
   EXPECT_EQ(parts[0].ino, ino);
   EXPECT_EQ(parts[0].file, (FileRange{file.begin + 5000, file.begin + 9001}));
@@ -40,15 +44,15 @@ TEST(Owners, ARangeInTheMiddleOfAnExtentIsTheFilesPartOfIt) {
 
 TEST(Owners, EdgesAreHalfOpenAndFreeSpaceIsNobodys) {
   MountedFs fs(4 * kMiB);
-  EXPECT_THAT(owners(fs, {0, 4 * kMiB}), IsEmpty());
+  EXPECT_THAT(owners(fs, {{0, 4 * kMiB}}), IsEmpty());
   const uint64_t ino = fs.make("a");
   value(fs.write(ino, 0, std::string(2 * kPageSize, 'a')));
   const DataRange data = value(fs->extents(ino))[0].second;
-  EXPECT_THAT(owners(fs, {data.end, data.end + kPageSize}), IsEmpty());
-  EXPECT_THAT(owners(fs, {data.begin, data.begin}), IsEmpty());
-  EXPECT_EQ(owners(fs, {data.end - 1, data.end + kPageSize}).size(), 1u);
+  EXPECT_THAT(owners(fs, {{data.end, data.end + kPageSize}}), IsEmpty());
+  EXPECT_THAT(owners(fs, {{data.begin, data.begin}}), IsEmpty());
+  EXPECT_EQ(owners(fs, {{data.end - 1, data.end + kPageSize}}).size(), 1u);
   if (data.begin > 0) {
-    EXPECT_THAT(owners(fs, {0, data.begin}), IsEmpty());
+    EXPECT_THAT(owners(fs, {{0, data.begin}}), IsEmpty());
   }
 }
 
@@ -64,7 +68,7 @@ TEST(Owners, FilesOfOtherNamespacesAreNotTold) {
                             std::to_string(make_inode_number(serial, 2)) + ", 0, 0, 4194304)"));
     }
   }
-  const auto parts = owners(fs, {0, 4 * kMiB});
+  const auto parts = owners(fs, {{0, 4 * kMiB}});
   ASSERT_EQ(parts.size(), 1u);
   EXPECT_EQ(parts[0].ino, ino);
 }
@@ -181,7 +185,7 @@ TEST_F(OwnersModel, AgreeWithATableOfBlocksUnderRandomOperations) {
       const DataRange range = {begin, std::min(kSize, begin + 1 + random_() % (512 * kKiB))};
       Blocks told(blocks.size());
       uint64_t last = range.begin;
-      for (const FailedPart& part : owners(fs_, range)) {
+      for (const FailedPart& part : owners(fs_, {range})) {
         ASSERT_TRUE(range.contains(part.data)) << "clipped";
         ASSERT_GE(part.data.begin, last) << "in order, disjoint";
         ASSERT_EQ(part.data.length(), part.file.length());
@@ -202,6 +206,27 @@ TEST_F(OwnersModel, AgreeWithATableOfBlocksUnderRandomOperations) {
         ASSERT_EQ(told[b], blocks[b]) << "block " << b;
       }
     }
+  }
+}
+
+// Ranges far apart, close together, in order or not: as if each had been asked for alone.
+TEST_F(OwnersModel, AListIsWhatItsRangesAreOneByOne) {
+  SCOPED_TRACE(testing::Message() << "seed " << seed_);
+  for (int i = 0; i < 150; ++i) {
+    step();
+    DataRanges ranges;
+    const uint64_t gap = 1 + random_() % (i % 2 == 0 ? 4 * kPageSize : kSize / 8);
+    for (uint64_t begin = random_() % gap; begin < kSize;) {
+      const uint64_t end = std::min(kSize, begin + 1 + random_() % (8 * kPageSize));
+      ranges.push_back({begin, end});
+      begin = end + random_() % gap;
+    }
+    if (i % 3 == 0) std::ranges::shuffle(ranges, random_);
+    FailedParts one_by_one;
+    for (const DataRange& range : ranges) {
+      for (const FailedPart& part : owners(fs_, {range})) one_by_one.push_back(part);
+    }
+    ASSERT_EQ(owners(fs_, ranges), one_by_one) << ranges.size() << " ranges";
   }
 }
 
