@@ -11,14 +11,12 @@
 #include "core/base/memory.h"
 #include "core/base/units.h"
 #include "core/failure/memory_failure.h"
-#include "core/pool/schema.h"
 #include "core/removal/fates.h"
+#include "core/removal/file_ranges.h"
 
 namespace pmemd {
 namespace {
 
-// A page that somebody holds for a moment (direct I/O) stays cached: it is revoked again.
-constexpr int kRevokeAttempts = 4;
 // From so much on, dirty pages are written back in bulk before they are taken away.
 constexpr uint64_t kFlushFrom = 2 * kMiB;
 
@@ -62,23 +60,18 @@ class RangeFailure {
   FailureReport take_report();
 
  private:
-  struct Target {
-    std::shared_ptr<Device> device;
-    RangeSet<FileSpace> failed;
-    RangeSet<FileSpace> handled;  // by takeovers
-    RangeSet<FileSpace> revoke;
-  };
-
   void add_files();
   void name_files();
-  RangeSet<FileSpace> still_bad(const Target& target, uint64_t ino) const;
-  uint64_t count_present(bool keep);
+  std::vector<FileRange> still_bad(uint64_t ino) const;
 
   Device& device_;
   const FailurePorts& ports_;
   DataRanges bad_;
   FailedParts parts_;
-  std::map<uint64_t, Target> targets_;  // by inode
+  std::map<uint64_t, std::shared_ptr<Device>> devices_;  // of the inodes that are hit
+  FileRanges failed_;
+  FileRanges handled_;  // by takeovers
+  FileRanges revoke_;
   std::chrono::system_clock::time_point time_ = std::chrono::system_clock::now();
   ProcessFates fates_;
   bool named_ = false;
@@ -88,7 +81,8 @@ class RangeFailure {
 Result<void> RangeFailure::find(const DataRanges& bad) {
   bad_ = bad;
   parts_.clear();
-  targets_.clear();
+  devices_.clear();
+  for (FileRanges* ranges : {&failed_, &handled_, &revoke_}) ranges->clear();
   report_.files.clear();
   named_ = false;
   report_.bad_bytes = 0;
@@ -98,21 +92,21 @@ Result<void> RangeFailure::find(const DataRanges& bad) {
   if (!found && found.err() != ENXIO) return found;
   for (const FailedPart& part : parts_) {
     if (part.is_metadata) continue;
-    Target& target = targets_[part.ino];
-    if (!target.device) target.device = ports_.device_of(part.ino);
-    if (!target.device) continue;
-    target.failed.insert(part.file);
-    target.revoke.insert(part.file);
+    const auto [device, is_new] = devices_.try_emplace(part.ino);
+    if (is_new) device->second = ports_.device_of(part.ino);
+    if (!device->second) continue;
+    failed_.add(*device->second, part.ino, part.file);
   }
-  std::erase_if(targets_, [](const auto& target) { return target.second.device == nullptr; });
+  std::erase_if(devices_, [](const auto& device) { return device.second == nullptr; });
+  revoke_ = failed_;
   add_files();
   return {};
 }
 
 void RangeFailure::add_files() {
-  for (const auto& [ino, target] : targets_) {
-    const std::string name = target.device->record().name();
-    for (const FileRange& range : target.failed.ranges()) {
+  for (const auto& [ino, device] : devices_) {
+    const std::string name = device->record().name();
+    for (const FileRange& range : failed_.ranges(ino)) {
       report_.files.push_back({.ino = ino, .name_of_namespace = name, .path = {}, .range = range});
     }
   }
@@ -133,9 +127,9 @@ void RangeFailure::name_files() {
   named_ = true;
   const auto known = paths_of(report_.holders);
   std::map<Device*, std::map<uint64_t, std::string>> hints;
-  for (const auto& [ino, target] : targets_) {
+  for (const auto& [ino, device] : devices_) {
     const auto hint = known.find(ino);
-    hints[target.device.get()].emplace(ino, hint == known.end() ? "" : hint->second);
+    hints[device.get()].emplace(ino, hint == known.end() ? "" : hint->second);
   }
   std::map<uint64_t, std::string> paths;
   for (const auto& [device, of_device] : hints) paths.merge(device->paths(of_device));
@@ -146,46 +140,25 @@ void RangeFailure::name_files() {
 
 void RangeFailure::look() {
   std::set<Device*> devices;
-  for (const auto& [ino, target] : targets_) devices.insert(target.device.get());
+  for (const auto& [ino, device] : devices_) devices.insert(device.get());
   if (devices.empty()) return;
-  auto now = ports_.kernel.holders({devices.begin(), devices.end()});
+  auto now = failed_.held(ports_.kernel.holders({devices.begin(), devices.end()}));
   for (Holder& holder : now) {
     // Who only has it open isn't hit; but what the kernel holds may be mapped through it.
-    std::erase_if(holder.open_files, [&](const OpenFile& file) {
-      return holder.kernel.empty() || !targets_.contains(file.ino);
-    });
-    std::erase_if(holder.mappings, [&](const Mapping& mapping) {
-      const auto target = targets_.find(mapping.ino);
-      return target == targets_.end() || !target->second.failed.overlaps(mapping.range);
-    });
+    if (holder.kernel.empty()) holder.open_files.clear();
   }
   std::erase_if(now, [](const Holder& holder) {
     return holder.mappings.empty() && holder.open_files.empty();
   });
   join_looks(report_.holders, std::move(now));
   fates_.watch(report_.holders);
-  count_present(/*keep=*/true);
+  revoke_.count_present(report_.holders, /*keep=*/true);
 }
 
 FailureReport RangeFailure::take_report() {
   name_files();
   fates_.tell(report_.holders);
   return std::move(report_);
-}
-
-// Pages of the ranges that are to be revoked, and mapped (`keep`: noted). Looks only at what was
-// lent: nothing else can be, and the range may be large.
-uint64_t RangeFailure::count_present(bool keep) {
-  const auto resident = [this](uint64_t ino) {
-    std::vector<FileRange> parts;
-    const auto target = targets_.find(ino);
-    if (target == targets_.end()) return parts;
-    for (const FileRange& lent : target->second.device->leases().ranges(ino)) {
-      for (const FileRange& part : target->second.revoke.intersect(lent)) parts.push_back(part);
-    }
-    return parts;
-  };
-  return count_present_pages(report_.holders, resident, keep);
 }
 
 // One event a contiguous range of the device.
@@ -198,42 +171,43 @@ void RangeFailure::announce(EventKind kind) {
 
 void RangeFailure::ask() {
   // All before any is waited for: the slowest sets the time that all take, not their number.
-  std::vector<std::pair<Target*, MapperEvents::Asked>> asked;
-  for (auto& [ino, target] : targets_) {
-    for (const FileRange& range : target.failed.ranges()) {
-      asked.emplace_back(&target,
-                         target.device->mapper_events().ask(ino, range, report_.seq, time_));
+  struct Question {
+    uint64_t ino;
+    Device& device;
+    MapperEvents::Asked asked;
+  };
+  std::vector<Question> questions;
+  for (const auto& [ino, device] : devices_) {
+    for (const FileRange& range : failed_.ranges(ino)) {
+      questions.push_back(
+          {ino, *device, device->mapper_events().ask(ino, range, report_.seq, time_)});
     }
   }
-  for (const auto& one : asked) {
-    Target& target = *one.first;
-    for (const FileRange& handled : target.device->mapper_events().collect(one.second)) {
-      target.handled.insert(handled);
+  for (const Question& question : questions) {
+    for (const FileRange& range : question.device.mapper_events().collect(question.asked)) {
+      handled_.add(question.device, question.ino, range);
     }
   }
-  for (auto& [ino, target] : targets_) {
-    if (target.handled.empty()) continue;
-    // What was handled may be good again; what isn't goes all the same.
-    for (const FileRange& range : target.handled.ranges()) target.revoke.erase(range);
-    for (const FileRange& range : still_bad(target, ino).ranges()) target.revoke.insert(range);
+  // What was handled may be good again; what isn't goes all the same.
+  for (const uint64_t ino : handled_.files()) {
+    for (const FileRange& range : handled_.ranges(ino)) revoke_.erase(ino, range);
+    for (const FileRange& range : still_bad(ino)) revoke_.add(*devices_.at(ino), ino, range);
   }
 }
 
-RangeSet<FileSpace> RangeFailure::still_bad(const Target& target, uint64_t ino) const {
-  RangeSet<FileSpace> bad;
-  const auto request = target.device->begin_request({.what = "TAKEOVER", .ino = ino});
+// Of what was handled.
+std::vector<FileRange> RangeFailure::still_bad(uint64_t ino) const {
+  std::vector<FileRange> bad;
+  const auto request = devices_.at(ino)->begin_request({.what = "TAKEOVER", .ino = ino});
+  if (!request) return handled_.ranges(ino);
   for (const FailedPart& part : parts_) {
     if (part.ino != ino || part.is_metadata) continue;
-    for (const FileRange& handled : target.handled.intersect(part.file)) {
-      if (!request) {
-        bad.insert(handled);
-        continue;
-      }
+    for (const FileRange& handled : handled_.ranges(ino, part.file)) {
       const auto data =
           DataRange::sized(part.data.begin + (handled.begin - part.file.begin), handled.length());
       for (const DataRange& left : request->media().bad(data)) {
         const uint64_t begin = part.file.begin + (left.begin - part.data.begin);
-        bad.insert(FileRange::sized(begin, left.length()).widened_to(kPageSize));
+        bad.push_back(FileRange::sized(begin, left.length()));
       }
     }
   }
@@ -241,23 +215,9 @@ RangeSet<FileSpace> RangeFailure::still_bad(const Target& target, uint64_t ino) 
 }
 
 Result<void> RangeFailure::revoke() {
-  for (auto& [ino, target] : targets_) {
-    for (const FileRange& range : target.revoke.ranges()) {
-      if (range.length() >= kFlushFrom && target.device->has_writer(ino)) {
-        ports_.kernel.flush(ino, range);
-      }
-    }
-  }
-  for (int attempt = 0; attempt < kRevokeAttempts; ++attempt) {
-    for (auto& [ino, target] : targets_) {
-      for (const FileRange& range : target.revoke.ranges()) {
-        auto result = ports_.kernel.inval(ino, range.widened_to(kPageSize));
-        if (!result && result.err() != ENOENT) return result;
-      }
-    }
-    report_.pages_left = count_present(/*keep=*/false);
-    if (report_.pages_left == 0) return {};
-  }
+  PMEMD_TRY(revoke_.flush(ports_.kernel, kFlushFrom));
+  PMEMD_ASSIGN(report_.pages_left, revoke_.revoke(ports_.kernel, report_.holders));
+  if (report_.pages_left == 0) return {};
   return fail(EBUSY,
               fmt::format("{}: {} are still mapped", report_.name_of_namespace,
                           format_count(report_.pages_left, "bad page")),
@@ -270,13 +230,12 @@ void RangeFailure::tell(EventKind kind, MapperEventKind mapper_kind) {
   const DataRange all = {report_.ranges.front().begin, report_.ranges.back().end};
   for (FailedFile& file : report_.files) {
     if (file.is_metadata) continue;
-    Target& target = targets_.at(file.ino);
     RangeSet<FileSpace> left;
     left.insert(file.range);
-    target.handled.for_each([&](FileRange range) { left.erase(range); });
+    for (const FileRange& range : handled_.ranges(file.ino)) left.erase(range);
     file.is_handled = left.empty();
     for (const FileRange& range : left.ranges()) {
-      file.told += target.device->mapper_events().tell(
+      file.told += devices_.at(file.ino)->mapper_events().tell(
           file.ino, range, {.kind = mapper_kind, .seq = report_.seq, .time = time_});
       if (file.path.empty()) continue;
       ports_.events.publish(kind, report_.name_of_namespace, all, EventFile{file.path, range});

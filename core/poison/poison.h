@@ -38,7 +38,8 @@
 #include "core/base/error.h"
 #include "core/device/device.h"
 #include "core/events/event.h"
-#include "core/removal/removal.h"
+#include "core/removal/holders.h"
+#include "core/removal/kernel_port.h"
 
 namespace pmemd {
 

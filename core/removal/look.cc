@@ -1,43 +1,35 @@
 #include "core/removal/look.h"
 
-#include <memory>
 #include <utility>
 
 namespace pmemd {
 
-void note_who_holds(std::vector<RemovalReport>& reports, const std::vector<const Device*>& devices,
-                    const std::vector<const LegView*>& legs, const KernelPort& kernel) {
-  std::vector<const Device*> held = devices;
-  for (const LegView* leg : legs) {
-    if (leg != nullptr) held.push_back(&leg->volume());
+void note_who_holds(std::vector<RemovalReport>& reports,
+                    const std::vector<const TargetView*>& targets, const KernelPort& kernel) {
+  std::vector<const Device*> held;
+  for (const TargetView* target : targets) {
+    held.push_back(&target->device());
+    if (target->is_leg()) held.push_back(&target->files_of());
   }
   const auto all = kernel.holders(held);
-  for (size_t i = 0; i < devices.size(); ++i) {
-    if (legs[i] != nullptr) {
-      legs[i]->note_holders(reports[i], all);
-    } else {
-      note_holders(reports[i], *devices[i], all);
-    }
-  }
+  for (size_t i = 0; i < targets.size(); ++i) targets[i]->note_holders(reports[i], all);
 }
 
 RemovalOutcome look_at_devices(const std::vector<const Device*>& devices,
                                const std::vector<const Device*>& known, const KernelPort& kernel) {
   RemovalOutcome outcome;
-  std::vector<std::unique_ptr<LegView>> views;
-  std::vector<const LegView*> legs;
+  std::vector<TargetView> views;
+  std::vector<const TargetView*> targets;
   views.reserve(devices.size());
-  legs.reserve(devices.size());
   for (const Device* device : devices) {
-    views.push_back(LegView::of(*device, devices, known));
-    legs.push_back(views.back().get());
+    TargetView& view = views.emplace_back(*device, volume_that_stays(*device, devices, known));
+    targets.push_back(&view);
     outcome.reports.push_back(start_report(*device));
-    if (legs.back() == nullptr) continue;
     // ENXIO: it is gone already, and nothing lies on it.
-    auto found = views.back()->find();
+    auto found = view.find();
     if (!found && found.err() != ENXIO && outcome.result) outcome.result = std::move(found);
   }
-  note_who_holds(outcome.reports, devices, legs, kernel);
+  note_who_holds(outcome.reports, targets, kernel);
   return outcome;
 }
 

@@ -8,8 +8,9 @@
 #include <vector>
 
 #include "core/device/device.h"
-#include "core/removal/leg_view.h"
+#include "core/removal/kernel_port.h"
 #include "core/removal/removal.h"
+#include "core/removal/target.h"
 
 namespace pmemd {
 
@@ -19,9 +20,8 @@ namespace pmemd {
 RemovalOutcome look_at_devices(const std::vector<const Device*>& devices,
                                const std::vector<const Device*>& known, const KernelPort& kernel);
 
-// Notes in each report who holds what of its device, or, of a leg, of its volume's files on it:
-// legs[i] is null, or has found its ranges.
-void note_who_holds(std::vector<RemovalReport>& reports, const std::vector<const Device*>& devices,
-                    const std::vector<const LegView*>& legs, const KernelPort& kernel);
+// Notes in reports[i] who holds what of targets[i], which has found its ranges.
+void note_who_holds(std::vector<RemovalReport>& reports,
+                    const std::vector<const TargetView*>& targets, const KernelPort& kernel);
 
 }  // namespace pmemd

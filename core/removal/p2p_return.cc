@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "core/removal/file_ranges.h"
+
 namespace pmemd {
 namespace {
 
@@ -20,10 +22,9 @@ Result<void> finish(Device& device, const std::vector<P2pBuffer>& buffers) {
 Result<void> return_buffers(Device& device, KernelPort& kernel, Deadline deadline) {
   const auto buffers = device.p2p()->returning();
   if (buffers.empty()) return {};
-  for (const P2pBuffer& buffer : buffers) {
-    auto gone = kernel.inval(device.root_ino(), buffer.range);
-    if (!gone && gone.err() != ENOENT) return gone;
-  }
+  FileRanges ranges;
+  for (const P2pBuffer& buffer : buffers) ranges.add(device, device.root_ino(), buffer.range);
+  PMEMD_TRY(ranges.inval(kernel));
   // A direct READ isn't waited for by the inval.
   PMEMD_TRY(device.wait_requests(deadline));
   return finish(device, buffers);

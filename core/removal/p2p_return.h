@@ -8,7 +8,7 @@
 
 #include "core/base/error.h"
 #include "core/device/device.h"
-#include "core/removal/removal.h"
+#include "core/removal/kernel_port.h"
 
 namespace pmemd {
 

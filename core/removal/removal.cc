@@ -12,11 +12,10 @@
 #include "core/base/memory.h"
 #include "core/base/unique_fd.h"
 #include "core/base/units.h"
-#include "core/pool/schema.h"
 #include "core/removal/fates.h"
-#include "core/removal/leg_users.h"
 #include "core/removal/look.h"
 #include "core/removal/p2p_return.h"
+#include "core/removal/target.h"
 
 // glibc 2.36's header has no C++ linkage of its own.
 extern "C" {
@@ -29,8 +28,6 @@ namespace {
 // A process that has just ended may have left its RELEASE in our queue: before a device is called
 // busy, such requests get this long to arrive.
 constexpr std::chrono::milliseconds kReleaseLag{250};
-// A page that is stored to while it is revoked is laundered and revoked again.
-constexpr int kRevokeAttempts = 4;
 
 FaultPoint fault_kill("disable.kill", "no new opens, reads and writes");
 FaultPoint fault_notify("disable.notify", "telling the holders");
@@ -38,8 +35,7 @@ FaultPoint fault_unpin("disable.unpin", "waiting for pins and buffers");
 FaultPoint fault_migrate("disable.migrate", "bringing private pages back to system memory");
 FaultPoint fault_flush("disable.flush", "writing back what mappings stored");
 FaultPoint fault_revoke("disable.revoke", "taking pages away from the mappers");
-FaultPoint fault_inval("disable.inval", "the inval of one file");
-FaultPoint fault_report("disable.report", "telling who was hit, ending processes");
+FaultPoint fault_end("disable.end", "ending the mappers' processes");
 FaultPoint fault_drain("disable.drain", "waiting for requests in flight");
 FaultPoint fault_release("disable.release", "all of the release");
 
@@ -49,8 +45,9 @@ class Removal {
   Removal(std::vector<Device*> devices, const RemovalOptions& options, KernelPort& kernel,
           EventBus& events)
       : devices_(std::move(devices)), options_(options), kernel_(kernel), events_(events) {
+    targets_.reserve(devices_.size());
     for (Device* device : devices_) {
-      legs_.push_back(LegUsers::of(*device, devices_));
+      targets_.emplace_back(*device, devices_);
       reports_.push_back(start_report(*device));
       reports_.back().surprise = options.surprise;
     }
@@ -74,7 +71,7 @@ class Removal {
     auto revoked = step("revoke", fault_revoke, &Removal::revoke);
     // Also those whose pages can't be taken away: with the processes go the pages.
     if (revoked || revoked.err() == EBUSY) {
-      PMEMD_TRY(step("report", fault_report, &Removal::end_mappers));
+      PMEMD_TRY(step("end", fault_end, &Removal::end_mappers));
     }
     PMEMD_TRY(std::move(revoked));
     PMEMD_TRY(step("drain", fault_drain, &Removal::drain));
@@ -110,13 +107,11 @@ class Removal {
   void take_back();
   void tell_fates();
   void end_process(RemovalReport& report, pid_t pid, const std::function<bool()>& still_holds);
-  Result<void> find_leg_users();
-  void find_holders_and_lent();
-  uint64_t tell(size_t i, EventKind kind);
-  std::vector<FileRange> hit(size_t i, const Mapping& mapping) const;
-  Result<void> wait_unpinned(size_t i, Deadline deadline);
-  Result<void> inval(size_t i);
-  uint64_t count_present(size_t i);
+  Result<void> find_ranges();
+  void find_holders();
+  uint64_t tell_going(const Target& target, const RemovalReport& report);
+  Result<void> wait_unpinned(const Target& leg, RemovalReport& report, Deadline deadline);
+  Result<void> revoke_one(Target& target, RemovalReport& report);
   Result<void> wait_requests();
   Result<void> take_pins(RemovalReport& report, Device& device, Deadline deadline);
   Result<void> take_buffers(RemovalReport& report, Device& device, Deadline deadline);
@@ -125,9 +120,9 @@ class Removal {
   const RemovalOptions& options_;
   KernelPort& kernel_;
   EventBus& events_;
-  std::vector<RemovalReport> reports_;  // reports_[i] tells of devices_[i]
-  // legs_[i]: who stands on devices_[i], if it is a leg and its volume stays; else null.
-  std::vector<std::unique_ptr<LegUsers>> legs_;
+  // [i]: of devices_[i].
+  std::vector<Target> targets_;
+  std::vector<RemovalReport> reports_;
   ProcessFates fates_;
   std::vector<bool> killed_;  // by us: what another has done isn't ours to take back
   bool stopped_opens_ = false;
@@ -149,7 +144,7 @@ void Removal::take_back() {
     // What surprise took from a pool isn't given back, but is free again.
     if (device->is_p2p()) (void)return_buffers(*device, kernel_, drain_deadline());
     if (hidden_) kernel_.show(*device);
-    if (told_) tell(i, EventKind::kEnabled);
+    if (told_) targets_[i].tell(EventKind::kEnabled, events_);
   }
 }
 
@@ -188,15 +183,15 @@ void Removal::stop_opens() {
 Result<void> Removal::kill() {
   if (options_.force) {
     stop_opens();
-    PMEMD_TRY(find_leg_users());
-    find_holders_and_lent();
+    PMEMD_TRY(find_ranges());
+    find_holders();
   }
   for (size_t i = 0; i < devices_.size(); ++i) {
     auto result = kill_one(*devices_[i]);
     killed_[i] = result.has_value();
     if (result) continue;
     take_back();
-    find_holders_and_lent();
+    find_holders();
     if (result.err() != EBUSY) return result;
     note_in_the_way(reports_[i], *devices_[i]);
     return busy(reports_[i], *devices_[i]);
@@ -206,53 +201,46 @@ Result<void> Removal::kill() {
 }
 
 Result<void> Removal::notify() {
-  PMEMD_TRY(find_leg_users());
-  find_holders_and_lent();
+  PMEMD_TRY(find_ranges());
+  find_holders();
   told_ = true;
   std::vector<uint64_t> seqs;
-  for (size_t i = 0; i < devices_.size(); ++i) {
-    const auto& record = devices_[i]->record();
-    const DataRange whole{0, record.data_bytes()};
-    seqs.push_back(tell(i, EventKind::kPreRemove));
-    std::set<std::pair<std::string, FileRange>> told;
-    for (const Holder& holder : reports_[i].holders) {
-      for (const Mapping& mapping : holder.mappings) {
-        for (const FileRange& range : hit(i, mapping)) {
-          if (!told.emplace(mapping.path, range).second) continue;
-          events_.publish(EventKind::kPreRemove, record.name(), whole,
-                          EventFile{mapping.path, range});
-        }
-      }
-    }
+  seqs.reserve(targets_.size());
+  for (size_t i = 0; i < targets_.size(); ++i) {
+    seqs.push_back(tell_going(targets_[i], reports_[i]));
   }
   waited_ = options_.grace.count() != 0;
+  if (!waited_) return {};
   const Deadline deadline = deadline_after(options_.grace);
-  for (size_t i = 0; i < devices_.size(); ++i) {
-    if (options_.grace.count() == 0) break;
-    Device& told = legs_[i] ? legs_[i]->volume() : *devices_[i];
-    (void)told.mapper_events().wait_answers(seqs[i], deadline);
+  for (size_t i = 0; i < targets_.size(); ++i) {
+    (void)targets_[i].files_of().mapper_events().wait_answers(seqs[i], deadline);
   }
   return {};
 }
 
-uint64_t Removal::tell(size_t i, EventKind kind) {
-  const bool is_question = kind == EventKind::kPreRemove;
-  const auto answer_within = is_question ? options_.grace : std::chrono::milliseconds(0);
-  return announce(kind, *devices_[i], events_, answer_within, legs_[i].get());
-}
-
-// What of a mapping goes.
-std::vector<FileRange> Removal::hit(size_t i, const Mapping& mapping) const {
-  if (legs_[i]) return legs_[i]->ranges(mapping.ino, mapping.range);
-  return {mapping.range};
+// pre-remove: of the device, to its mappers, and of each file range that somebody has mapped.
+uint64_t Removal::tell_going(const Target& target, const RemovalReport& report) {
+  const uint64_t seq = target.tell(EventKind::kPreRemove, events_, options_.grace);
+  const auto& record = target.device().record();
+  std::set<std::pair<std::string, FileRange>> told;
+  for (const Holder& holder : report.holders) {
+    for (const Mapping& mapping : holder.mappings) {
+      for (const FileRange& range : target.ranges().ranges(mapping.ino, mapping.range)) {
+        if (!told.emplace(mapping.path, range).second) continue;
+        events_.publish(EventKind::kPreRemove, record.name(), {0, record.data_bytes()},
+                        EventFile{mapping.path, range});
+      }
+    }
+  }
+  return seq;
 }
 
 // Whoever has pinned a range may finish; its pages stay where they are until then.
 Result<void> Removal::unpin() {
   const Deadline deadline = drain_deadline();
   for (size_t i = 0; i < devices_.size(); ++i) {
-    if (legs_[i]) {
-      PMEMD_TRY(wait_unpinned(i, deadline));
+    if (targets_[i].is_leg()) {
+      PMEMD_TRY(wait_unpinned(targets_[i], reports_[i], deadline));
       continue;
     }
     ClaimTable& claims = devices_[i]->claims();
@@ -273,14 +261,14 @@ Result<void> Removal::unpin() {
 }
 
 // Pins of the volume that lie on the leg. The volume stays, and so do they: what they pin is gone.
-Result<void> Removal::wait_unpinned(size_t i, Deadline deadline) {
-  if (options_.surprise || !legs_[i]->is_pinned()) return {};
+Result<void> Removal::wait_unpinned(const Target& leg, RemovalReport& report, Deadline deadline) {
+  if (options_.surprise || !leg.ranges().is_pinned()) return {};
   waited_ = true;
-  Device& volume = legs_[i]->volume();
-  if (volume.claims().wait_unpinned(deadline) || !legs_[i]->is_pinned() || options_.abandon) {
+  Device& volume = leg.files_of();
+  if (volume.claims().wait_unpinned(deadline) || !leg.ranges().is_pinned() || options_.abandon) {
     return {};
   }
-  return held_up(reports_[i], volume, format_count(volume.claims().counts().pins, "pin"));
+  return held_up(report, volume, format_count(volume.claims().counts().pins, "pin"));
 }
 
 Result<void> Removal::take_pins(RemovalReport& report, Device& device, Deadline deadline) {
@@ -322,16 +310,10 @@ Result<void> Removal::flush() {
     }
     return wait_requests();
   }
-  for (size_t i = 0; i < devices_.size(); ++i) {
-    for (const uint64_t ino : devices_[i]->leases().inodes()) {
-      // Only stores through a mapping dirty pages behind our back, and they want a writable open.
-      if (!devices_[i]->has_writer(ino)) continue;
-      waited_ = true;
-      if (kernel_.flush(ino, kWholeFile)) ++reports_[i].files_flushed;
-    }
-    if (!legs_[i]) continue;
-    waited_ = true;
-    reports_[i].files_flushed += legs_[i]->flush(kernel_);
+  for (size_t i = 0; i < targets_.size(); ++i) {
+    PMEMD_ASSIGN(const auto flushed, targets_[i].ranges().flush(kernel_));
+    reports_[i].files_flushed = flushed.done;
+    if (flushed.tried != 0) waited_ = true;
   }
   return {};
 }
@@ -340,48 +322,29 @@ Result<void> Removal::revoke() {
   // Behind the flush, which without privilege opens files by their paths.
   hidden_ = true;
   for (const Device* device : devices_) kernel_.hide(*device);
-  if (waited_) find_holders_and_lent();  // who has come since
-  for (size_t i = 0; i < devices_.size(); ++i) {
-    Device& device = *devices_[i];
-    RemovalReport& report = reports_[i];
-    report.files_revoked = legs_[i] ? legs_[i]->files() : device.leases().inodes().size();
-    for (int attempt = 1; attempt <= kRevokeAttempts; ++attempt) {
-      PMEMD_TRY(inval(i));
-      report.pages_left = count_present(i);
-      // A surprised page fails its laundering, which may keep it cached though clean: once more.
-      if (report.pages_left == 0 && !(options_.surprise && attempt == 1)) break;
-    }
-    if (report.pages_left != 0) {
-      return fail(EBUSY,
-                  fmt::format("{}: {} pages are still mapped after {} revocations",
-                              report.name_of_namespace, report.pages_left, kRevokeAttempts),
-                  "end the processes with --kill, then call again");
-    }
-    device.leases().give_back_all();
-    if (legs_[i]) legs_[i]->give_back();
-    if (device.state() == Device::State::kDying) device.stop_writeback();
-    report.lost_writebacks = legs_[i] ? legs_[i]->lost_writebacks() : device.lost_writebacks();
+  if (waited_) find_holders();  // who has come since
+  for (size_t i = 0; i < targets_.size(); ++i) {
+    PMEMD_TRY(revoke_one(targets_[i], reports_[i]));
   }
   return {};
 }
 
-// One for each file; of a leg, for each contiguous range of one.
-Result<void> Removal::inval(size_t i) {
-  if (legs_[i]) {
-    PMEMD_TRY(fault_inval.hit());
-    return legs_[i]->revoke(kernel_);
+Result<void> Removal::revoke_one(Target& target, RemovalReport& report) {
+  report.files_revoked = target.ranges().files().size();
+  // A surprised page fails its laundering, which may keep it cached though clean: twice.
+  const int at_least = options_.surprise ? 2 : 1;
+  PMEMD_ASSIGN(report.pages_left, target.ranges().revoke(kernel_, report.holders, at_least));
+  if (report.pages_left != 0) {
+    return fail(EBUSY,
+                fmt::format("{}: {} still mapped after all revocations", report.name_of_namespace,
+                            format_count(report.pages_left, "page")),
+                "end the processes with --kill, then call again");
   }
-  for (const uint64_t ino : devices_[i]->leases().inodes()) {
-    PMEMD_TRY(fault_inval.hit());
-    auto result = kernel_.inval(ino, kWholeFile);
-    if (!result && result.err() != ENOENT) return result;
-  }
+  target.give_back();
+  Device& device = target.device();
+  if (device.state() == Device::State::kDying) device.stop_writeback();
+  report.lost_writebacks = target.lost_writebacks();
   return {};
-}
-
-uint64_t Removal::count_present(size_t i) {
-  if (legs_[i]) return legs_[i]->count_present_pages(reports_[i], /*keep=*/false);
-  return count_present_pages(reports_[i], *devices_[i], /*keep=*/false);
 }
 
 void Removal::end_process(RemovalReport& report, pid_t pid,
@@ -428,7 +391,7 @@ Result<void> Removal::release() {
     Device& device = *devices_[i];
     const uint64_t abandoned_before = device.abandoned_references();
     // Its volume could not be released, and needs it.
-    const bool needed = !legs_[i] && device.is_used_by_volume();
+    const bool needed = !targets_[i].is_leg() && device.is_used_by_volume();
     auto result = needed ? fail(EBUSY, device.record().name() + ": its volume is not released")
                          : device.release(deadline, options_.abandon);
     reports_[i].abandoned = device.abandoned_references() - abandoned_before;
@@ -441,25 +404,23 @@ Result<void> Removal::release() {
                          format_count(leaked, "reference") + " that nobody accounts for");
       }
     }
-    if (reports_[i].disabled) tell(i, EventKind::kRemoved);
+    if (reports_[i].disabled) targets_[i].tell(EventKind::kRemoved, events_);
     if (!result && first_error) first_error = std::move(result);
   }
   return first_error;
 }
 
-Result<void> Removal::find_leg_users() {
-  for (const auto& leg : legs_) {
-    if (leg) PMEMD_TRY(leg->find());
-  }
+Result<void> Removal::find_ranges() {
+  for (Target& target : targets_) PMEMD_TRY(target.find());
   return {};
 }
 
-void Removal::find_holders_and_lent() {
+void Removal::find_holders() {
   waited_ = false;
-  std::vector<const LegView*> legs;
-  legs.reserve(legs_.size());
-  for (const auto& leg : legs_) legs.push_back(leg.get());
-  note_who_holds(reports_, {devices_.begin(), devices_.end()}, legs, kernel_);
+  std::vector<const TargetView*> targets;
+  targets.reserve(targets_.size());
+  for (const Target& target : targets_) targets.push_back(&target);
+  note_who_holds(reports_, targets, kernel_);
   for (const RemovalReport& report : reports_) fates_.watch(report.holders);
 }
 
@@ -480,28 +441,7 @@ void Removal::tell_fates() {
   }
 }
 
-MapperEventKind to_mappers(EventKind kind) {
-  if (kind == EventKind::kPreRemove) return MapperEventKind::kPreRemove;
-  return kind == EventKind::kRemoved ? MapperEventKind::kRemoved : MapperEventKind::kEnabled;
-}
-
 }  // namespace
-
-uint64_t announce(EventKind kind, Device& device, EventBus& events,
-                  std::chrono::milliseconds answer_within, const LegUsers* users) {
-  const MustAllocate it_has_happened;
-  const auto now = std::chrono::system_clock::now();
-  const DeviceRecord& record = device.record();
-  const uint64_t seq = events.publish(kind, record.name(), {0, record.data_bytes()});
-  const MapperNotice notice{
-      .kind = to_mappers(kind), .seq = seq, .time = now, .answer_within = answer_within};
-  // As a kernel whose file system isn't told, or can't tell which files are hit (ext4).
-  const NamespaceSettings settings = device.settings();
-  const bool tells = !device.is_fsdax() || (settings.holder && settings.rmap);
-  if (tells && !device.is_private()) device.mapper_events().tell_all(notice);
-  if (users != nullptr) users->tell(notice);
-  return seq;
-}
 
 RemovalOutcome remove_devices(const std::vector<Device*>& devices, const RemovalOptions& options,
                               KernelPort& kernel, EventBus& events) {

@@ -1,15 +1,15 @@
 // Forced removal: takes devices away from everybody who maps them.
 //
-//   kill → notify → unpin → migrate → flush → revoke → report → drain → release
+//   kill → notify → unpin → migrate → flush → revoke → end → drain → release
 //
 // kill: no new opens; by force, the holders are looked for; no new reads, writes. notify: the event
 // `pre-remove`, to the bus and to registered mappings; with a grace time, waits for the holders to
 // let go. unpin: waits for pins and a p2p pool's buffers. migrate: private pages come back to
 // system memory; processes keep them, and nothing of them is flushed or revoked. flush: what
 // mappings stored goes to the medium (not with surprise). revoke: one ranged inval an inode; then
-// the page tables of the mappers are looked at: no page of it may be left. report: who was hit.
-// drain: requests in flight and references, with a deadline. release: everything durable, the range
-// free; the image is unmapped behind it.
+// the page tables of the mappers are looked at: no page of it may be left. end: with --kill, the
+// mappers' processes. drain: requests in flight and references, with a deadline. release:
+// everything durable, the range free; the image is unmapped behind it.
 //
 // Invariants:
 //  1. Killed first, revoked second: a page whose READ is in flight is locked, and the inval waits
@@ -37,29 +37,10 @@
 #include "core/base/error.h"
 #include "core/device/device.h"
 #include "core/events/event.h"
-#include "core/removal/holders.h"
+#include "core/removal/kernel_port.h"
 #include "core/removal/report.h"
 
 namespace pmemd {
-
-class LegUsers;
-
-// What the daemon does in the kernel's direction. Never called from a thread that serves requests.
-class KernelPort {
- public:
-  virtual ~KernelPort() = default;
-  // Writes a file's dirty pages back, in bulk; their WRITEs are answered meanwhile. False when that
-  // can't be had for this file: the inval launders page by page then. What could not be written
-  // shows in Device::lost_writebacks().
-  virtual bool flush(uint64_t ino, FileRange range) = 0;
-  // Unmaps the range from every process and drops its pages. ENOENT: the kernel doesn't know it.
-  virtual Result<void> inval(uint64_t ino, FileRange range) = 0;
-  // Takes a device's name out of the mount's root, or shows it again.
-  virtual void hide(const Device& device) = 0;
-  virtual void show(const Device& device) = 0;
-  // The processes that hold inodes of these devices.
-  virtual std::vector<Holder> holders(const std::vector<const Device*>& devices) const = 0;
-};
 
 struct RemovalOptions {
   bool force = false;     // also when it is busy
@@ -87,14 +68,5 @@ struct RemovalOutcome {
 // the medium said.
 RemovalOutcome remove_devices(const std::vector<Device*>& devices, const RemovalOptions& options,
                               KernelPort& kernel, EventBus& events);
-
-// Something happened to all of a device: the event, then the same to each registered mapping of it
-// (kPreRemove, kRemoved, kEnabled; private memory stays with its processes: they are told nothing,
-// nor are those of an fsdax whose settings say that it has no holder, or no reverse map).
-// `answer_within`: not 0, and a MapperEvents::wait_answers() must follow. The event's number.
-// `users`: who stands on it, if it is a leg whose volume stays: they are told, too.
-uint64_t announce(EventKind kind, Device& device, EventBus& events,
-                  std::chrono::milliseconds answer_within = std::chrono::milliseconds(0),
-                  const LegUsers* users = nullptr);
 
 }  // namespace pmemd

@@ -41,36 +41,6 @@ void name_files(std::vector<Holder>& holders, const std::vector<const Device*>& 
   }
 }
 
-std::optional<Holder> part_of(const Holder& holder,
-                              const std::function<bool(const Mapping&)>& wants_mapping,
-                              const std::function<bool(const OpenFile&)>& wants_file) {
-  Holder part = holder;
-  std::erase_if(part.mappings, [&](const Mapping& mapping) { return !wants_mapping(mapping); });
-  std::erase_if(part.open_files, [&](const OpenFile& file) { return !wants_file(file); });
-  if (part.mappings.empty() && part.open_files.empty()) return {};
-  return part;
-}
-
-void note_holders(RemovalReport& report, const Device& device, const std::vector<Holder>& holders) {
-  const auto mine = [&](const auto& held) {
-    return inode_serial(held.ino) == device.record().serial;
-  };
-  std::vector<Holder> now;
-  for (const Holder& holder : holders) {
-    if (auto part = part_of(holder, mine, mine)) now.push_back(*std::move(part));
-  }
-  join_looks(report.holders, std::move(now));
-  const auto totals = device.leases().totals();
-  report.lent_ranges = totals.ranges;
-  report.lent_bytes = totals.bytes;
-  count_present_pages(report, device, /*keep=*/true);
-}
-
-uint64_t count_present_pages(RemovalReport& report, const Device& device, bool keep) {
-  return count_present_pages(
-      report.holders, [&](uint64_t ino) { return device.leases().ranges(ino); }, keep);
-}
-
 std::unexpected<Error> busy(const RemovalReport& report, const Device& device) {
   const std::string& name = report.name_of_namespace;
   std::set<std::string> of_kernel;

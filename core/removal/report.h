@@ -7,8 +7,6 @@
 
 #include <chrono>
 #include <cstdint>
-#include <functional>
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -56,18 +54,6 @@ void name_files(std::vector<Holder>& holders, const std::vector<const Device*>& 
 
 // The device's name, and what doesn't change.
 RemovalReport start_report(const Device& device);
-
-// The part of a holder that `wants_mapping` and `wants_file` pick. Nothing: they pick none.
-std::optional<Holder> part_of(const Holder& holder,
-                              const std::function<bool(const Mapping&)>& wants_mapping,
-                              const std::function<bool(const OpenFile&)>& wants_file);
-
-// Adds what of `holders`, a look's, is the device's (join_looks()). Notes what it was lent, and how
-// many pages are present.
-void note_holders(RemovalReport& report, const Device& device, const std::vector<Holder>& holders);
-
-// How many pages of the device are present in the report's mappers; `keep`: notes them.
-uint64_t count_present_pages(RemovalReport& report, const Device& device, bool keep);
 
 // Notes the requests, pins and buffers that there are.
 void note_in_the_way(RemovalReport& report, const Device& device);

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "client/pmemd_ioctl.h"
+#include "core/removal/file_ranges.h"
 #include "core/removal/p2p_return.h"
 #include "daemon/fuse/ioctl.h"
 
@@ -14,11 +15,13 @@ namespace {
 constexpr std::chrono::seconds kReturnTimeout{10};
 
 // How many pages went to the device (core/device/private_memory.h tells why in this order).
-Result<uint64_t> migrate(PrivateMemory& memory, KernelPort& kernel, uint64_t ino, FileRange range) {
+Result<uint64_t> migrate(const Device& device, PrivateMemory& memory, KernelPort& kernel,
+                         uint64_t ino, FileRange range) {
+  FileRanges ranges;
+  ranges.add(device, ino, range);
   PMEMD_ASSIGN(auto migration, memory.begin_migrate(range));
-  (void)kernel.flush(ino, range);  // what it leaves, the inval launders page by page
-  auto gone = kernel.inval(ino, range);
-  if (!gone && gone.err() != ENOENT) return std::unexpected(std::move(gone).error());
+  PMEMD_TRY(ranges.flush(kernel));
+  PMEMD_TRY(ranges.inval(kernel));
   return memory.finish_migrate(std::move(migration));
 }
 
@@ -43,7 +46,7 @@ void do_migrate(const Ioctl& call) {
   const auto work = [admitted, answer = asked, device = call.device, req = call.req, ino = call.ino,
                      range = *range, &kernel = *context_of(call.req).kernel]() mutable {
     serve_request(req, [&] {
-      const auto pages = migrate(admitted->memory(), kernel, ino, range);
+      const auto pages = migrate(*device, admitted->memory(), kernel, ino, range);
       if (!pages) return reply_error(req, pages.err());
       answer.pages = *pages;
       reply_value(req, answer);

@@ -19,6 +19,7 @@
 #include "core/base/unique_fd.h"
 #include "core/pool/schema.h"
 #include "core/removal/kernel_holders.h"
+#include "core/removal/report.h"
 
 namespace pmemd {
 namespace {
@@ -72,8 +73,8 @@ Result<void> KernelNotifier::call(std::function<Result<void>()> work) {
   return result.get();
 }
 
-bool KernelNotifier::flush(uint64_t ino, FileRange range) {
-  return call([this, ino, range] { return flush_in_thread(ino, range); }).has_value();
+Result<void> KernelNotifier::flush(uint64_t ino, FileRange range) {
+  return call([this, ino, range] { return flush_in_thread(ino, range); });
 }
 
 Result<void> KernelNotifier::inval(uint64_t ino, FileRange range) {

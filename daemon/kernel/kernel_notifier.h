@@ -20,7 +20,7 @@
 
 #include "core/base/mutex.h"
 #include "core/base/unique_fd.h"
-#include "core/removal/removal.h"
+#include "core/removal/kernel_port.h"
 
 struct fuse_session;
 
@@ -32,7 +32,7 @@ class KernelNotifier : public KernelPort {
   KernelNotifier(fuse_session* session, std::string mount_point, dev_t device_number);
   ~KernelNotifier() override;  // ends the thread; nobody may wait for it
 
-  bool flush(uint64_t ino, FileRange range) override;
+  Result<void> flush(uint64_t ino, FileRange range) override;
   Result<void> inval(uint64_t ino, FileRange range) override;
   void hide(const Device& device) override;
   void show(const Device& device) override;

@@ -5,7 +5,7 @@
 #include <utility>
 
 #include "core/base/memory.h"
-#include "core/removal/leg_users.h"
+#include "core/removal/target.h"
 #include "daemon/verbs/json.h"
 
 namespace pmemd {
@@ -25,9 +25,9 @@ Result<void> enable_device(Machine& machine, Device& device) {
   const MustAllocate enabled;
   machine.kernel.show(device);
   // A leg's return concerns the mappers of what lies on it.
-  auto users = LegUsers::of(device, {});
-  if (users && !users->find()) users.reset();
-  announce(EventKind::kEnabled, device, machine.events, std::chrono::milliseconds(0), users.get());
+  Target target(device);
+  (void)target.find();  // who can't be found isn't told
+  target.tell(EventKind::kEnabled, machine.events);
   return {};
 }
 

@@ -34,8 +34,9 @@ Result<void> write_back_holes(KernelPort& kernel, Device& device, uint64_t ino, 
     PMEMD_ASSIGN(const uint64_t bytes, request->fs().hole_bytes(ino, lent));
     if (bytes == 0) return {};
   }
-  kernel.flush(ino, {lent.front().begin, lent.back().end});
-  return {};
+  auto written = kernel.flush(ino, {lent.front().begin, lent.back().end});
+  if (written.err() == ETIMEDOUT) return written;
+  return {};  // a page that could not be written is lost, and has been told of
 }
 
 Result<MediaTarget> target_of_file(const Machine& machine, const Call& call,

@@ -126,7 +126,8 @@ class FaultRoundsTest : public MountTest {
       expect_fails(point, "DisableNamespace", parameters);
     }
     expect_no_leak(name);
-    const bool before_the_end = point.starts_with("disable.") || point == "release.unmap";
+    const bool before_the_end =
+        point.starts_with("disable.") || point.starts_with("revoke.") || point == "release.unmap";
     EXPECT_EQ(is_enabled(name), before_the_end) << "as before, or gone";
     if (!is_enabled(name)) enable(name);
     disable(name, name != "namespace0.2");
@@ -240,7 +241,7 @@ class FaultRoundsTest : public MountTest {
       if (operation == "enable") {
         for (const char* name : {"namespace0.0", "namespace0.1"}) fail_enabling(name, point);
         fail_creating(point);
-      } else if (operation == "disable" || operation == "release") {
+      } else if (operation == "disable" || operation == "revoke" || operation == "release") {
         fail_disabling("namespace0.2", point, plain);
         fail_disabling("namespace0.0", point, forced);
         fail_disabling("namespace0.1", point, surprise);

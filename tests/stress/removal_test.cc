@@ -16,9 +16,9 @@ namespace {
 class RemovalStress : public RemovalFixture {
  protected:
   RemovalStress() {
-    kernel_.on_flush = [this](uint64_t ino) {
+    kernel_.on_flush = [this](uint64_t ino) -> Result<void> {
       cache_.flush(index_of(ino));
-      return true;
+      return {};
     };
     kernel_.on_inval = [this](uint64_t ino) -> Result<void> {
       cache_.inval(index_of(ino));

@@ -31,10 +31,10 @@ class FakeKernel : public KernelPort {
     });
   }
 
-  bool flush(uint64_t ino, FileRange range) override {
+  Result<void> flush(uint64_t ino, FileRange range) override {
     note(fmt::format("flush {}", name(ino)));
     whole_files_only_ = whole_files_only_ && range == kWholeFile;
-    return on_flush ? on_flush(ino) : true;
+    return on_flush ? on_flush(ino) : Result<void>();
   }
   Result<void> inval(uint64_t ino, FileRange range) override {
     note(fmt::format("inval {}", name(ino)));
@@ -87,7 +87,7 @@ class FakeKernel : public KernelPort {
 
   std::vector<Holder> people;  // what a walk finds, unless on_holders is set
   std::function<std::vector<Holder>()> on_holders;
-  std::function<bool(uint64_t)> on_flush;
+  std::function<Result<void>(uint64_t)> on_flush;
   std::function<Result<void>(uint64_t)> on_inval;
   std::function<void(const Event&)> on_event;
 

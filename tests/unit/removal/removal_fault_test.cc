@@ -62,7 +62,7 @@ class RemovalFaultTest : public RemovalFixture {
 };
 
 TEST_F(RemovalFaultTest, EveryStepOfARemovalForcedAndSurprise) {
-  auto points = points_of({"disable", "release"});
+  auto points = points_of({"disable", "revoke", "release"});
   EXPECT_GE(points.size(), 12u);
   for (const bool surprise : {false, true}) {
     for (const std::string& point : points) {
@@ -94,8 +94,8 @@ TEST_F(RemovalFaultTest, EveryStepOfARemovalForcedAndSurprise) {
 }
 
 TEST_F(RemovalFaultTest, EveryStepOfAPlainRemovalOfAnIdleOne) {
-  for (const std::string& point : points_of({"disable", "release"})) {
-    if (point == "disable.inval" || point == "release.leak") continue;  // nothing is lent; above
+  for (const std::string& point : points_of({"disable", "revoke", "release"})) {
+    if (point == "revoke.inval" || point == "release.leak") continue;  // nothing is lent; above
     SCOPED_TRACE(point);
     enable_both();
     must(FaultPoint::arm(point, {}));

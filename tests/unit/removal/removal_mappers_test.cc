@@ -7,6 +7,7 @@
 
 #include "core/base/fault.h"
 #include "core/removal/removal.h"
+#include "core/removal/target.h"
 #include "tests/unit/let_others_fall_asleep.h"
 #include "tests/unit/removal/removal_fixture.h"
 
@@ -44,7 +45,7 @@ TEST_F(RemovalMappersTest, TellsEachMappingBeforeAndAfterWithTheNumbersOfTheEven
   kernel_.people = {holder({mapping(ino(fsdax_, 5), "/pmem0/a")})};
   ASSERT_TRUE(remove({&fsdax_}, forced()).result);
   must(fsdax_.enable());
-  announce(EventKind::kEnabled, fsdax_, events_);
+  Target(fsdax_).tell(EventKind::kEnabled, events_);
   const auto told = read_all(file_);
   ASSERT_EQ(told.size(), 3u);
   const std::vector<Kind> expected = {Kind::kPreRemove, Kind::kRemoved, Kind::kEnabled};
@@ -66,11 +67,11 @@ TEST_F(RemovalMappersTest, TellsEachMappingBeforeAndAfterWithTheNumbersOfTheEven
 TEST_F(RemovalMappersTest, MappersOfAFileSystemThatIsNotToldOrCannotTellHearNothing) {
   for (const char* setting : {"holder", "rmap"}) {
     must(pool_.pool().set_settings(fsdax_.record().serial, {{setting, "no"}}));
-    announce(EventKind::kPreRemove, fsdax_, events_);
+    Target(fsdax_).tell(EventKind::kPreRemove, events_);
     EXPECT_TRUE(read_all(file_).empty()) << setting;
     must(pool_.pool().set_settings(fsdax_.record().serial, {{setting, "yes"}}));
   }
-  announce(EventKind::kPreRemove, fsdax_, events_);
+  Target(fsdax_).tell(EventKind::kPreRemove, events_);
   EXPECT_EQ(read_all(file_).size(), 1u);
 }
 

@@ -228,7 +228,9 @@ TEST_F(RemovalMemoryTest, EveryStepOfARemovalWithPagesAndBuffersOut) {
   for (const auto& info : FaultPoint::list()) {
     const std::string name(info.name);
     const bool is_leak = name == "release.leak";
-    if ((name.starts_with("disable.") || name.starts_with("release.")) && !is_leak) {
+    if ((name.starts_with("disable.") || name.starts_with("revoke.") ||
+         name.starts_with("release.")) &&
+        !is_leak) {
       points.push_back(name);
     }
   }

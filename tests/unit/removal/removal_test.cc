@@ -53,7 +53,7 @@ TEST_F(RemovalTest, GoesStepByStepAndDropsPagesOnlyBehindTheFlush) {
   EXPECT_EQ(report.holders.size(), 1u);
   EXPECT_TRUE(report.killed.empty());
   EXPECT_EQ(steps(report), (std::vector<std::string>{"kill", "notify", "unpin", "migrate", "flush",
-                                                     "revoke", "report", "drain", "release"}));
+                                                     "revoke", "end", "drain", "release"}));
   EXPECT_EQ(fsdax_.state(), State::kDisabled);
   expect_live(devdax_);
   EXPECT_TRUE(fsdax_.enable()) << "with the handles that are still open";
@@ -71,9 +71,9 @@ TEST_F(RemovalTest, WritebackIsAcceptedUntilTheLastPageIsDroppedAndNothingElse) 
   kernel_.on_event = [&](const Event& event) {
     if (event.kind == EventKind::kPreRemove) expect_dying();
   };
-  kernel_.on_flush = [&](uint64_t) {
+  kernel_.on_flush = [&](uint64_t) -> Result<void> {
     expect_dying();
-    return true;
+    return {};
   };
   kernel_.on_inval = [&](uint64_t) -> Result<void> {
     expect_dying();
@@ -119,9 +119,9 @@ TEST_F(RemovalTest, HoldersAreLookedForBeforeAndBehindTheKillAndAgainOnlyBehindA
   fsdax_.remove_handle(reader);
   lend(fsdax_, 5, {0, 4096});
   must(fsdax_.add_handle({.ino = ino(fsdax_, 5), .writable = true}));
-  kernel_.on_flush = [&](uint64_t) {  // a child that was forked meanwhile
+  kernel_.on_flush = [&](uint64_t) -> Result<void> {  // a child that was forked meanwhile
     kernel_.people.push_back(holder({mapping(ino(fsdax_, 5), "/pmem0/a")}));
-    return true;
+    return {};
   };
   const auto outcome = remove({&fsdax_}, forced());
   ASSERT_TRUE(outcome.result);
@@ -152,11 +152,27 @@ TEST_F(RemovalTest, WhoCouldNotBeKilledLetsOthersOpenAgain) {
 TEST_F(RemovalTest, FileThatCannotBeFlushedInBulkIsLeftToTheInval) {
   lend(fsdax_, 5, {0, 4096});
   must(fsdax_.add_handle({.ino = ino(fsdax_, 5), .writable = true}));
-  kernel_.on_flush = [](uint64_t) { return false; };
-  const auto outcome = remove({&fsdax_}, forced());
-  ASSERT_TRUE(outcome.result);
-  EXPECT_EQ(outcome.reports.at(0).files_flushed, 0u);
-  EXPECT_EQ(outcome.reports.at(0).files_revoked, 1u);
+  for (const int err : {EPERM, ENOENT, EIO, ENOSPC}) {
+    kernel_.on_flush = [err](uint64_t) -> Result<void> { return fail(err); };
+    const auto outcome = remove({&fsdax_}, forced());
+    ASSERT_TRUE(outcome.result) << err;
+    EXPECT_EQ(outcome.reports.at(0).files_flushed, 0u);
+    EXPECT_EQ(outcome.reports.at(0).files_revoked, 1u);
+    must(fsdax_.enable());
+    lend(fsdax_, 5, {0, 4096});
+  }
+}
+
+// What it has stored would be taken from a mapper that nobody has written back.
+TEST_F(RemovalTest, FlushThatTheKernelDoesNotAnswerTakesItAllBack) {
+  lend(fsdax_, 5, {0, 4096});
+  must(fsdax_.add_handle({.ino = ino(fsdax_, 5), .writable = true}));
+  kernel_.on_flush = [](uint64_t) -> Result<void> { return fail(ETIMEDOUT, "flush"); };
+  EXPECT_EQ(remove({&fsdax_}, forced()).result.err(), ETIMEDOUT);
+  EXPECT_EQ(kernel_.calls("inval"), 0u);
+  expect_live(fsdax_);
+  kernel_.on_flush = nullptr;
+  EXPECT_TRUE(remove({&fsdax_}, forced()).result);
 }
 
 TEST_F(RemovalTest, InodeThatTheKernelDoesNotKnowIsNoError) {

@@ -2,6 +2,7 @@
 // a failed removal leaves.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <linux/falloc.h>
 
 #include <functional>
 #include <map>
@@ -11,8 +12,8 @@
 
 #include "core/base/fault.h"
 #include "core/range/range_set.h"
-#include "core/removal/leg_users.h"
 #include "core/removal/look.h"
+#include "core/removal/target.h"
 #include "tests/unit/device/volume_pool.h"
 #include "tests/unit/removal/fake_kernel.h"
 
@@ -31,7 +32,7 @@ class RangeKernel : public FakeKernel {
   using FakeKernel::FakeKernel;
   using Ranges = std::vector<FileRange>;
 
-  bool flush(uint64_t ino, FileRange range) override {
+  Result<void> flush(uint64_t ino, FileRange range) override {
     flushed[ino].push_back(range);
     return FakeKernel::flush(ino, range);
   }
@@ -199,9 +200,26 @@ TEST_F(LegRemoval, WhoEndsAtTheFirstStepIsInTheReport) {
   EXPECT_EQ(outcome.reports.at(0).holders.size(), 1u);
 }
 
+// While it is looked at for the first time, writes of the volume's files go on.
+TEST_F(LegRemoval, WhatHasLeftTheLegSinceTheFirstLookIsNotTakenAway) {
+  const auto before = on_leg(a_, 0);
+  ASSERT_EQ(before.size(), 2u);
+  bool is_first = true;
+  kernel_.on_holders = [&] {
+    if (std::exchange(is_first, false)) {
+      const auto request = must(volume_->begin_request());
+      must(request.fs().fallocate(a_, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, before[0].begin,
+                                  before[0].length()));
+    }
+    return std::vector<Holder>();
+  };
+  ASSERT_TRUE(remove({&leg(0)}, forced()).result);
+  EXPECT_EQ(kernel_.invalidated.at(a_), RangeKernel::Ranges{before[1]});
+}
+
 TEST_F(LegRemoval, AtAnyFailingStepIsTakenBack) {
   for (const char* step : {"disable.kill", "disable.notify", "disable.unpin", "disable.flush",
-                           "disable.revoke", "disable.inval", "disable.drain", "release.unmap"}) {
+                           "disable.revoke", "revoke.inval", "disable.drain", "release.unmap"}) {
     SCOPED_TRACE(step);
     ASSERT_TRUE(FaultPoint::arm(step, {}));
     EXPECT_FALSE(remove({&leg(0)}, forced()).result);
@@ -330,9 +348,9 @@ TEST_F(LegRemoval, WhoLooksMeanwhileChangesNothing) {
     EXPECT_EQ(leg(0).state(), before);
   };
   kernel_.on_event = [&](const Event&) { look(); };
-  kernel_.on_flush = [&](uint64_t) {
+  kernel_.on_flush = [&](uint64_t) -> Result<void> {
     look();
-    return true;
+    return {};
   };
   kernel_.on_inval = [&](uint64_t) -> Result<void> {
     look();
@@ -347,8 +365,8 @@ TEST_F(LegRemoval, WhoLooksMeanwhileChangesNothing) {
 
 // A volume that the caller doesn't keep may go while he looks.
 TEST_F(LegRemoval, AVolumeThatIsNotKnownIsNotLookedAt) {
-  EXPECT_NE(LegView::of(leg(0), {}, {&leg(0), volume_.get()}), nullptr);
-  EXPECT_EQ(LegView::of(leg(0), {}, {&leg(0)}), nullptr);
+  EXPECT_EQ(volume_that_stays(leg(0), {}, {&leg(0), volume_.get()}), volume_.get());
+  EXPECT_EQ(volume_that_stays(leg(0), {}, {&leg(0)}), nullptr);
 }
 
 }  // namespace
