@@ -1,12 +1,13 @@
 // A namespace or a volume as a device: what requests go through, and what enable and removal act
-// upon.
+// upon. What its files are, and how they answer, is its content (core/device/content.h).
 //
-//   disabled ──enable()──▶ live ──kill()──▶ dying ──stop_writeback()──▶ dead ──release()──▶
-//   disabled
-//                            ▲────resurrect()──┴───────────────────┘
-//
-// live: everything. dying: no new opens, reads or writes; the kernel's writeback of what was stored
-// before is still accepted, that is why nothing is lost. dead: the medium is gone.
+//   State      Admits                                           Left by
+//   disabled   nothing                                          enable() → live
+//   live       everything                                       kill() → dying
+//   dying      writeback of what was stored before: no byte is  stop_writeback() → dead
+//              lost; reads of what is pinned                    resurrect() → live
+//   dead       nothing; the medium is gone                      release() → disabled
+//                                                               resurrect() → live
 //
 // Invariants:
 //  1. A request that was admitted ends before the state it was admitted in is acted upon:
@@ -41,9 +42,9 @@
 #include "core/base/error.h"
 #include "core/base/mutex.h"
 #include "core/base/srcu.h"
+#include "core/device/content.h"
 #include "core/device/device_record.h"
-#include "core/device/last_attributes.h"
-#include "core/device/volatile_memory.h"
+#include "core/device/request.h"
 #include "core/device/volume_legs.h"
 #include "core/events/mapper_events.h"
 #include "core/failure/dax_device.h"
@@ -79,12 +80,9 @@ class Device {
   Device& operator=(const Device&) = delete;
 
   const DeviceRecord& record() const { return record_; }
-  bool is_fsdax() const { return record_.mode == NamespaceMode::kFsDax; }  // a volume, too
-  bool is_private() const { return record_.mode == NamespaceMode::kPrivate; }
-  bool is_p2p() const { return record_.mode == NamespaceMode::kP2p; }
+  DeviceContent& content() { return *content_; }
+  const DeviceContent& content() const { return *content_; }
   State state() const { return state_.load(std::memory_order_acquire); }
-  // What an operation gets when the device is gone: EIO (fsdax), ENXIO (others).
-  int gone_errno() const { return is_fsdax() ? EIO : ENXIO; }
   uint64_t root_ino() const { return make_inode_number(record_.serial, kRootIndex); }
 
   // --- volumes. Which volume a device is a leg of changes only while it is disabled.
@@ -101,38 +99,11 @@ class Device {
   // Whether the mount shows it.
   bool is_shown() const { return state() == State::kLive && !is_leg(); }
 
-  // --- requests. A leg admits none: its inodes are gone.
+  using Request = DeviceRequest;
+  // The content's gone_errno(), or what else DeviceContent::admits() says.
+  Result<Request> admit(Admission access, const RequestOrigin& origin = {});
 
-  // A request that was admitted; keep it until the reply has left.
-  class Request {
-   public:
-    FileSystem& fs() const { return *device_->fs_; }   // fsdax, no leg
-    Media& media() const { return *device_->media_; }  // not of private memory
-    PrivateMemory& memory() const { return *device_->volatile_.private_memory(); }  // private
-    P2pPool& p2p() const { return *device_->volatile_.p2p(); }                      // p2p
-    Device& device() const { return *device_; }
-
-   private:
-    friend class Device;
-    Request(Device* device, Srcu::ReadSection section, RequestTable::Entry entry)
-        : device_(device), section_(std::move(section)), entry_(std::move(entry)) {}
-    Device* device_;
-    Srcu::ReadSection section_;
-    RequestTable::Entry entry_;
-  };
-  Result<Request> begin_request(const RequestOrigin& origin = {});  // live; else gone_errno()
-  // live or dying; else gone_errno()
-  Result<Request> begin_writeback(const RequestOrigin& origin = {});
-  // As begin_request(); while it is dying also what touches a pinned range or a buffer, which must
-  // stay whole until it is given back.
-  Result<Request> begin_read(const RequestOrigin& origin);
-  // Of a private namespace, in any state: its system memory stays when the device goes. Only
-  // memory() may be used. gone_errno(): it was never enabled.
-  Result<Request> begin_memory(const RequestOrigin& origin);
-  // Live; also of a leg. Only media() may be used.
-  Result<Request> begin_media(const RequestOrigin& origin);
-
-  // --- open handles. The id goes to the kernel; 0 is none. gone_errno() unless live.
+  // --- open handles. The id goes to the kernel; 0 is none. The content's gone_errno() unless live.
   Result<uint64_t> add_handle(OpenHandle handle);
   // Its claims go with it, its buffers begin to return. Unknown ids are ignored.
   void remove_handle(uint64_t id);
@@ -168,23 +139,15 @@ class Device {
       size_t limit, const std::optional<ReferenceFilter>& only = std::nullopt) const;
   // How many references all these hold of the pagemap.
   uint64_t held_references() const {
-    return references_.held() + volatile_.held() + (volume_holds_.load() ? 1 : 0);
+    return references_.held() + content_->held() + (volume_holds_.load() ? 1 : 0);
   }
-  P2pPool* p2p() { return volatile_.p2p(); }
   LeaseTable& leases() { return references_.leases(); }
   const LeaseTable& leases() const { return references_.leases(); }
   ClaimTable& claims() { return references_.claims(); }
   const ClaimTable& claims() const { return references_.claims(); }
   const LookupCounts& lookups() const { return lookups_; }
-  // Of an open file of an fsdax that was removed since: its attributes, as they were then.
-  std::optional<Attr> last_attributes(uint64_t ino) const { return last_attributes_.find(ino); }
   // The kernel is told of an inode: before the reply leaves.
   void count_lookup(uint64_t ino) PMEMD_EXCLUDES(forget_mutex_);
-  // A path from the mount's root of each inode in `hints`: "/pmem0/a/b"; of a file without links
-  // "/pmem0/#INODE (deleted)". In any state. A hint is such a path, or any text: one that leads to
-  // its inode is taken, and spares a look at all directories. Those that can't be read are left
-  // out.
-  std::map<uint64_t, std::string> paths(const std::map<uint64_t, std::string>& hints) const;
   // The kernel forgets `count` lookups. With the last, what the inode was lent has come back, and
   // an inode without links goes.
   void forget(uint64_t ino, uint64_t count) PMEMD_EXCLUDES(forget_mutex_);
@@ -246,9 +209,6 @@ class Device {
   // ETIMEDOUT.
   Result<void> wait_requests(Deadline deadline);
   uint64_t requests_in_flight() const { return srcu_.open_sections(); }
-  // Dying: all pages of a private namespace come back to system memory; how many did. ENOMEM, EIO:
-  // one can't; ETIMEDOUT. Those that are left stay where they are.
-  Result<uint64_t> migrate_to_ram(Deadline deadline);
   // dead → disabled: waits for requests and references, makes everything durable, unmaps the
   // image, leaves the registry. ETIMEDOUT: requests or references are left; still dead. `abandon`:
   // references that are left at the deadline are given up, and counted (requests never are: they
@@ -261,6 +221,7 @@ class Device {
   uint64_t unaccounted_references() const;
 
  private:
+  friend class DeviceRequest;
   friend class VolumeLegs;
 
   Device(Pool& pool, PagemapRegistry& registry, uint64_t base_address, DeviceRecord record);
@@ -272,22 +233,16 @@ class Device {
   // Inside a section that this device waits for; null: see VolumeMedia::LegMedia.
   Media* media_for_volume(Media::Writer writer);
 
-  Result<Request> begin(State last_allowed, const RequestOrigin& origin);
-  std::unique_ptr<DaxHolder> make_holder();
   DevPagemapOps pagemap_ops();
   // Of a namespace, or over the legs, which are taken then. As enable().
   Result<void> map_media();
   Result<void> mount_and_publish();
   void unmap_media();
-  Result<std::unique_ptr<FileSystem>> mount_fs(bool clean);
   Result<void> mark_in_use();
   std::unique_ptr<NamespaceMedia> make_media(std::unique_ptr<MappedImage> image);
-  // Adds what of the ranges may be mapped; of an fsdax: what was lent to the kernel's page cache.
-  void add_mapped(const DataRanges& ranges, FailedParts& parts);
   std::unique_ptr<DevPagemap> make_pagemap();
   Result<void> publish();
   Result<void> make_durable();
-  void keep_attributes();
 
   Pool& pool_;
   PagemapRegistry& registry_;
@@ -305,10 +260,10 @@ class Device {
   std::atomic<Device*> above_ = nullptr;  // changed while disabled
   std::atomic<bool> volume_holds_ = false;
   Srcu srcu_;
-  VolatileMemory volatile_;
+  const std::unique_ptr<DeviceContent> content_;
   DaxDevice dax_;
-  std::unique_ptr<DaxHolder> holder_;  // of an fsdax; constant after construction
-  MediaHooks media_hooks_;             // constant after the first enable()
+  const std::unique_ptr<DaxHolder> holder_;  // the content's; may be null
+  MediaHooks media_hooks_;                   // constant after the first enable()
   // Another one after references were abandoned. Changed when no request is open; who isn't in one
   // reads it under the lock.
   std::unique_ptr<DevPagemap> pagemap_;
@@ -316,13 +271,11 @@ class Device {
   ReferenceTable references_;
   MapperEvents mapper_events_;
   LookupCounts lookups_;
-  LastAttributes last_attributes_;
 
   // Constant from enable() to release().
   std::unique_ptr<Media> media_;
-  MappedImage* image_ = nullptr;    // the media's; of a volume none
-  std::future<void> unmapping_;     // the media of before, on its way
-  std::unique_ptr<FileSystem> fs_;  // of an fsdax that is no leg
+  MappedImage* image_ = nullptr;  // the media's; of a volume none
+  std::future<void> unmapping_;   // the media of before, on its way
 
   std::unique_ptr<VolumeLegs> legs_;  // of a volume; constant after construction
   // While volume_holds_; for who may operate on the volume.
@@ -332,5 +285,8 @@ class Device {
   // what it may be lent, comes before or after.
   Mutex forget_mutex_;
 };
+
+inline FileSystem& DeviceRequest::fs() const { return *device_->content().fs(); }
+inline Media& DeviceRequest::media() const { return *device_->media_; }
 
 }  // namespace pmemd

@@ -1,6 +1,5 @@
 // How a failure of a device's memory finds those who stand on it.
 #include <cassert>
-#include <unordered_map>
 #include <utility>
 
 #include "core/device/device.h"
@@ -9,37 +8,12 @@
 namespace pmemd {
 namespace {
 
-// The file system as holder: turns ranges of the device into ranges of files.
-// Models: fs/xfs/xfs_notify_failure.c xfs_dax_notify_failure() @v6.12.
-class FileSystemHolder final : public DaxHolder {
- public:
-  explicit FileSystemHolder(Device& device) : device_(device) {}
-
-  Result<void> notify_failure(const DataRanges& ranges, unsigned /*mf_flags*/,
-                              FailedParts& parts) override {
-    if (!device_.settings().rmap) return fail(EOPNOTSUPP);
-    // Writeback's admission: holders are told while the device is dying, too.
-    PMEMD_ASSIGN(const auto request, device_.begin_writeback({.what = "NOTIFY_FAILURE"}));
-    return request.fs().owners(ranges, parts);
-  }
-
- private:
-  Device& device_;
-};
-
 void apply(const NamespaceSettings& settings, NamespaceMedia& media) {
   media.set_clear_unit(settings.clear_unit_bytes);
   media.set_clearable(settings.clearable);
 }
 
 }  // namespace
-
-std::unique_ptr<DaxHolder> Device::make_holder() {
-  if (!is_fsdax()) return nullptr;
-  auto holder = std::make_unique<FileSystemHolder>(*this);
-  (void)dax_.set_holder(*holder);  // it has no other
-  return holder;
-}
 
 Device::~Device() { assert(state() == State::kDisabled); }
 
@@ -82,46 +56,11 @@ DataRanges Device::data_of(const PhysRanges& ranges) const {
 }
 
 DevPagemapOps Device::pagemap_ops() {
-  DevPagemapOps ops = volatile_.ops();
-  if (is_fsdax()) {
-    ops.memory_failure = [this](const PhysRanges& ranges, unsigned mf_flags, FailedParts& parts) {
-      // A leg's holder is its volume, which no setting takes away.
-      if (!settings().holder && !is_leg()) return Result<void>(fail(EOPNOTSUPP));
-      return dax_.notify_failure(data_of(ranges), mf_flags, parts);
-    };
-  }
+  DevPagemapOps ops = content_->ops();
   ops.page_mapping = [this](const PhysRanges& ranges, FailedParts& parts) {
-    add_mapped(data_of(ranges), parts);
+    content_->add_mapped(data_of(ranges), parts);
   };
   return ops;
-}
-
-void Device::add_mapped(const DataRanges& ranges, FailedParts& parts) {
-  // One file, whose pages are the device's: all of them, so that those who have registered a
-  // mapping that they never touched learn it too.
-  if (!is_fsdax()) {
-    for (const DataRange& range : ranges) {
-      parts.push_back({.ino = root_ino(), .file = {range.begin, range.end}, .data = range});
-    }
-    return;
-  }
-  const auto request = begin_writeback({.what = "NOTIFY_FAILURE"});
-  if (!request) return;
-  FailedParts owners;
-  if (!request->fs().owners(ranges, owners)) return;
-  // By file: each may have many parts, and be lent in many ranges.
-  std::unordered_map<uint64_t, RangeSet<FileSpace>> lent;
-  for (const FailedPart& part : owners) {
-    if (part.is_metadata) continue;
-    const auto [of_file, is_new] = lent.try_emplace(part.ino);
-    if (is_new) {
-      for (const FileRange& all : leases().ranges(part.ino)) of_file->second.insert(all);
-    }
-    for (const FileRange& both : of_file->second.intersect(part.file)) {
-      const uint64_t begin = part.data.begin + (both.begin - part.file.begin);
-      parts.push_back({part.ino, both, DataRange::sized(begin, both.length())});
-    }
-  }
 }
 
 std::vector<DataRange> Device::errors(ErrorKind kind, DataRange range) const {
@@ -147,7 +86,7 @@ std::vector<DataRange> Device::errors(ErrorKind kind, DataRange range) const {
 
 void Device::apply_settings() {
   if (is_volume()) return;  // its legs have settings of their own
-  const auto request = begin_media({.what = "CONFIGURE"});
+  const auto request = admit(Admission::kMedia, {.what = "CONFIGURE"});
   if (request) apply(settings(), static_cast<NamespaceMedia&>(*media_));
 }
 

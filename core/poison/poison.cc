@@ -132,7 +132,7 @@ void RangeFailure::name_files() {
     hints[device.get()].emplace(ino, hint == known.end() ? "" : hint->second);
   }
   std::map<uint64_t, std::string> paths;
-  for (const auto& [device, of_device] : hints) paths.merge(device->paths(of_device));
+  for (const auto& [device, of_device] : hints) paths.merge(device->content().paths(of_device));
   for (FailedFile& file : report_.files) {
     if (const auto found = paths.find(file.ino); found != paths.end()) file.path = found->second;
   }
@@ -198,7 +198,8 @@ void RangeFailure::ask() {
 // Of what was handled.
 std::vector<FileRange> RangeFailure::still_bad(uint64_t ino) const {
   std::vector<FileRange> bad;
-  const auto request = devices_.at(ino)->begin_request({.what = "TAKEOVER", .ino = ino});
+  const auto request =
+      devices_.at(ino)->admit(Admission::kRequest, {.what = "TAKEOVER", .ino = ino});
   if (!request) return handled_.ranges(ino);
   for (const FailedPart& part : parts_) {
     if (part.ino != ino || part.is_metadata) continue;
@@ -277,7 +278,7 @@ Result<FailureReport> fail_ranges(RangeFailure& failure, const DataRanges& bad) 
 Result<DataRanges> sectors_of(const Device& device, const DataRanges& ranges) {
   const std::string name = device.record().name();
   if (ranges.empty()) return fail(EINVAL, name + ": no range");
-  if (device.is_private()) {
+  if (!device.content().is_mapped()) {
     return fail(ENXIO, name + ": private memory: no program maps it");
   }
   if (device.is_volume()) return fail(ENXIO, name + ": a volume: memory is of its legs");
@@ -363,7 +364,7 @@ Result<void> uninject_error(Device& device, const DataRanges& ranges) {
 
 Result<uint64_t> clear_errors(Device& device, const DataRanges& ranges) {
   PMEMD_ASSIGN(const DataRanges sectors, sectors_of(device, ranges));
-  const auto request = device.begin_media({.what = "CLEAR_ERROR"});
+  const auto request = device.admit(Admission::kMedia, {.what = "CLEAR_ERROR"});
   if (!request) {
     return fail(ENXIO, device.record().name() + ": not enabled",
                 "pmemctl enable-namespace " + device.record().name());

@@ -44,10 +44,7 @@ ReferenceTable::List ReferenceTable::list(size_t limit,
     std::erase_if(list.references, [&](const Reference& one) { return !only->matches(one); });
   }
   for (const Reference& one : list.references) list.add_to_counts(one);
-  if (list.references.size() > limit) {
-    list.omitted = list.references.size() - limit;
-    list.references.resize(limit);
-  }
+  list.keep(limit);
   const size_t before = list.references.size();
   const uint64_t leases = leases_.append_to(list.references, limit, only);
   list.counts.at(static_cast<size_t>(ReferenceKind::kLease)) = leases;

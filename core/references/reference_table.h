@@ -47,6 +47,12 @@ class ReferenceTable {
       ++counts.at(kind);
       ++by_holder[reference.pid].at(kind);
     }
+    // Leaves out what is behind the first `limit`.
+    void keep(size_t limit) {
+      if (references.size() <= limit) return;
+      omitted += references.size() - limit;
+      references.resize(limit);
+    }
     uint64_t count(ReferenceKind kind) const { return counts.at(static_cast<size_t>(kind)); }
   };
   // At most `limit` of them, leases are left out first. `only`: not those of other ranges.

@@ -2,16 +2,17 @@
 
 #include <utility>
 
+#include "core/device/p2p_pool.h"
 #include "core/removal/file_ranges.h"
 
 namespace pmemd {
 namespace {
 
 // The range stays lent, an upper bound: it may be another buffer's before we could tell.
-Result<void> finish(Device& device, const std::vector<P2pBuffer>& buffers) {
+Result<void> finish(P2pPool& pool, const std::vector<P2pBuffer>& buffers) {
   Result<void> first_error;
   for (const P2pBuffer& buffer : buffers) {
-    auto finished = device.p2p()->finish_return(buffer.id);
+    auto finished = pool.finish_return(buffer.id);
     if (!finished && first_error) first_error = std::move(finished);
   }
   return first_error;
@@ -20,18 +21,21 @@ Result<void> finish(Device& device, const std::vector<P2pBuffer>& buffers) {
 }  // namespace
 
 Result<void> return_buffers(Device& device, KernelPort& kernel, Deadline deadline) {
-  const auto buffers = device.p2p()->returning();
+  P2pPool* const pool = device.content().p2p();
+  if (pool == nullptr) return {};
+  const auto buffers = pool->returning();
   if (buffers.empty()) return {};
   FileRanges ranges;
   for (const P2pBuffer& buffer : buffers) ranges.add(device, device.root_ino(), buffer.range);
   PMEMD_TRY(ranges.inval(kernel));
   // A direct READ isn't waited for by the inval.
   PMEMD_TRY(device.wait_requests(deadline));
-  return finish(device, buffers);
+  return finish(*pool, buffers);
 }
 
 Result<void> zero_returned_buffers(Device& device) {
-  return finish(device, device.p2p()->returning());
+  P2pPool* const pool = device.content().p2p();
+  return pool == nullptr ? Result<void>() : finish(*pool, pool->returning());
 }
 
 }  // namespace pmemd

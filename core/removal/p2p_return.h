@@ -12,9 +12,9 @@
 
 namespace pmemd {
 
-// Those that are returning now. ETIMEDOUT: requests are in flight at the deadline; any other: what
-// the kernel said to an inval, or the image to zeros. What is left is returning still, and returns
-// with the next call.
+// Those that are returning now; of a device without a pool: none. ETIMEDOUT: requests are in flight
+// at the deadline; any other: what the kernel said to an inval, or the image to zeros. What is left
+// is returning still, and returns with the next call.
 Result<void> return_buffers(Device& device, KernelPort& kernel, Deadline deadline);
 
 // The last part of it, when the page cache has nothing of the device and no request is in flight.

@@ -12,6 +12,7 @@
 #include "core/base/memory.h"
 #include "core/base/unique_fd.h"
 #include "core/base/units.h"
+#include "core/device/p2p_pool.h"
 #include "core/removal/fates.h"
 #include "core/removal/look.h"
 #include "core/removal/p2p_return.h"
@@ -142,7 +143,7 @@ void Removal::take_back() {
     device->resurrect();
     killed_[i] = false;
     // What surprise took from a pool isn't given back, but is free again.
-    if (device->is_p2p()) (void)return_buffers(*device, kernel_, drain_deadline());
+    (void)return_buffers(*device, kernel_, drain_deadline());
     if (hidden_) kernel_.show(*device);
     if (told_) targets_[i].tell(EventKind::kEnabled, events_);
   }
@@ -244,7 +245,7 @@ Result<void> Removal::unpin() {
       continue;
     }
     ClaimTable& claims = devices_[i]->claims();
-    if (claims.counts().pins != 0 || devices_[i]->is_p2p()) waited_ = true;
+    if (claims.counts().pins != 0 || devices_[i]->content().p2p() != nullptr) waited_ = true;
     if (options_.kill) {
       for (const Reference& pin : claims.list()) {
         if (pin.kind != ReferenceKind::kPin) continue;
@@ -283,13 +284,12 @@ Result<void> Removal::take_pins(RemovalReport& report, Device& device, Deadline 
 
 // A buffer that is taken is zeroed when the page cache has nothing of it any more: in drain().
 Result<void> Removal::take_buffers(RemovalReport& report, Device& device, Deadline deadline) {
-  if (!device.is_p2p()) return {};
-  P2pPool& pool = *device.p2p();
-  if (!options_.surprise && pool.wait_empty(deadline)) return {};
+  P2pPool* const pool = device.content().p2p();
+  if (pool == nullptr || (!options_.surprise && pool->wait_empty(deadline))) return {};
   if (!options_.surprise && !options_.abandon) {
-    return held_up(report, device, format_count(pool.counts().buffers, "buffer"));
+    return held_up(report, device, format_count(pool->counts().buffers, "buffer"));
   }
-  report.buffers_taken = pool.begin_return_of_all();
+  report.buffers_taken = pool->begin_return_of_all();
   return {};
 }
 
@@ -297,7 +297,7 @@ Result<void> Removal::take_buffers(RemovalReport& report, Device& device, Deadli
 Result<void> Removal::migrate() {
   const Deadline deadline = drain_deadline();
   for (size_t i = 0; i < devices_.size(); ++i) {
-    PMEMD_ASSIGN(reports_[i].pages_migrated, devices_[i]->migrate_to_ram(deadline));
+    PMEMD_ASSIGN(reports_[i].pages_migrated, devices_[i]->content().migrate_to_ram(deadline));
     if (reports_[i].pages_migrated != 0) waited_ = true;
   }
   return {};
@@ -377,7 +377,7 @@ Result<void> Removal::drain() {
   PMEMD_TRY(wait_requests());
   for (Device* device : devices_) {
     // What can't be zeroed isn't used again; and the release zeroes all of it, and tells.
-    if (device->is_p2p()) (void)zero_returned_buffers(*device);
+    (void)zero_returned_buffers(*device);
   }
   return {};
 }

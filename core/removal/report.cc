@@ -20,7 +20,8 @@ constexpr size_t kMaxNamed = 8;        // of processes in a message
 }  // namespace
 
 RemovalReport start_report(const Device& device) {
-  return {.name_of_namespace = device.record().name(), .hits_mappings = !device.is_private()};
+  return {.name_of_namespace = device.record().name(),
+          .hits_mappings = device.content().is_mapped()};
 }
 
 void name_files(std::vector<Holder>& holders, const std::vector<const Device*>& devices) {
@@ -29,7 +30,7 @@ void name_files(std::vector<Holder>& holders, const std::vector<const Device*>& 
   std::map<uint64_t, std::string> paths;
   for (const Device* device : devices) {
     const auto of_device = hints.find(device->record().serial);
-    if (of_device != hints.end()) paths.merge(device->paths(of_device->second));
+    if (of_device != hints.end()) paths.merge(device->content().paths(of_device->second));
   }
   const auto name = [&](auto& held) {
     const auto path = paths.find(held.ino);

@@ -76,10 +76,7 @@ uint64_t Target::tell(EventKind kind, EventBus& events,
   const uint64_t seq = events.publish(kind, record.name(), {0, record.data_bytes()});
   const MapperNotice notice{
       .kind = to_mappers(kind), .seq = seq, .time = now, .answer_within = answer_within};
-  // As a kernel whose file system isn't told, or can't tell which files are hit (ext4).
-  const NamespaceSettings settings = device_.settings();
-  const bool tells = !device_.is_fsdax() || (settings.holder && settings.rmap);
-  if (tells && !device_.is_private()) device_.mapper_events().tell_all(notice);
+  if (device_.content().tells_mappers()) device_.mapper_events().tell_all(notice);
   if (is_leg()) {
     for (const uint64_t ino : ranges().files()) {
       for (const FileRange& range : ranges().ranges(ino)) {

@@ -18,21 +18,16 @@ void reply_attr(fuse_req_t req, const Result<Attr>& attr) {
   answer(fuse_reply_attr, req, &st, attr_seconds(*attr));
 }
 
-void reply_attr(fuse_req_t req, const Admitted& admitted, const Result<Attr>& attr) {
-  reply_attr(req, attr ? Result<Attr>(with_dirtied(admitted, *attr)) : attr);
-}
-
 void op_getattr(fuse_req_t req, fuse_ino_t ino, fuse_file_info* /*fi*/) {
   FuseContext& context = context_of(req);
   if (ino == FUSE_ROOT_ID) return reply_attr(req, root_attr(context));
   const DevicePtr device = context.devices.by_ino(ino);
   if (!device) return reply_error(req, ESTALE);
+  const auto request = device->admit(Admission::kGetattr, origin_of(req, ino, "GETATTR"));
+  if (request) return reply_attr(req, device->content().getattr(*request, ino));
   // fstat of a removed device's file goes on working.
-  if (!device->is_fsdax()) return reply_attr(req, context.devdax.getattr(*device));
-  const auto admitted = admit_fsdax_dying(req, ino, "GETATTR");
-  if (admitted) return reply_attr(req, *admitted, admitted->fs().getattr(ino));
-  const auto last = device->last_attributes(ino);
-  if (!last) return reply_error(req, admitted.err());
+  const auto last = device->content().last_attributes(ino);
+  if (!last) return reply_error(req, request.err());
   const struct stat st = to_stat(*last);
   answer(fuse_reply_attr, req, &st, 0.0);
 }
@@ -55,24 +50,9 @@ SetAttr to_change(const struct stat& st, int to_set) {
 
 void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat* st, int to_set,
                 fuse_file_info* /*fi*/) {
-  FuseContext& context = context_of(req);
-  const SetAttr change = to_change(*st, to_set);
-  const DevicePtr device = context.devices.by_ino(ino);
-  if (device && !device->is_fsdax()) {
-    return reply_attr(req, context.devdax.setattr(*device, change));
-  }
-  const auto admitted = admit_fsdax(req, ino, "SETATTR");
+  const auto admitted = admit(context_of(req), Admission::kNode, origin_of(req, ino, "SETATTR"));
   if (!admitted) return reply_error(req, admitted.err());
-  // As fs/dax.c dax_layout_busy_page() has it: what is pinned isn't taken from the file.
-  if (change.size && admitted->device->claims().is_pinned(ino, {*change.size, kWholeFile.end})) {
-    return reply_error(req, EBUSY);
-  }
-  const auto attr = admitted->fs().setattr(ino, change);
-  // What lies behind the end isn't lent again, and the kernel drops it when it has the reply.
-  if (attr && change.size) {
-    admitted->device->leases().give_back(ino, {align_up(*change.size, kPageSize), kWholeFile.end});
-  }
-  reply_attr(req, *admitted, attr);
+  reply_attr(req, admitted->content().setattr(admitted->request, ino, to_change(*st, to_set)));
 }
 
 // A change of the access ACL by somebody outside of the owning group takes S_ISGID away, as
@@ -145,21 +125,16 @@ void op_removexattr(fuse_req_t req, fuse_ino_t ino, const char* name) {
 }
 
 void op_statfs(fuse_req_t req, fuse_ino_t ino) {
-  FuseContext& context = context_of(req);
-  struct statvfs st = {};
-  st.f_bsize = st.f_frsize = kPageSize;
-  st.f_namemax = 255;
-  const DevicePtr device = context.devices.by_ino(ino);
-  if (device && !device->is_fsdax()) {
-    st.f_blocks = device->record().data_bytes() / kPageSize;
-  } else if (device) {
-    const auto request = device->begin_request(origin_of(req, ino, "STATFS"));
-    if (!request) return reply_error(req, request.err());
-    const auto found = request->fs().statfs();
-    if (!found) return reply_error(req, found.err());
-    st = *found;
-  }
-  answer(fuse_reply_statfs, req, &st);
+  struct statvfs of_root = {};
+  of_root.f_bsize = of_root.f_frsize = kPageSize;
+  of_root.f_namemax = 255;
+  const DevicePtr device = context_of(req).devices.by_ino(ino);
+  if (!device) return void(answer(fuse_reply_statfs, req, &of_root));
+  const auto request = device->admit(Admission::kNode, origin_of(req, ino, "STATFS"));
+  if (!request) return reply_error(req, request.err());
+  const auto found = device->content().statfs(*request);
+  if (!found) return reply_error(req, found.err());
+  answer(fuse_reply_statfs, req, &*found);
 }
 
 }  // namespace

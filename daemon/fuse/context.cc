@@ -2,37 +2,36 @@
 
 #include <unistd.h>
 
+#include "core/device/file_system_content.h"
+
 namespace pmemd {
 
-namespace {
-
-Result<Admitted> admit(FuseContext& context, const RequestOrigin& origin, bool while_dying) {
+Result<Admitted> admit(FuseContext& context, Admission access, const RequestOrigin& origin) {
   if (origin.ino == FUSE_ROOT_ID) return fail(EPERM);
   DevicePtr device = context.devices.by_ino(origin.ino);
   if (!device) return fail(ESTALE);
-  if (!device->is_fsdax()) return fail(EOPNOTSUPP);
-  PMEMD_ASSIGN(auto request,
-               while_dying ? device->begin_writeback(origin) : device->begin_request(origin));
+  PMEMD_ASSIGN(auto request, device->admit(access, origin));
   return Admitted{std::move(device), std::move(request)};
 }
 
-}  // namespace
-
-Result<Admitted> admit_fsdax(FuseContext& context, const RequestOrigin& origin) {
-  return admit(context, origin, false);
+Result<Admitted> admit_fsdax(FuseContext& context, Admission access, const RequestOrigin& origin) {
+  if (origin.ino == FUSE_ROOT_ID) return fail(EPERM);
+  DevicePtr device = context.devices.by_ino(origin.ino);
+  if (!device) return fail(ESTALE);
+  if (device->content().root_type() != S_IFDIR) return fail(EOPNOTSUPP);
+  PMEMD_ASSIGN(auto request, device->admit(access, origin));
+  return Admitted{std::move(device), std::move(request)};
 }
 
 Result<Admitted> admit_fsdax(fuse_req_t req, fuse_ino_t ino, const char* what) {
-  return admit(context_of(req), origin_of(req, ino, what), false);
+  return admit_fsdax(context_of(req), Admission::kRequest, origin_of(req, ino, what));
 }
 
 Result<Admitted> admit_fsdax_open(fuse_req_t req, fuse_ino_t ino, const char* what) {
   FuseContext& context = context_of(req);
-  return admit(context, origin_of(req, ino, what), context.is_own_thread(fuse_req_ctx(req)->pid));
-}
-
-Result<Admitted> admit_fsdax_dying(fuse_req_t req, fuse_ino_t ino, const char* what) {
-  return admit(context_of(req), origin_of(req, ino, what), true);
+  const bool is_ours = context.is_own_thread(fuse_req_ctx(req)->pid);
+  return admit_fsdax(context, is_ours ? Admission::kWriteback : Admission::kRequest,
+                     origin_of(req, ino, what));
 }
 
 RequestOrigin origin_of(fuse_req_t req, fuse_ino_t ino, const char* what, FileRange range) {
@@ -42,14 +41,6 @@ RequestOrigin origin_of(fuse_req_t req, fuse_ino_t ino, const char* what, FileRa
 Caller caller_of(fuse_req_t req) {
   const fuse_ctx* ctx = fuse_req_ctx(req);
   return {.uid = ctx->uid, .gid = ctx->gid, .umask = ctx->umask};
-}
-
-Attr with_dirtied(const Admitted& admitted, const Attr& attr) {
-  Attr told = attr;
-  if (!attr.has_holes() || !admitted.device->has_writer(attr.ino)) return told;
-  const auto bytes = admitted.fs().hole_bytes(attr.ino, admitted.device->leases().ranges(attr.ino));
-  if (bytes) told.dirtied_blocks = *bytes / kSectorSize;  // else it has gone
-  return told;
 }
 
 struct stat to_stat(const Attr& attr) {
@@ -89,7 +80,8 @@ void reply_entry(fuse_req_t req, Device& device, const Result<Attr>& attr) {
 }
 
 void reply_entry(fuse_req_t req, const Admitted& admitted, const Result<Attr>& attr) {
-  reply_entry(req, *admitted.device, attr ? Result<Attr>(with_dirtied(admitted, *attr)) : attr);
+  const auto told = attr ? FileSystemContent::with_dirtied(admitted.request, *attr) : attr;
+  reply_entry(req, *admitted.device, told);
 }
 
 Result<OpenHandle> begin_open(FuseContext& context, uid_t uid, pid_t pid, bool writable) {

@@ -20,7 +20,6 @@
 #include "core/device/device.h"
 #include "core/device/device_table.h"
 #include "core/removal/removal.h"
-#include "daemon/fuse/devdax_file.h"
 #include "daemon/fuse/request_counts.h"
 #include "daemon/fuse/user_budgets.h"
 #include "daemon/kernel/hot_ranges.h"
@@ -49,7 +48,6 @@ struct FuseContext {
   // What is touched page by page is read ahead; null: not here.
   Prefaulter* prefaulter = nullptr;
   HotRanges hot_ranges = {};
-  DevdaxFiles devdax = {};
   timespec started = {};  // the root directory's times
   std::function<bool(pid_t)> is_own_thread = [](pid_t) { return false; };
   // Asked before anything is read ahead that nobody has asked for.
@@ -66,23 +64,22 @@ struct Admitted {
   DevicePtr device;  // outlives the request
   Device::Request request;
 
+  DeviceContent& content() const { return device->content(); }
   FileSystem& fs() const { return request.fs(); }
 };
 
-// EPERM: the mount's root, which only pmemctl changes. ESTALE: no such device was ever there.
-// EOPNOTSUPP: no fsdax. EIO: removed.
-Result<Admitted> admit_fsdax(FuseContext& context, const RequestOrigin& origin);
+// EPERM: the mount's root, which only pmemctl changes. ESTALE: no such device was ever there. Any
+// other: Device::admit().
+Result<Admitted> admit(FuseContext& context, Admission access, const RequestOrigin& origin);
+// To a device with a file system; EOPNOTSUPP: it has none.
+Result<Admitted> admit_fsdax(FuseContext& context, Admission access, const RequestOrigin& origin);
 Result<Admitted> admit_fsdax(fuse_req_t req, fuse_ino_t ino, const char* what);
 // The same for attributes that the kernel reads when a file is opened, which our own thread may,
 // for a flush, while the device is dying.
 Result<Admitted> admit_fsdax_open(fuse_req_t req, fuse_ino_t ino, const char* what);
-// For attributes of open files, which anybody may read while the device is dying.
-Result<Admitted> admit_fsdax_dying(fuse_req_t req, fuse_ino_t ino, const char* what);
 RequestOrigin origin_of(fuse_req_t req, fuse_ino_t ino, const char* what, FileRange range = {});
 Caller caller_of(fuse_req_t req);
 
-// With what a writer's mapping may have stored to in holes.
-Attr with_dirtied(const Admitted& admitted, const Attr& attr);
 struct stat to_stat(const Attr& attr);
 // How long the kernel may keep them: of a file with holes not at all, since pages of a mapping fill
 // them without a request.

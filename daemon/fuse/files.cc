@@ -4,8 +4,6 @@
 // reply leaves (core/references/lease_table.h).
 #include <fcntl.h>
 
-#include <algorithm>
-#include <array>
 #include <optional>
 #include <span>
 #include <utility>
@@ -13,7 +11,6 @@
 
 #include "core/base/fault.h"
 #include "daemon/fuse/context.h"
-#include "daemon/fuse/device_data.h"
 #include "daemon/kernel/failure_worker.h"
 #include "daemon/kernel/prefaulter.h"
 
@@ -76,7 +73,7 @@ void op_create(fuse_req_t req, fuse_ino_t parent, const char* name, mode_t mode,
 
 // Small READs, one after the other, are touches of a mapping: their neighbourhood is read ahead.
 void note_touch(FuseContext& context, Device& device, pid_t pid, uint64_t ino, FileRange range) {
-  if (context.prefaulter == nullptr || !is_persistent(device.record().mode)) return;
+  if (context.prefaulter == nullptr || !device.content().is_persistent()) return;
   timespec now{};
   clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
   const auto now_ms = static_cast<uint64_t>(now.tv_sec * 1000 + now.tv_nsec / 1'000'000);
@@ -94,42 +91,27 @@ void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, fuse_fil
   if (const auto hit = fault_read.hit(); !hit) return reply_error(req, hit.err());
   const auto range = FileRange::sized(static_cast<uint64_t>(offset), size);
   const auto origin = origin_of(req, ino, "READ", range);
-  const auto request =
-      device->is_private() ? device->begin_memory(origin) : device->begin_read(origin);
+  const auto request = device->admit(Admission::kRead, origin);
   if (!request) return reply_error(req, request.err());
-  if (device->is_private()) return reply_private_read(req, *request, range);
 
   // What was read ahead and failed, the kernel reads again, page by page, as it is wanted.
   const auto reader =
       size > kPageSize && !is_direct(fi) ? Media::Reader::kReadahead : Media::Reader::kProgram;
   const auto atime = (fi->flags & O_NOATIME) != 0 ? Atime::kKeep : Atime::kTouch;
-  auto bytes = device->is_fsdax() ? request->fs().read(ino, range, reader, atime)
-                                  : read_device_file(*request, range, reader);
+  const auto bytes = device->content().read(*request, ino, range, reader, atime);
   if (!bytes) return reply_error(req, bytes.err());
   uint64_t length = 0;
-  for (const iovec& part : *bytes) length += part.iov_len;
-  if (length > 0 && !is_direct(fi) && !device->leases().lend(ino, pages_of(range.begin, length))) {
-    return reply_error(req, device->gone_errno());
+  for (const iovec& part : bytes->parts) length += part.iov_len;
+  const bool lends = length > 0 && !is_direct(fi) && device->content().is_mapped();
+  if (lends && !device->leases().lend(ino, pages_of(range.begin, length))) {
+    return reply_error(req, device->content().gone_errno());
   }
   FuseContext& context = context_of(req);
   const pid_t pid = fuse_req_ctx(req)->pid;
   // Bytes that the host can't give make the reply's writev fail, and the kernel answers EIO.
-  const int replied = answer(fuse_reply_iov, req, bytes->data(), static_cast<int>(bytes->size()));
+  const int replied =
+      answer(fuse_reply_iov, req, bytes->parts.data(), static_cast<int>(bytes->parts.size()));
   if (replied == 0 && !is_direct(fi)) note_touch(context, *device, pid, ino, range);
-}
-
-Result<size_t> write_to(const Device::Request& request, uint64_t ino, uint64_t offset,
-                        std::span<const std::byte> data, bool is_writeback) {
-  if (!request.device().is_fsdax()) return write_device_file(request, offset, data, is_writeback);
-  PMEMD_TRY(request.fs().write(ino, offset, data,
-                               is_writeback ? Media::Writer::kWriteback : Media::Writer::kProgram));
-  return data.size();
-}
-
-Result<Device::Request> begin_write(Device& device, const RequestOrigin& origin,
-                                    bool is_writeback) {
-  if (device.is_private()) return device.begin_memory(origin);
-  return is_writeback ? device.begin_writeback(origin) : device.begin_request(origin);
 }
 
 // `writepage`: the kernel writes back what a mapping stored, which a dying device still takes, and
@@ -146,12 +128,14 @@ void op_write(fuse_req_t req, fuse_ino_t ino, const char* buf, size_t size, off_
   if (!device) return reply_error(req, ESTALE);
   const auto origin = origin_of(req, ino, is_writeback ? "WRITEBACK" : "WRITE",
                                 FileRange::sized(static_cast<uint64_t>(offset), size));
-  const auto request = begin_write(*device, origin, is_writeback);
-  Result<size_t> written = fail(device->gone_errno());
+  DeviceContent& content = device->content();
+  const auto request =
+      device->admit(is_writeback ? Admission::kWriteback : Admission::kWrite, origin);
+  Result<size_t> written = fail(content.gone_errno());
   if (request) {
     written = or_no_memory([&] {
-      return write_to(*request, ino, static_cast<uint64_t>(offset),
-                      std::as_bytes(std::span(buf, size)), is_writeback);
+      return content.write(*request, ino, origin.range.begin, std::as_bytes(std::span(buf, size)),
+                           is_writeback ? Media::Writer::kWriteback : Media::Writer::kProgram);
     });
   }
   if (!written) {
@@ -163,56 +147,27 @@ void op_write(fuse_req_t req, fuse_ino_t ino, const char* buf, size_t size, off_
     return reply_error(req, written.err());
   }
   // Private memory isn't lent: a removal takes nothing of it away.
-  if (!is_writeback && !is_direct(fi) && !device->is_private() &&
-      !device->leases().lend(ino, pages_of(static_cast<uint64_t>(offset), *written))) {
-    return reply_error(req, device->gone_errno());
+  if (!is_writeback && !is_direct(fi) && content.is_mapped() &&
+      !device->leases().lend(ino, pages_of(origin.range.begin, *written))) {
+    return reply_error(req, content.gone_errno());
   }
   answer(fuse_reply_write, req, *written);
 }
 
-// A devdax has all its blocks: allocating them is done (libpmemobj asks for it), the rest ENODEV.
-int fallocate_devdax(const Device& device, int mode, uint64_t offset, uint64_t length) {
-  const uint64_t size = device.record().data_bytes();
-  const bool inside = offset <= size && length <= size - offset;
-  return (mode & ~FALLOC_FL_KEEP_SIZE) == 0 && inside ? 0 : ENODEV;
-}
-
 void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset, off_t length,
                   fuse_file_info* /*fi*/) {
-  const DevicePtr device = context_of(req).devices.by_ino(ino);
-  if (!device) return reply_error(req, ESTALE);
-  const auto request = device->begin_request(origin_of(req, ino, "FALLOCATE"));
-  if (!request) return reply_error(req, request.err());
-  const auto begin = static_cast<uint64_t>(offset);
-  const auto size = static_cast<uint64_t>(length);
-  if (!device->is_fsdax()) return reply_error(req, fallocate_devdax(*device, mode, begin, size));
-  const bool takes_blocks = (mode & ~(FALLOC_FL_KEEP_SIZE)) != 0;
-  if (takes_blocks && device->claims().is_pinned(ino, FileRange::sized(begin, size))) {
-    return reply_error(req, EBUSY);
-  }
-  const auto result = request->fs().fallocate(ino, mode, begin, size);
-  // The kernel drops the whole pages when it has the reply.
-  const FileRange pages = {align_up(begin, kPageSize), align_down(begin + size, kPageSize)};
-  if (result && takes_blocks && !pages.empty()) device->leases().give_back(ino, pages);
-  reply(req, result);
+  const auto admitted =
+      admit(context_of(req), Admission::kRequest, origin_of(req, ino, "FALLOCATE"));
+  if (!admitted) return reply_error(req, admitted.err());
+  const auto range = FileRange::sized(static_cast<uint64_t>(offset), static_cast<uint64_t>(length));
+  reply(req, admitted->content().fallocate(admitted->request, ino, mode, range));
 }
 
 void op_lseek(fuse_req_t req, fuse_ino_t ino, off_t offset, int whence, fuse_file_info* /*fi*/) {
-  FuseContext& context = context_of(req);
-  const DevicePtr device = context.devices.by_ino(ino);
-  if (!device) return reply_error(req, ESTALE);
-  if (!device->is_fsdax()) {  // one extent of data
-    const auto size = static_cast<off_t>(device->record().data_bytes());
-    if (offset >= size) return reply_error(req, ENXIO);
-    answer(fuse_reply_lseek, req, whence == SEEK_HOLE ? size : offset);
-    return;
-  }
-  const auto request = device->begin_request(origin_of(req, ino, "LSEEK"));
-  if (!request) return reply_error(req, request.err());
-  // A mapping may have stored into lent pages that were holes; no request told us of it.
-  std::vector<FileRange> lent;
-  if (device->has_writer(ino)) lent = device->leases().ranges(ino);
-  const auto found = request->fs().lseek(ino, static_cast<uint64_t>(offset), whence, lent);
+  const auto admitted = admit(context_of(req), Admission::kNode, origin_of(req, ino, "LSEEK"));
+  if (!admitted) return reply_error(req, admitted.err());
+  const auto found =
+      admitted->content().lseek(admitted->request, ino, static_cast<uint64_t>(offset), whence);
   if (!found) return reply_error(req, found.err());
   answer(fuse_reply_lseek, req, static_cast<off_t>(*found));
 }
@@ -220,11 +175,11 @@ void op_lseek(fuse_req_t req, fuse_ino_t ino, off_t offset, int whence, fuse_fil
 void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, fuse_file_info* /*fi*/) {
   const DevicePtr device = context_of(req).devices.by_ino(ino);
   if (!device) return reply_error(req, ESTALE);
-  if (!is_persistent(device->record().mode)) return reply_error(req, 0);
-  const auto request = device->begin_request(origin_of(req, ino, "FSYNC"));
+  // Nothing of it is kept anyway; with or without the device.
+  if (!device->content().is_persistent()) return reply_error(req, 0);
+  const auto request = device->admit(Admission::kRequest, origin_of(req, ino, "FSYNC"));
   if (!request) return reply_error(req, request.err());
-  reply(req, device->is_fsdax() ? request->fs().fsync(ino, datasync != 0)
-                                : request->media().persist({0, device->record().data_bytes()}));
+  reply(req, device->content().fsync(*request, ino, datasync != 0));
 }
 
 }  // namespace

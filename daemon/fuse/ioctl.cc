@@ -16,13 +16,10 @@ void reply_done(fuse_req_t req, const Result<void>& result) {
 }
 
 Result<FileRange> range_in_file(const Ioctl& call, uint64_t offset, uint64_t length) {
-  uint64_t size = call.device->record().data_bytes();
-  if (call.device->is_fsdax()) {
-    PMEMD_ASSIGN(const auto admitted, admit_fsdax(call.req, call.ino, "IOCTL"));
-    PMEMD_ASSIGN(const Attr attr, admitted.fs().getattr(call.ino));
-    size = attr.size;
-  }
-  if (length == 0 || offset > size || length > size - offset) return fail(EINVAL);
+  PMEMD_ASSIGN(const auto request,
+               call.device->admit(Admission::kNode, origin_of(call.req, call.ino, "IOCTL")));
+  PMEMD_ASSIGN(const Attr attr, call.device->content().getattr(request, call.ino));
+  if (length == 0 || offset > attr.size || length > attr.size - offset) return fail(EINVAL);
   return FileRange::sized(offset, length);
 }
 
@@ -49,14 +46,14 @@ void do_unpin(const Ioctl& call) {
 // for others, or makes them wait, is for those who might as well write it.
 enum class Wants { kAny, kWriter };
 
-bool any_device(const Device& /*device*/) { return true; }
-bool private_device(const Device& device) { return device.is_private(); }
-bool p2p_device(const Device& device) { return device.is_p2p(); }
+bool any_device(Device& /*device*/) { return true; }
+bool private_device(Device& device) { return device.content().private_memory() != nullptr; }
+bool p2p_device(Device& device) { return device.content().p2p() != nullptr; }
 
 struct Command {
   unsigned code;
   Wants wants;
-  bool (*is_for)(const Device& device);  // ENOTTY where it is false
+  bool (*is_for)(Device& device);  // ENOTTY where it is false
   void (*run)(const Ioctl& call);
 };
 constexpr std::array kCommands = {

@@ -54,12 +54,7 @@ Result<FileRange> first_known_bad(const FailureWorker& failures, const Device::R
                                   uint64_t ino, FileRange range) {
   Device& device = request.device();
   RangeSet<FileSpace> bad;
-  std::vector<std::pair<FileRange, DataRange>> extents;
-  if (device.is_fsdax()) {
-    PMEMD_ASSIGN(extents, request.fs().extents(ino));
-  } else if (!device.is_private()) {  // which is system memory
-    extents = {{range, {range.begin, range.end}}};
-  }
+  PMEMD_ASSIGN(const auto extents, device.content().extents(request, ino));
   for (const auto& [file, data] : extents) {
     const FileRange part = file.intersect(range);
     if (part.empty()) continue;
@@ -87,10 +82,11 @@ pmemd_info behaviour_of(const Device& device) {
   const NamespaceSettings settings = device.settings();
   if (settings.refault == Refault::kMceErr) info.flags |= PMEMD_INFO_REFAULT_MCEERR;
   if (settings.kill == KillPolicy::kEarly) info.flags |= PMEMD_INFO_EARLY_KILL;
-  if (is_persistent(device.record().mode)) info.flags |= PMEMD_INFO_SYNC;
+  if (device.content().is_persistent()) info.flags |= PMEMD_INFO_SYNC;
   // As XFS does. A device-dax is unmapped without a word, and so is a file system that can't tell
   // which files lie where.
-  if (device.is_fsdax() && settings.holder && settings.rmap) info.flags |= PMEMD_INFO_HOLDER;
+  const bool is_file_system = device.content().root_type() == S_IFDIR;
+  if (is_file_system && device.content().tells_mappers()) info.flags |= PMEMD_INFO_HOLDER;
   info.clear_unit = static_cast<uint32_t>(settings.clear_unit_bytes);
   return info;
 }
@@ -159,7 +155,8 @@ void do_answer(const Ioctl& call) {
 
 void do_query(const Ioctl& call) {
   auto query = argument<pmemd_query>(call);
-  const auto request = call.device->begin_request(origin_of(call.req, call.ino, "QUERY"));
+  const auto request =
+      call.device->admit(Admission::kRequest, origin_of(call.req, call.ino, "QUERY"));
   if (!request) return reply_error(call.req, request.err());
   const auto range = range_in_file(call, query.offset, query.length);
   if (!range) return reply_error(call.req, range.err());

@@ -5,6 +5,8 @@
 #include <utility>
 
 #include "client/pmemd_ioctl.h"
+#include "core/device/p2p_pool.h"
+#include "core/device/private_memory.h"
 #include "core/removal/file_ranges.h"
 #include "core/removal/p2p_return.h"
 #include "daemon/fuse/ioctl.h"
@@ -15,8 +17,8 @@ namespace {
 constexpr std::chrono::seconds kReturnTimeout{10};
 
 // How many pages went to the device (core/device/private_memory.h tells why in this order).
-Result<uint64_t> migrate(const Device& device, PrivateMemory& memory, KernelPort& kernel,
-                         uint64_t ino, FileRange range) {
+Result<uint64_t> migrate(Device& device, KernelPort& kernel, uint64_t ino, FileRange range) {
+  PrivateMemory& memory = *device.content().private_memory();
   FileRanges ranges;
   ranges.add(device, ino, range);
   PMEMD_ASSIGN(auto migration, memory.begin_migrate(range));
@@ -36,7 +38,7 @@ void submit(const Ioctl& call, std::function<void()> work) {
 }  // namespace
 
 void do_migrate(const Ioctl& call) {
-  auto request = call.device->begin_request(origin_of(call.req, call.ino, "MIGRATE"));
+  auto request = call.device->admit(Admission::kRequest, origin_of(call.req, call.ino, "MIGRATE"));
   if (!request) return reply_error(call.req, request.err());
   const auto asked = argument<pmemd_migrate>(call);
   const auto range = range_in_file(call, asked.offset, asked.length);
@@ -46,7 +48,7 @@ void do_migrate(const Ioctl& call) {
   const auto work = [admitted, answer = asked, device = call.device, req = call.req, ino = call.ino,
                      range = *range, &kernel = *context_of(call.req).kernel]() mutable {
     serve_request(req, [&] {
-      const auto pages = migrate(*device, admitted->memory(), kernel, ino, range);
+      const auto pages = migrate(*device, kernel, ino, range);
       if (!pages) return reply_error(req, pages.err());
       answer.pages = *pages;
       reply_value(req, answer);
@@ -56,12 +58,13 @@ void do_migrate(const Ioctl& call) {
 }
 
 void do_p2p_alloc(const Ioctl& call) {
-  const auto request = call.device->begin_request(origin_of(call.req, call.ino, "P2P_ALLOC"));
+  const auto request =
+      call.device->admit(Admission::kRequest, origin_of(call.req, call.ino, "P2P_ALLOC"));
   if (!request) return reply_error(call.req, request.err());
   auto buffer = argument<pmemd_p2p_alloc>(call);
   const auto alloc = [&](pid_t pid, UserBudget::Charge charge) -> Result<uint64_t> {
-    PMEMD_ASSIGN(const FileRange range,
-                 request->p2p().alloc(call.handle, pid, buffer.length, std::move(charge)));
+    PMEMD_ASSIGN(const FileRange range, call.device->content().p2p()->alloc(
+                                            call.handle, pid, buffer.length, std::move(charge)));
     return range.begin;
   };
   const auto offset = add_for_caller(call, alloc);
@@ -71,7 +74,7 @@ void do_p2p_alloc(const Ioctl& call) {
 }
 
 void do_p2p_free(const Ioctl& call) {
-  P2pPool& pool = *call.device->p2p();
+  P2pPool& pool = *call.device->content().p2p();
   if (auto begun = pool.begin_return(call.handle, argument<uint64_t>(call)); !begun) {
     return reply_error(call.req, begun.err());
   }
@@ -84,7 +87,8 @@ void do_p2p_free(const Ioctl& call) {
 }
 
 void return_buffers_later(FuseContext& context, const DevicePtr& device) {
-  if (!device->is_p2p() || device->p2p()->returning().empty()) return;
+  P2pPool* const pool = device->content().p2p();
+  if (pool == nullptr || pool->returning().empty()) return;
   // What doesn't return now does so with the next that returns.
   context.work.submit_once(device->record().serial, [device, &kernel = *context.kernel] {
     (void)or_no_memory(

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "core/base/blocking.h"
+#include "core/device/file_system_content.h"
 #include "core/pool/schema.h"
 #include "daemon/fuse/context.h"
 
@@ -14,12 +15,6 @@ namespace pmemd {
 namespace {
 
 // --- the mount's root: one entry a live namespace
-
-Result<Attr> shown_attr(fuse_req_t req, Device& device) {
-  if (!device.is_fsdax()) return context_of(req).devdax.getattr(device);
-  PMEMD_ASSIGN(auto request, device.begin_request(origin_of(req, device.root_ino(), "LOOKUP")));
-  return request.fs().getattr(request.fs().root());
-}
 
 void reply_root_entry(fuse_req_t req, FuseContext& context) {
   fuse_entry_param entry = to_entry(root_attr(context));
@@ -33,9 +28,11 @@ void lookup_in_root(fuse_req_t req, FuseContext& context, const char* name) {
   const DevicePtr device = context.devices.by_shown_name(name);
   // An error and no negative entry: the kernel shall not cache that a namespace isn't there.
   if (!device) return reply_error(req, ENOENT);
-  const auto attr = shown_attr(req, *device);
-  if (!attr) return reply_error(req, ENOENT);  // removed this moment
-  reply_entry(req, *device, attr);
+  const uint64_t ino = device->root_ino();
+  const auto request = device->admit(Admission::kNode, origin_of(req, ino, "LOOKUP"));
+  if (!request) return reply_error(req, ENOENT);  // removed this moment
+  const auto attr = device->content().getattr(*request, ino);
+  reply_entry(req, *device, attr ? attr : fail(ENOENT));
 }
 
 class DirectoryBuffer {
@@ -88,8 +85,8 @@ void readdir_root(fuse_req_t req, FuseContext& context, size_t size, off_t offse
   for (const DevicePtr& device : context.devices.by_serial()) {
     const uint64_t next = device->record().serial + 2;
     if (!fits || next <= cookie || !device->is_shown()) continue;
-    fits = add({device->record().device_name(), device->root_ino(),
-                static_cast<mode_t>(device->is_fsdax() ? S_IFDIR : S_IFREG), next});
+    fits = add(
+        {device->record().device_name(), device->root_ino(), device->content().root_type(), next});
   }
   (void)buffer.reply();
 }
@@ -100,24 +97,26 @@ void op_lookup(fuse_req_t req, fuse_ino_t parent, const char* name) {
   FuseContext& context = context_of(req);
   if (parent == FUSE_ROOT_ID) return lookup_in_root(req, context, name);
   const DevicePtr device = context.devices.by_ino(parent);
-  if (device && parent == device->root_ino() && std::strcmp(name, "..") == 0) {
+  if (!device) return reply_error(req, ESTALE);
+  if (parent == device->root_ino() && std::strcmp(name, "..") == 0) {
     return reply_root_entry(req, context);
   }
-  if (device && !device->is_fsdax()) {
+  auto request = device->admit(Admission::kNode, origin_of(req, parent, "LOOKUP"));
+  if (!request) return reply_error(req, request.err());
+  const Admitted admitted{device, *std::move(request)};
+  if (device->content().fs() == nullptr) {
     // Only "." of an exported handle comes here.
-    return std::strcmp(name, ".") == 0 ? reply_entry(req, *device, context.devdax.getattr(*device))
-                                       : reply_error(req, ENOTDIR);
+    if (std::strcmp(name, ".") != 0) return reply_error(req, ENOTDIR);
+    return reply_entry(req, *device, device->content().getattr(admitted.request, parent));
   }
-  const auto admitted = admit_fsdax(req, parent, "LOOKUP");
-  if (!admitted) return reply_error(req, admitted.err());
-  const auto attr = admitted->fs().lookup(parent, name);
+  const auto attr = admitted.fs().lookup(parent, name);
   if (attr.err() == ENOENT && name[0] != '.') {
     fuse_entry_param negative = {};  // that there is none may be cached
     negative.entry_timeout = kCacheSeconds;
     answer(fuse_reply_entry, req, &negative);
     return;
   }
-  reply_entry(req, *admitted, attr);
+  reply_entry(req, admitted, attr);
 }
 
 void op_mknod(fuse_req_t req, fuse_ino_t parent, const char* name, mode_t mode, dev_t rdev) {
@@ -218,7 +217,8 @@ void op_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, f
   DirectoryBuffer buffer(req, size);
   std::vector<uint64_t> told;
   const auto add = [&](const DirEntry& entry, const Attr& attr) {
-    if (!buffer.add_plus(entry, with_dirtied(*admitted, attr))) return false;
+    if (!buffer.add_plus(entry, FileSystemContent::with_dirtied(admitted->request, attr)))
+      return false;
     if (attr.ino != 0) told.push_back(attr.ino);
     return true;
   };

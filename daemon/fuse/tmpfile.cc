@@ -46,9 +46,10 @@ bool send(int fd, uint64_t unique, int err, std::array<iovec, 2> body) {
 Result<void> make_tmpfile(FuseContext& context, int fd, const fuse_in_header& header,
                           const fuse_create_in& in) {
   PMEMD_TRY(check_memory());
-  PMEMD_ASSIGN(const auto admitted, admit_fsdax(context, {.what = "TMPFILE",
-                                                          .pid = static_cast<pid_t>(header.pid),
-                                                          .ino = header.nodeid}));
+  PMEMD_ASSIGN(const auto admitted, admit_fsdax(context, Admission::kRequest,
+                                                {.what = "TMPFILE",
+                                                 .pid = static_cast<pid_t>(header.pid),
+                                                 .ino = header.nodeid}));
   PMEMD_ASSIGN(OpenHandle opening, begin_open(context, header.uid, static_cast<pid_t>(header.pid),
                                               (in.flags & O_ACCMODE) != O_RDONLY));
   const Caller caller = {

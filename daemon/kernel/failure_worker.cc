@@ -128,7 +128,7 @@ void FailureWorker::tell_lost(uint64_t ino, const LostStores& lost) {
   const auto device = ports_.device_of(ino);
   if (!device) return;
   const std::string name = device->record().name();
-  const auto paths = device->paths({{ino, ""}});
+  const auto paths = device->content().paths({{ino, ""}});
   const auto path = paths.find(ino);
   const std::string file = path == paths.end() ? fmt::format("inode {}", ino) : path->second;
   spdlog::error("{}: {}: {} that mappings stored could not be written back, and are lost: {}", name,

@@ -67,10 +67,11 @@ Json to_json(const Device& device, const Pool& pool) {
                {"map", "dev"},
                {"size", record.data_bytes()},
                {"uuid", record.uuid}};
-  if (device.is_fsdax()) json["sector_size"] = kSectorSize;
+  const bool is_block = device.content().root_type() == S_IFDIR;
+  if (is_block) json["sector_size"] = kSectorSize;
   json["align"] = record.align;
   if (device.is_shown()) {
-    json[device.is_fsdax() ? "blockdev" : "chardev"] = record.device_name();
+    json[is_block ? "blockdev" : "chardev"] = record.device_name();
   }
   if (device.state() != Device::State::kLive) json["state"] = "disabled";
   json["region"] = fmt::format("region{}", record.region);

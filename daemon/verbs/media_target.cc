@@ -23,13 +23,14 @@ constexpr uint64_t kMaxRandom = 100'000;
 // Pages that a mapping has stored to have memory behind them once they are written back. ENXIO: the
 // device isn't enabled.
 Result<void> write_back_holes(KernelPort& kernel, Device& device, uint64_t ino, FileRange range) {
-  if (!device.has_writer(ino)) return {};
+  const bool has_holes = device.content().root_type() == S_IFDIR;
+  if (!has_holes || !device.has_writer(ino)) return {};
   std::vector<FileRange> lent;
   for (const FileRange& part : device.leases().ranges(ino)) {
     if (part.overlaps(range)) lent.push_back(part.intersect(range));
   }
   {
-    const auto request = device.begin_request({.what = "FIND"});
+    const auto request = device.admit(Admission::kRequest, {.what = "FIND"});
     if (!request) return fail(ENXIO, device.record().name() + ": not enabled");
     PMEMD_ASSIGN(const uint64_t bytes, request->fs().hole_bytes(ino, lent));
     if (bytes == 0) return {};
@@ -43,16 +44,17 @@ Result<MediaTarget> target_of_file(const Machine& machine, const Call& call,
                                    const std::string& file) {
   PMEMD_ASSIGN(const FileTarget target, file_target(machine, call, file));
   const DevicePtr& device = target.device;
-  if (!device->is_fsdax())
-    return MediaTarget{device, {DataRange{target.range.begin, target.range.end}}};
   PMEMD_TRY(write_back_holes(machine.kernel, *device, target.ino, target.range));
-  const auto request = device->begin_request({.what = "FIND"});
+  const auto request = device->admit(Admission::kNode, {.what = "FIND"});
   if (!request) return fail(ENXIO, device->record().name() + ": not enabled");
-  PMEMD_ASSIGN(const auto extents, request->fs().extents(target.ino));
+  PMEMD_ASSIGN(const auto extents, device->content().extents(*request, target.ino));
   RangeSet<DataSpace> data;
   for (const auto& [in_file, in_data] : extents) {
     const FileRange part = in_file.intersect(target.range);
     data.insert(DataRange::sized(in_data.begin + (part.begin - in_file.begin), part.length()));
+  }
+  if (data.empty() && !device->content().is_mapped()) {
+    return fail(ENXIO, device->record().name() + ": private memory: no program maps it");
   }
   if (data.empty()) {
     return fail(ENXIO, file + ": a hole: there is no memory behind it", "write to it first");
@@ -88,10 +90,13 @@ Result<std::vector<DataRange>> pick(const std::vector<DataRange>& ranges, uint64
 
 // The inode that a path below the root leads to ("/dir/a"; "": the root). ENOENT, ENOTDIR, or what
 // the lookup says; the message names `file`, as the caller does.
-Result<uint64_t> find_inode(FileSystem& fs, std::string_view path, const std::string& file) {
-  uint64_t ino = fs.root();
+Result<uint64_t> find_inode(const Device::Request& request, std::string_view path,
+                            const std::string& file) {
+  uint64_t ino = request.device().root_ino();
+  FileSystem* const fs = request.device().content().fs();
   for (const std::string_view name : path_names(path)) {
-    const auto attr = fs.lookup(ino, name);
+    if (fs == nullptr) return fail(ENOTDIR, file + ": below a file");
+    const auto attr = fs->lookup(ino, name);
     if (!attr) return fail(attr.err(), fmt::format("{}: {}", file, std::strerror(attr.err())));
     ino = attr->ino;
   }
@@ -123,18 +128,13 @@ Result<FileTarget> find_file(const Machine& machine, const std::string& file) {
   FileTarget target = {.device = device,
                        .ino = device->root_ino(),
                        .path = "/" + device->record().device_name() + name.path};
-  if (!device->is_fsdax()) {
-    target.range = {0, device->record().data_bytes()};
-    if (!path_names(name.path).empty()) return fail(ENOTDIR, file + ": below a file");
-    return target;
-  }
-  const auto request = device->begin_request({.what = "FIND"});
+  const auto request = device->admit(Admission::kNode, {.what = "FIND"});
   if (!request) {
     return fail(ENXIO, fmt::format("{}: {} is not enabled", file, object),
                 "pmemctl enable-namespace " + object);
   }
-  PMEMD_ASSIGN(target.ino, find_inode(request->fs(), name.path, file));
-  PMEMD_ASSIGN(const Attr attr, request->fs().getattr(target.ino));
+  PMEMD_ASSIGN(target.ino, find_inode(*request, name.path, file));
+  PMEMD_ASSIGN(const Attr attr, device->content().getattr(*request, target.ino));
   target.mode = attr.mode;
   target.range = {0, attr.size};
   return target;
@@ -172,7 +172,6 @@ void write_back_stores(const Machine& machine, DevicePtr device) {
     device = machine.devices.by_ino(make_inode_number(volume->serial, kRootIndex));
     if (!device) return;  // destroyed meanwhile
   }
-  if (!device->is_fsdax()) return;
   for (const uint64_t ino : device->leases().inodes()) {
     // Of one that isn't enabled, or of a file that is gone, there is nothing to be written back.
     (void)write_back_holes(machine.kernel, *device, ino, kWholeFile);

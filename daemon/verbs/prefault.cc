@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <map>
-#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -27,7 +26,7 @@ struct Piece {
 };
 
 Result<void> check_device(const Device& device) {
-  if (!is_persistent(device.record().mode)) {
+  if (!device.content().is_persistent()) {
     return fail(EOPNOTSUPP, device.record().name() + ": its memory is volatile",
                 "fsdax and devdax namespaces can be read ahead");
   }
@@ -64,47 +63,34 @@ void add_file(Piece& piece, const Prefaulter::Wanted& file, const RangeSet<FileS
 Result<Piece> piece_of_file(const Machine& machine, const Call& call, const std::string& file) {
   PMEMD_ASSIGN(const FileTarget target, file_target(machine, call, file));
   PMEMD_TRY(check_device(*target.device));
-  const auto request = target.device->begin_request({.what = "FIND"});
+  const auto request = target.device->admit(Admission::kRequest, {.what = "FIND"});
   if (!request) return fail(ENXIO, target.device->record().name() + ": not enabled");
   Piece piece = piece_of(target.range.begin, target.range.end);
   const FileRange range = {piece.begin, piece.next};
   RangeSet<FileSpace> readable;
   readable.insert(range);
-  if (!target.device->is_fsdax()) {
-    leave_out_bad(*request, range, {range.begin, range.end}, readable);
-  } else {
-    PMEMD_ASSIGN(const auto extents, request->fs().extents(target.ino));
-    for (const auto& [in_file, in_data] : extents) {
-      const FileRange part = in_file.intersect(range);
-      if (part.empty()) continue;
-      leave_out_bad(*request, part,
-                    DataRange::sized(in_data.begin + (part.begin - in_file.begin), part.length()),
-                    readable);
-    }
+  PMEMD_ASSIGN(const auto extents, target.device->content().extents(*request, target.ino));
+  for (const auto& [in_file, in_data] : extents) {
+    const FileRange part = in_file.intersect(range);
+    if (part.empty()) continue;
+    leave_out_bad(*request, part,
+                  DataRange::sized(in_data.begin + (part.begin - in_file.begin), part.length()),
+                  readable);
   }
   add_file(piece, {.ino = target.ino, .range = range, .path = target.path}, readable);
   return piece;
 }
 
 // The files that lie in a piece of the data area; holes of files aren't in it.
-Result<void> add_files(const Device& device, const Device::Request& request, Piece& piece) {
-  const std::string root = "/" + device.record().device_name();
-  const DataRange data = {piece.begin, piece.next};
+Result<void> add_files(Device& device, const Device::Request& request, Piece& piece) {
   FailedParts parts;
-  if (device.is_fsdax()) {
-    PMEMD_TRY(request.fs().owners({data}, parts));
-  } else {
-    parts.push_back({.ino = device.root_ino(), .file = {data.begin, data.end}, .data = data});
-  }
+  PMEMD_TRY(device.content().owners(request, {{piece.begin, piece.next}}, parts));
   // By path only who may not open by handle: it takes a look at all directories.
   std::map<uint64_t, std::string> paths;
-  if (geteuid() != 0 && device.is_fsdax()) {
-    std::set<uint64_t> inos;
-    for (const auto& part : parts) inos.insert(part.ino);
-    PMEMD_ASSIGN(paths, request.fs().paths(inos));
-    for (auto& [ino, path] : paths) path.insert(0, root);
-  } else if (!device.is_fsdax()) {
-    paths[device.root_ino()] = root;
+  if (geteuid() != 0) {
+    std::map<uint64_t, std::string> hints;
+    for (const auto& part : parts) hints.emplace(part.ino, "");
+    paths = device.content().paths(hints);
   }
   for (const auto& part : parts) {
     if (part.is_metadata) continue;
@@ -123,7 +109,7 @@ Result<Piece> piece_of_namespace(const Machine& machine, const Call& call,
   PMEMD_ASSIGN(const DevicePtr device, machine.devices.find(name));
   PMEMD_TRY(check_device(*device));
   PMEMD_ASSIGN(const MediaTarget target, media_target(machine, call));
-  const auto request = device->begin_request({.what = "FIND"});
+  const auto request = device->admit(Admission::kRequest, {.what = "FIND"});
   if (!request) return fail(ENXIO, name + ": not enabled");
   Piece piece = piece_of(target.ranges.front().begin, target.ranges.front().end);
   PMEMD_TRY(add_files(*device, *request, piece));
@@ -140,12 +126,9 @@ Result<Piece> piece_of(const Machine& machine, const Call& call) {
 std::string name_of(const Machine& machine, const Prefaulter::Wanted& file) {
   if (!file.path.empty()) return file.path;
   const DevicePtr device = machine.devices.by_ino(file.ino);
-  const auto request = device ? device->begin_request({.what = "FIND"}) : fail(ESTALE);
-  if (request && device->is_fsdax()) {
-    const auto paths = request->fs().paths({file.ino});
-    if (paths && paths->contains(file.ino)) {
-      return "/" + device->record().device_name() + paths->at(file.ino);
-    }
+  if (device) {
+    const auto paths = device->content().paths({{file.ino, ""}});
+    if (paths.contains(file.ino)) return paths.at(file.ino);
   }
   return fmt::format("inode {}", file.ino);
 }

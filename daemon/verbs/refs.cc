@@ -37,7 +37,7 @@ Result<Wanted> wanted_of(const MachineView& machine, const Call& call) {
     std::tie(wanted.device, filter.ino) = found;
   }
   if (!file && !call.number("offset") && !call.number("length")) return wanted;
-  if (!file && wanted.device->is_fsdax()) {
+  if (!file && wanted.device->content().root_type() == S_IFDIR) {
     return fail(EINVAL, fmt::format("{}: a range is of a file", *name), "name it with --file");
   }
   const uint64_t begin = std::min(call.number("offset").value_or(0), kWholeFile.end);
@@ -84,7 +84,7 @@ HandlerResult refs_verb(const MachineView& machine, const Call& call) {
     const auto hint = known.find(reference.ino);
     if (reference.ino != 0) hints.emplace(reference.ino, hint == known.end() ? "" : hint->second);
   }
-  const auto paths = device->paths(hints);
+  const auto paths = device->content().paths(hints);
   Json references = Json::array();
   for (const Reference& reference : list.references) {
     const auto path = paths.find(reference.ino);

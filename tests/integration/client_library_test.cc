@@ -313,7 +313,7 @@ TEST_F(ClientLibraryTest, EachErrno) {
 TEST_F(ClientLibraryTest, ADaemonThatHangsIsATimeoutAndNothingStays) {
   Told told;
   pmemd_registration* first = register_whole(told);
-  pool_.daemon().signal(SIGSTOP);
+  pool_.daemon().stop();
   pmemd_registration* second = nullptr;
   EXPECT_EQ(pmemd_register(fd_.get(), 0, kPageSize, base_, Told::call, &told, &second), -ETIMEDOUT);
   EXPECT_EQ(second, nullptr);

@@ -120,7 +120,7 @@ class Walk {
       : device_(device), found_(found), errors_(errors) {}
 
   void run() {
-    const auto request = device_.begin_request();
+    const auto request = device_.admit(Admission::kRequest);
     if (!request) return fail();
     (void)request->fs().statfs();
     visit(request->fs(), request->fs().root(), std::string(device_.record().name()), 0);
@@ -295,8 +295,8 @@ void make_pool(const std::string& clean, const std::string& killed) {
   ASSERT_TRUE(errors.empty()) << errors.front().describe();
   uint64_t seed = 1;
   for (const auto& device : machine.devices()) {
-    if (!device->is_fsdax() || device->is_leg()) continue;
-    fill(must(device->begin_request()).fs(), seed += 100);
+    if (device->content().root_type() != S_IFDIR || device->is_leg()) continue;
+    fill(must(device->admit(Admission::kRequest)).fs(), seed += 100);
   }
   {
     MutexLock lock(pool->database().mutex());
@@ -350,14 +350,14 @@ bool is_check_content(const std::string& directory) {
 
 // Whether a device has memory that can't be read: a row of badblocks may say so, and be right.
 bool has_bad(Device& device) {
-  const auto request = device.begin_media({});
+  const auto request = device.admit(Admission::kMedia, {});
   return request && !request->media().bad({0, request->media().size_bytes()}).empty();
 }
 
 Tree walk_all(const Machine& machine, int& errors, std::string& wrong) {
   Tree found;
   for (const auto& device : machine.devices()) {
-    if (!device->is_fsdax() || !device->is_shown()) continue;
+    if (device->content().root_type() != S_IFDIR || !device->is_shown()) continue;
     int ignored = 0;
     Walk walk(*device, found, has_bad(*device) ? ignored : errors);
     walk.run();
@@ -386,8 +386,8 @@ std::string serve(Pool& pool, const Expected& expected) {
   const Tree found = walk_all(machine, errors, wrong);
   wrong += wanted.judge(found, errors);
   for (const auto& device : machine.devices()) {
-    if (!device->is_fsdax() || !device->is_shown()) continue;
-    if (const auto request = device->begin_request()) {
+    if (device->content().root_type() != S_IFDIR || !device->is_shown()) continue;
+    if (const auto request = device->admit(Admission::kRequest)) {
       wrong += use(request->fs(), request->fs().root(), expected.is_free_space_zero);
     }
   }
@@ -404,8 +404,8 @@ std::string serve(Pool& pool, const Expected& expected) {
   std::erase_if(again, [](const auto& item) { return item.first.find("/new") != item.first.npos; });
   wrong += wanted.judge(again, errors);
   for (const auto& device : machine.devices()) {
-    if (!device->is_fsdax() || !device->is_shown()) continue;
-    if (const auto request = device->begin_request()) {
+    if (device->content().root_type() != S_IFDIR || !device->is_shown()) continue;
+    if (const auto request = device->admit(Admission::kRequest)) {
       remove_below(request->fs(), request->fs().root(), 0);
     }
   }

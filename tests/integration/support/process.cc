@@ -106,6 +106,14 @@ void Process::signal(int number) const {
   if (!ended_) pidfd_send_signal(pidfd_.get(), number, nullptr, 0);
 }
 
+void Process::stop() const {
+  signal(SIGSTOP);
+  siginfo_t info{};
+  if (waitid(P_PID, static_cast<id_t>(pid_), &info, WSTOPPED) != 0) {
+    throw std::runtime_error("waitid: a process that should have stopped");
+  }
+}
+
 bool Process::running() const {
   return !ended_ && !wait_readable(pidfd_.get(), std::chrono::steady_clock::now());
 }

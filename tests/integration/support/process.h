@@ -46,6 +46,7 @@ class Process {
   pid_t pid() const { return pid_; }
   int pidfd() const { return pidfd_.get(); }  // readable when it has ended
   void signal(int number) const;
+  void stop() const;  // SIGSTOP; all its threads stand still when this returns
   bool running() const;
   // The exit code, or 128 + the signal that ended it.
   int wait(std::chrono::milliseconds patience = kPatience);

@@ -108,7 +108,7 @@ class ModelCache {
 
   // READ: admitted, lent, answered; the request ends when the reply has left.
   void read(uint64_t inode, uint64_t page) PMEMD_EXCLUDES(mutex_) {
-    const auto request = device_.begin_request();
+    const auto request = device_.admit(Admission::kRequest);
     uint64_t value = 0;
     bool good = request.has_value();
     if (good) {
@@ -134,7 +134,7 @@ class ModelCache {
       p.is_dirty = false;
       value = p.value;
     }
-    const auto request = device_.begin_writeback();
+    const auto request = device_.admit(Admission::kWriteback);
     if (!request ||
         !request->media().write(offset(inode, page), std::as_bytes(std::span(&value, 1)),
                                 Media::Writer::kWriteback)) {

@@ -29,8 +29,8 @@ class DeviceEnableTest : public testing::Test {
   // After a failure everything is as before, and nothing stands in the way of the next attempt.
   void expect_untouched(Device& device) {
     EXPECT_EQ(device.state(), State::kDisabled);
-    EXPECT_EQ(device.begin_request().err(), device.gone_errno());
-    EXPECT_EQ(device.begin_writeback().err(), device.gone_errno());
+    EXPECT_EQ(device.admit(Admission::kRequest).err(), device.content().gone_errno());
+    EXPECT_EQ(device.admit(Admission::kWriteback).err(), device.content().gone_errno());
     EXPECT_EQ(pool_.registry().get_dev_pagemap(first_pfn(device)).get(), nullptr);
     EXPECT_EQ(device.kill(false).err(), ENXIO);
   }
@@ -49,7 +49,7 @@ TEST_F(DeviceEnableTest, RegistersTheWholeNamespaceUnderItsPhysicalAddresses) {
       const PagemapRef map = pool_.registry().get_dev_pagemap({pfn});
       ASSERT_TRUE(map);
       EXPECT_EQ(map->name(), device->record().name());
-      EXPECT_EQ(map->type(), device->is_fsdax() ? MemoryType::kFsDax : MemoryType::kGeneric);
+      EXPECT_EQ(map->type(), device->content().memory_type());
     }
     EXPECT_EQ(pool_.registry().get_dev_pagemap({first - 1}).get(), nullptr);
     EXPECT_EQ(pool_.registry().get_dev_pagemap({first + pages}).get(), nullptr);
@@ -61,7 +61,7 @@ TEST_F(DeviceEnableTest, IsBusyWhenLiveAndTakesBackARemovalThatStoppedHalfWay) {
   EXPECT_EQ(fsdax_.enable().err(), EBUSY);
   const auto expect_live = [&] {
     EXPECT_EQ(fsdax_.state(), State::kLive);
-    EXPECT_TRUE(fsdax_.begin_request());
+    EXPECT_TRUE(fsdax_.admit(Admission::kRequest));
     EXPECT_TRUE(fsdax_.add_handle({.ino = 1}));
     EXPECT_TRUE(pool_.registry().get_dev_pagemap(first_pfn(fsdax_)));
   };
@@ -78,19 +78,22 @@ TEST_F(DeviceEnableTest, BytesAndFilesAreThereAgain) {
   ASSERT_TRUE(devdax_.enable());
   ASSERT_TRUE(fsdax_.enable());
   const std::array data = {std::byte{1}, std::byte{2}, std::byte{3}};
-  must(must(devdax_.begin_request()).media().write(1 * kMiB, data, Media::Writer::kProgram));
-  const auto attr =
-      must(must(fsdax_.begin_request()).fs().mknod(fsdax_.root_ino(), "a", S_IFREG | 0644, 0, {}));
-  must(must(fsdax_.begin_request()).fs().write(attr.ino, 5, data));
+  must(must(devdax_.admit(Admission::kRequest))
+           .media()
+           .write(1 * kMiB, data, Media::Writer::kProgram));
+  const auto attr = must(must(fsdax_.admit(Admission::kRequest))
+                             .fs()
+                             .mknod(fsdax_.root_ino(), "a", S_IFREG | 0644, 0, {}));
+  must(must(fsdax_.admit(Admission::kRequest)).fs().write(attr.ino, 5, data));
   take_down(devdax_);
   take_down(fsdax_);
   ASSERT_TRUE(devdax_.enable());
   ASSERT_TRUE(fsdax_.enable());
 
   std::array<std::byte, 3> read{};
-  must(must(devdax_.begin_request()).media().read(1 * kMiB, read));
+  must(must(devdax_.admit(Admission::kRequest)).media().read(1 * kMiB, read));
   EXPECT_EQ(read, data);
-  const auto request = must(fsdax_.begin_request());
+  const auto request = must(fsdax_.admit(Admission::kRequest));
   EXPECT_EQ(must(request.fs().lookup(fsdax_.root_ino(), "a")).ino, attr.ino);
   EXPECT_EQ(must(request.fs().getattr(attr.ino)).size, 8u);
 }
@@ -126,11 +129,12 @@ TEST_F(DeviceEnableTest, DiscardsFreeSpaceOfAnUncleanOne) {
   ASSERT_TRUE(fsdax_.enable());
   const std::array data = {std::byte{7}};
   const uint64_t offset = 4 * kMiB;
-  must(must(fsdax_.begin_request()).media().write(offset, data, Media::Writer::kProgram));
+  must(
+      must(fsdax_.admit(Admission::kRequest)).media().write(offset, data, Media::Writer::kProgram));
   take_down(fsdax_);
   const auto read_byte = [&] {
     std::array<std::byte, 1> byte{};
-    must(must(fsdax_.begin_request()).media().read(offset, byte));
+    must(must(fsdax_.admit(Admission::kRequest)).media().read(offset, byte));
     return byte[0];
   };
   ASSERT_TRUE(fsdax_.enable());
@@ -143,30 +147,32 @@ TEST_F(DeviceEnableTest, DiscardsFreeSpaceOfAnUncleanOne) {
 
 TEST_F(DeviceEnableTest, UnlinkedFileLivesOnWhileTheKernelKnowsIt) {
   ASSERT_TRUE(fsdax_.enable());
-  const auto attr = must(must(fsdax_.begin_request()).fs().tmpfile(fsdax_.root_ino(), 0600, {}));
+  const auto attr =
+      must(must(fsdax_.admit(Admission::kRequest)).fs().tmpfile(fsdax_.root_ino(), 0600, {}));
   fsdax_.count_lookup(attr.ino);
   take_down(fsdax_);
   ASSERT_TRUE(fsdax_.enable());
-  EXPECT_TRUE(must(fsdax_.begin_request()).fs().getattr(attr.ino));
+  EXPECT_TRUE(must(fsdax_.admit(Admission::kRequest)).fs().getattr(attr.ino));
   fsdax_.forget(attr.ino, 1);
-  EXPECT_EQ(must(fsdax_.begin_request()).fs().getattr(attr.ino).err(), ESTALE);
+  EXPECT_EQ(must(fsdax_.admit(Admission::kRequest)).fs().getattr(attr.ino).err(), ESTALE);
 }
 
 TEST_F(DeviceEnableTest, UnlinkedFileThatWasForgottenMeanwhileGoesWithTheNextEnable) {
   ASSERT_TRUE(fsdax_.enable());
-  const auto attr = must(must(fsdax_.begin_request()).fs().tmpfile(fsdax_.root_ino(), 0600, {}));
+  const auto attr =
+      must(must(fsdax_.admit(Admission::kRequest)).fs().tmpfile(fsdax_.root_ino(), 0600, {}));
   fsdax_.count_lookup(attr.ino);
   const std::array secret = {std::byte{1}};
-  must(must(fsdax_.begin_request()).fs().write(attr.ino, 0, secret));
+  must(must(fsdax_.admit(Admission::kRequest)).fs().write(attr.ino, 0, secret));
   const uint64_t at =
-      must(must(fsdax_.begin_request()).fs().extents(attr.ino)).front().second.begin;
+      must(must(fsdax_.admit(Admission::kRequest)).fs().extents(attr.ino)).front().second.begin;
   take_down(fsdax_);
   fsdax_.forget(attr.ino, 1);
   ASSERT_TRUE(is_clean(fsdax_));
   ASSERT_TRUE(fsdax_.enable());
-  EXPECT_EQ(must(fsdax_.begin_request()).fs().getattr(attr.ino).err(), ESTALE);
+  EXPECT_EQ(must(fsdax_.admit(Admission::kRequest)).fs().getattr(attr.ino).err(), ESTALE);
   std::array byte = {std::byte{9}};
-  must(must(fsdax_.begin_request()).media().read(at, byte));
+  must(must(fsdax_.admit(Admission::kRequest)).media().read(at, byte));
   EXPECT_EQ(byte[0], std::byte{0}) << "the next file there must not show it in its holes";
 }
 
@@ -226,11 +232,12 @@ TEST_F(DeviceEnableTest, FileSystemThatDoesNotHoldTogetherIsEio) {
 // nothing is changed that a backup of pool.db could bring back.
 TEST_F(DeviceEnableTest, ExtentsThatWereLostOrChangedSinceTheLastDisableAreEio) {
   ASSERT_TRUE(fsdax_.enable());
-  const auto attr =
-      must(must(fsdax_.begin_request()).fs().mknod(fsdax_.root_ino(), "a", S_IFREG | 0644, 0, {}));
+  const auto attr = must(must(fsdax_.admit(Admission::kRequest))
+                             .fs()
+                             .mknod(fsdax_.root_ino(), "a", S_IFREG | 0644, 0, {}));
   const std::array data = {std::byte{1}};
   for (const uint64_t offset : {uint64_t{0}, 2 * kMiB}) {
-    must(must(fsdax_.begin_request()).fs().write(attr.ino, offset, data));
+    must(must(fsdax_.admit(Admission::kRequest)).fs().write(attr.ino, offset, data));
   }
   take_down(fsdax_);
   const std::string of_file = " WHERE ino = " + std::to_string(attr.ino) + " AND file_offset = 0";
@@ -256,18 +263,19 @@ TEST_F(DeviceEnableTest, ExtentsThatWereLostOrChangedSinceTheLastDisableAreEio) 
 // After a kill there is none to compare with: what is free is zeroed then.
 TEST_F(DeviceEnableTest, LostExtentsOfAnUncleanOneAreZeroed) {
   ASSERT_TRUE(fsdax_.enable());
-  const auto attr =
-      must(must(fsdax_.begin_request()).fs().mknod(fsdax_.root_ino(), "a", S_IFREG | 0644, 0, {}));
+  const auto attr = must(must(fsdax_.admit(Admission::kRequest))
+                             .fs()
+                             .mknod(fsdax_.root_ino(), "a", S_IFREG | 0644, 0, {}));
   const std::array data = {std::byte{1}};
-  must(must(fsdax_.begin_request()).fs().write(attr.ino, 0, data));
+  must(must(fsdax_.admit(Admission::kRequest)).fs().write(attr.ino, 0, data));
   const uint64_t at =
-      must(must(fsdax_.begin_request()).fs().extents(attr.ino)).front().second.begin;
+      must(must(fsdax_.admit(Admission::kRequest)).fs().extents(attr.ino)).front().second.begin;
   take_down(fsdax_);
   must(pool_.pool().set_clean(fsdax_.record().serial, false));
   pool_.sql("DELETE FROM extents WHERE ino = " + std::to_string(attr.ino));
   ASSERT_TRUE(fsdax_.enable());
   std::array byte = {std::byte{9}};
-  must(must(fsdax_.begin_request()).media().read(at, byte));
+  must(must(fsdax_.admit(Admission::kRequest)).media().read(at, byte));
   EXPECT_EQ(byte[0], std::byte{0});
 }
 
@@ -325,14 +333,17 @@ TEST_F(DeviceEnableTest, TheImageIsUnmappedBehindTheReleaseAndNeverMappedTwice) 
 
 TEST_F(DeviceEnableTest, ReleaseThatCannotWriteTimesTellsAndLeavesItUnclean) {
   ASSERT_TRUE(fsdax_.enable());
-  const auto attr =
-      must(must(fsdax_.begin_request()).fs().mknod(fsdax_.root_ino(), "a", S_IFREG | 0644, 0, {}));
+  const auto attr = must(must(fsdax_.admit(Admission::kRequest))
+                             .fs()
+                             .mknod(fsdax_.root_ino(), "a", S_IFREG | 0644, 0, {}));
   const std::array data = {std::byte{1}};
-  must(must(fsdax_.begin_request()).fs().write(attr.ino, 0, data));
+  must(must(fsdax_.admit(Admission::kRequest)).fs().write(attr.ino, 0, data));
   SetAttr long_ago;
   long_ago.mtime = timespec{1, 0};
-  must(must(fsdax_.begin_request()).fs().setattr(attr.ino, long_ago));
-  must(must(fsdax_.begin_request()).fs().write(attr.ino, 0, data));  // an overwrite: times only
+  must(must(fsdax_.admit(Admission::kRequest)).fs().setattr(attr.ino, long_ago));
+  must(must(fsdax_.admit(Admission::kRequest))
+           .fs()
+           .write(attr.ino, 0, data));  // an overwrite: times only
   ASSERT_TRUE(fsdax_.kill(false));
   fsdax_.stop_writeback();
   pool_.sql("CREATE TRIGGER broken BEFORE UPDATE ON inodes BEGIN SELECT RAISE(FAIL, 'no'); END");

@@ -27,7 +27,7 @@ class DeviceFailure : public testing::Test {
   }
   // A file of the fsdax, and where it lies.
   std::pair<uint64_t, DataRange> make_file(const char* name, uint64_t pages) {
-    const auto request = must(fsdax_.begin_request());
+    const auto request = must(fsdax_.admit(Admission::kRequest));
     FileSystem& fs = request.fs();
     const uint64_t ino = must(fs.mknod(fs.root(), name, S_IFREG | 0600, 0, {})).ino;
     const std::string bytes(pages * kPageSize, 'a');
@@ -165,17 +165,18 @@ TEST_F(DeviceFailure, ShutDownRefusesAllButWritebackUntilItIsEnabledAnew) {
   enable_both();
   fsdax_.shut_down();
   EXPECT_TRUE(fsdax_.is_shut_down());
-  EXPECT_EQ(fsdax_.begin_request().err(), EIO);
-  EXPECT_EQ(fsdax_.begin_read({}).err(), EIO);
-  EXPECT_EQ(fsdax_.begin_writeback().err(), 0);
+  EXPECT_EQ(fsdax_.admit(Admission::kRequest).err(), EIO);
+  EXPECT_EQ(fsdax_.admit(Admission::kRead, {}).err(), EIO);
+  EXPECT_EQ(fsdax_.admit(Admission::kWriteback).err(), 0);
   EXPECT_EQ(notify(fsdax_), 0) << "its holders are told still";
   must(fsdax_.kill(false));
   fsdax_.resurrect();
-  EXPECT_EQ(fsdax_.begin_request().err(), EIO) << "a removal that is taken back repairs nothing";
+  EXPECT_EQ(fsdax_.admit(Admission::kRequest).err(), EIO)
+      << "a removal that is taken back repairs nothing";
   take_down(fsdax_);
   must(fsdax_.enable());
   EXPECT_FALSE(fsdax_.is_shut_down());
-  EXPECT_EQ(fsdax_.begin_request().err(), 0);
+  EXPECT_EQ(fsdax_.admit(Admission::kRequest).err(), 0);
 }
 
 TEST_F(DeviceFailure, HooksHearOfLatentErrorsAndOfWhatWasCleared) {
@@ -190,7 +191,7 @@ TEST_F(DeviceFailure, HooksHearOfLatentErrorsAndOfWhatWasCleared) {
   const DataRange sector = {4096, 4608};
   MediaErrors& errors = devdax_.media_errors();
   must(errors.inject({devdax_.in_region(sector)}, {}));
-  const auto request = must(devdax_.begin_request());
+  const auto request = must(devdax_.admit(Admission::kRequest));
   std::vector<std::byte> bytes(512);
   EXPECT_EQ(request.media().read(sector.begin, bytes).err(), EIO);
   EXPECT_THAT(latent, ElementsAre(std::pair{&devdax_, sector}));
@@ -213,7 +214,7 @@ TEST_F(DeviceFailure, ErrorsOutliveTheDeviceAndItsNamespace) {
   const auto device = pool_.make_device(next);
   must(device->enable());
   {
-    const auto request = must(device->begin_request());
+    const auto request = must(device->admit(Admission::kRequest));
     EXPECT_THAT(request.media().bad({0, kMiB}), ElementsAre(DataRange{0, 512}));
   }
   take_down(*device);

@@ -28,7 +28,8 @@ class DeviceTest : public testing::Test {
   static std::array<int, 3> what_is_refused(Device& device) {
     const auto handle = device.add_handle({.ino = 1});
     if (handle) device.remove_handle(*handle);
-    return {device.begin_request().err(), device.begin_writeback().err(), handle.err()};
+    return {device.admit(Admission::kRequest).err(), device.admit(Admission::kWriteback).err(),
+            handle.err()};
   }
 
   DevicePool pool_;
@@ -37,17 +38,17 @@ class DeviceTest : public testing::Test {
 };
 
 TEST_F(DeviceTest, KnowsItsModeItsRootAndItsErrno) {
-  EXPECT_TRUE(fsdax_.is_fsdax());
-  EXPECT_FALSE(devdax_.is_fsdax());
-  EXPECT_EQ(fsdax_.gone_errno(), EIO);
-  EXPECT_EQ(devdax_.gone_errno(), ENXIO);
+  EXPECT_EQ(fsdax_.content().root_type(), mode_t{S_IFDIR});
+  EXPECT_EQ(devdax_.content().root_type(), mode_t{S_IFREG});
+  EXPECT_EQ(fsdax_.content().gone_errno(), EIO);
+  EXPECT_EQ(devdax_.content().gone_errno(), ENXIO);
   EXPECT_EQ(inode_serial(fsdax_.root_ino()), fsdax_.record().serial);
   EXPECT_NE(fsdax_.root_ino(), devdax_.root_ino());
 }
 
 TEST_F(DeviceTest, AdmitsByState) {
   for (Device* device : both()) {
-    const int gone = device->gone_errno();
+    const int gone = device->content().gone_errno();
     EXPECT_EQ(device->state(), State::kDisabled);
     EXPECT_EQ(what_is_refused(*device), (std::array{gone, gone, gone}));
     ASSERT_TRUE(device->enable());
@@ -105,7 +106,7 @@ TEST_F(DeviceTest, ResurrectedIsAsLiveAsBefore) {
 TEST_F(DeviceTest, WaitRequestsTimesOutWhileOneIsHeldAndThenFinishes) {
   ASSERT_TRUE(fsdax_.enable());
   {
-    const auto held = must(fsdax_.begin_request());
+    const auto held = must(fsdax_.admit(Admission::kRequest));
     EXPECT_EQ(fsdax_.requests_in_flight(), 1u);
     ASSERT_TRUE(fsdax_.kill(false));
     EXPECT_EQ(fsdax_.wait_requests(Clock::now()).err(), ETIMEDOUT);
@@ -119,7 +120,7 @@ TEST_F(DeviceTest, ReleaseWaitsForWritebackInFlightAndMayBeCalledAgain) {
   ASSERT_TRUE(devdax_.enable());
   ASSERT_TRUE(devdax_.kill(false));
   {
-    const auto held = must(devdax_.begin_writeback());
+    const auto held = must(devdax_.admit(Admission::kWriteback));
     devdax_.stop_writeback();
     EXPECT_EQ(devdax_.release(Clock::now()).err(), ETIMEDOUT);
     EXPECT_EQ(devdax_.state(), State::kDead);
@@ -150,7 +151,7 @@ TEST_F(DeviceTest, RequestEndsBeforeWaitRequestsReturns) {
   std::latch admitted(1);
   std::atomic<bool> over = false;
   std::jthread server([&] {
-    const auto request = must(devdax_.begin_request());
+    const auto request = must(devdax_.admit(Admission::kRequest));
     admitted.count_down();
     let_others_fall_asleep();
     over = true;
@@ -264,9 +265,10 @@ TEST_F(DeviceTest, RequestsRaceWithRemovalAndEnable) {
   const auto serve = [&](Device& device, bool writeback) {
     std::atomic<int>& inside = writeback ? writebacks : ordinary;
     while (!stop) {
-      auto request = writeback ? device.begin_writeback() : device.begin_request();
+      auto request =
+          writeback ? device.admit(Admission::kWriteback) : device.admit(Admission::kRequest);
       if (!request) {
-        EXPECT_EQ(request.err(), device.gone_errno());
+        EXPECT_EQ(request.err(), device.content().gone_errno());
         continue;
       }
       ++inside;

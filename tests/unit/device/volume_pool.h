@@ -87,7 +87,7 @@ class VolumePool {
 // --- what programs do with a device's files; each is one request
 
 inline uint64_t make_file(Device& device, std::string_view name) {
-  const auto request = must(device.begin_request());
+  const auto request = must(device.admit(Admission::kRequest));
   const auto attr =
       must(request.fs().mknod(request.fs().root(), name, S_IFREG | 0644, 0, {.umask = 022}));
   device.count_lookup(attr.ino);
@@ -95,12 +95,13 @@ inline uint64_t make_file(Device& device, std::string_view name) {
 }
 inline Result<void> write_to(Device& device, uint64_t ino, uint64_t offset, std::string_view data,
                              Media::Writer writer = Media::Writer::kProgram) {
-  PMEMD_ASSIGN(const auto request, writer == Media::Writer::kProgram ? device.begin_request()
-                                                                     : device.begin_writeback());
+  PMEMD_ASSIGN(const auto request, writer == Media::Writer::kProgram
+                                       ? device.admit(Admission::kRequest)
+                                       : device.admit(Admission::kWriteback));
   return request.fs().write(ino, offset, std::as_bytes(std::span(data)), writer);
 }
 inline Result<std::string> read_from(Device& device, uint64_t ino, FileRange range) {
-  PMEMD_ASSIGN(const auto request, device.begin_request());
+  PMEMD_ASSIGN(const auto request, device.admit(Admission::kRequest));
   PMEMD_ASSIGN(const auto parts, request.fs().read(ino, range, Media::Reader::kProgram));
   std::string bytes;
   for (const iovec& part : parts) {
@@ -109,7 +110,7 @@ inline Result<std::string> read_from(Device& device, uint64_t ino, FileRange ran
   return bytes;
 }
 inline Result<void> allocate(Device& device, uint64_t ino, FileRange range) {
-  PMEMD_ASSIGN(const auto request, device.begin_request());
+  PMEMD_ASSIGN(const auto request, device.admit(Admission::kRequest));
   return request.fs().fallocate(ino, 0, range.begin, range.length());
 }
 

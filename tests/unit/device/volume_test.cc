@@ -60,11 +60,11 @@ TEST_F(VolumeTest, FilesLieOnAllLegsAndAreThereAgain) {
   ASSERT_TRUE(write_to(*volume, ino, 100, text));
   remove(*volume);
   EXPECT_EQ(pool_.pool().is_clean(volume->record().serial), true);
-  EXPECT_EQ(volume->begin_request().err(), EIO);
+  EXPECT_EQ(volume->admit(Admission::kRequest).err(), EIO);
   must(volume->enable());
   EXPECT_EQ(must(read_from(*volume, ino, {100, 100 + text.size()})), text);
   Device& first = leg(0);
-  EXPECT_FALSE(first.begin_media({})->media().bad({0, 1}).size());
+  EXPECT_FALSE(first.admit(Admission::kMedia, {})->media().bad({0, 1}).size());
 }
 
 TEST_F(VolumeTest, HoldsOneReferenceOfEachLegThatTellsWhoHasIt) {
@@ -87,13 +87,13 @@ TEST_F(VolumeTest, ALegShowsNothingAndAdmitsNobody) {
   EXPECT_TRUE(leg(0).is_leg());
   EXPECT_FALSE(leg(0).is_shown());
   EXPECT_TRUE(volume->is_shown());
-  EXPECT_EQ(leg(0).begin_request().err(), EIO);
-  EXPECT_EQ(leg(0).begin_writeback().err(), EIO);
-  EXPECT_EQ(leg(0).begin_read({.ino = leg(0).root_ino()}).err(), EIO);
+  EXPECT_EQ(leg(0).admit(Admission::kRequest).err(), EIO);
+  EXPECT_EQ(leg(0).admit(Admission::kWriteback).err(), EIO);
+  EXPECT_EQ(leg(0).admit(Admission::kRead, {.ino = leg(0).root_ino()}).err(), EIO);
   EXPECT_EQ(leg(0).add_handle({.ino = leg(0).root_ino()}).err(), EIO);
   leg(0).count_lookup(leg(0).root_ino());
   leg(0).forget(leg(0).root_ino(), 1);  // of before it became one
-  EXPECT_TRUE(leg(0).begin_media({}));
+  EXPECT_TRUE(leg(0).admit(Admission::kMedia, {}));
 }
 
 TEST_F(VolumeTest, IsInTheWayOfALegThatIsWantedIdle) {
@@ -154,7 +154,7 @@ TEST_F(VolumeTest, ALegWaitsForTheRequestsOfAllThatStandsOnIt) {
   const DevicePtr outer = pool_.make(VolumeType::kLinear, 0, {inner, pool_.space(2)});
   pool_.enable_all();
   {
-    const auto request = must(outer->begin_request());
+    const auto request = must(outer->admit(Admission::kRequest));
     EXPECT_EQ(leg(0).wait_requests(Clock::now()).err(), ETIMEDOUT);
     EXPECT_EQ(inner->wait_requests(Clock::now()).err(), ETIMEDOUT);
     EXPECT_TRUE(leg(3).wait_requests(deadline_after(std::chrono::seconds(20)))) << "it is no leg";
@@ -194,7 +194,7 @@ TEST_F(VolumeTest, WritebackOverExtentsOnSeveralLegsStoresAllThatItCan) {
     ASSERT_LT(at, kMiB);
     must(write_to(*volume, ino, at, text_of('x', kPageSize)));
     must(allocate(*volume, filler, {at * 64, (at + kPageSize) * 64}));
-    const auto request = must(volume->begin_request());
+    const auto request = must(volume->admit(Admission::kRequest));
     const DataRange last = must(request.fs().extents(ino)).back().second;
     legs.push_back(volume->record().of_volume().table.map(last).back().leg);
   }
@@ -216,7 +216,7 @@ TEST_F(VolumeTest, WhatIsFreedOnALegThatIsAwayIsZeroedByTheNextMount) {
   ASSERT_TRUE(write_to(*volume, ino, 0, text_of('x', 8 * kChunk)));
   remove(leg(0));
   {
-    const auto request = must(volume->begin_request());
+    const auto request = must(volume->admit(Admission::kRequest));
     must(request.fs().unlink(request.fs().root(), "a"));
   }
   volume->forget(ino, 1);
@@ -291,7 +291,7 @@ class CountingHolder : public DaxHolder {
   Result<void> notify_failure(const DataRanges& ranges, unsigned /*flags*/,
                               FailedParts& parts) override {
     calls.push_back(ranges);
-    PMEMD_ASSIGN(const auto request, volume_.begin_writeback());
+    PMEMD_ASSIGN(const auto request, volume_.admit(Admission::kWriteback));
     return request.fs().owners(ranges, parts);
   }
   std::vector<DataRanges> calls;
@@ -336,7 +336,7 @@ class StackFailure : public VolumeTest, public testing::WithParamInterface<bool>
       const uint64_t length = (1 + random_() % 40) * kPageSize;
       (void)allocate(volume, inos[random_() % inos.size()], FileRange::sized(begin, length));
     }
-    const auto request = must(volume.begin_request());
+    const auto request = must(volume.admit(Admission::kRequest));
     for (const uint64_t ino : inos) {
       for (const auto& [file, data] : must(request.fs().extents(ino))) {
         for (uint64_t at = 0; at < file.length(); at += kPageSize) {

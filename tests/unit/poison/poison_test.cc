@@ -28,7 +28,7 @@ class PoisonTest : public RemovalFixture {
  protected:
   PoisonTest() {
     file_ = make_file("file", kFilePages);
-    const auto extents = must(must(fsdax_.begin_request()).fs().extents(file_));
+    const auto extents = must(must(fsdax_.admit(Admission::kRequest)).fs().extents(file_));
     EXPECT_EQ(extents.size(), 1u);
     data_ = extents.at(0).second;
     EXPECT_TRUE(fsdax_.leases().lend(file_, pages(0, kFilePages)));
@@ -37,7 +37,7 @@ class PoisonTest : public RemovalFixture {
   ~PoisonTest() override { FaultPoint::disarm_all(); }
 
   uint64_t make_file(const std::string& name, uint64_t page_count) {
-    const auto request = must(fsdax_.begin_request());
+    const auto request = must(fsdax_.admit(Admission::kRequest));
     const auto attr = must(request.fs().mknod(fsdax_.root_ino(), name, S_IFREG | 0644, 0, {}));
     const std::string bytes(page_count * kPageSize, 'x');
     must(request.fs().write(attr.ino, 0, std::as_bytes(std::span(bytes))));
@@ -51,11 +51,11 @@ class PoisonTest : public RemovalFixture {
     return DataRange::sized(data_.begin + range.begin, range.length());
   }
   bool can_read(FileRange range) {
-    return must(fsdax_.begin_request()).fs().read(file_, range).has_value();
+    return must(fsdax_.admit(Admission::kRequest)).fs().read(file_, range).has_value();
   }
   Result<void> write(FileRange range) {
     const std::string bytes(range.length(), 'y');
-    return must(fsdax_.begin_request())
+    return must(fsdax_.admit(Admission::kRequest))
         .fs()
         .write(file_, range.begin, std::as_bytes(std::span(bytes)));
   }
@@ -228,8 +228,8 @@ TEST_F(PoisonTest, ALostSuperblockShutsTheFileSystemDown) {
   EXPECT_TRUE(report.shut_down);
   EXPECT_TRUE(report.files.at(0).is_metadata);
   EXPECT_EQ(kernel_.events().back().kind, EventKind::kShutdown);
-  EXPECT_EQ(fsdax_.begin_request().err(), EIO);
-  EXPECT_TRUE(fsdax_.begin_writeback()) << "what was stored isn't lost";
+  EXPECT_EQ(fsdax_.admit(Admission::kRequest).err(), EIO);
+  EXPECT_TRUE(fsdax_.admit(Admission::kWriteback)) << "what was stored isn't lost";
   take_down(fsdax_);
   EXPECT_EQ(fsdax_.enable().err(), EUCLEAN);
   must(fsdax_.media_errors().clear({fsdax_.in_region(superblock)}));
@@ -243,7 +243,7 @@ TEST_F(PoisonTest, ALostSuperblockOfOneThatCarriesOnDegradedIsOnlyTold) {
   EXPECT_FALSE(report.shut_down);
   EXPECT_TRUE(report.files.at(0).is_metadata);
   EXPECT_EQ(kernel_.events().back().kind, EventKind::kPoison);
-  EXPECT_TRUE(fsdax_.begin_request());
+  EXPECT_TRUE(fsdax_.admit(Admission::kRequest));
 }
 
 TEST_F(PoisonTest, UnlessSaturatedTheFirstClearUnitOfEachBlockIsBad) {
@@ -350,7 +350,8 @@ TEST_F(TakeoverTest, AllAreAskedBeforeAnyIsWaitedFor) {
   const uint64_t second = make_file("second", 1);
   const uint64_t handle = must(fsdax_.add_handle({.ino = second, .pid = 1, .writable = true}));
   must(fsdax_.take_over(handle, 1, pages(0, 1), std::chrono::seconds(10)));
-  const DataRange data = must(must(fsdax_.begin_request()).fs().extents(second)).at(0).second;
+  const DataRange data =
+      must(must(fsdax_.admit(Admission::kRequest)).fs().extents(second)).at(0).second;
   std::thread asked([&] {
     std::optional<MapperEvent> last;
     while (!(last = fsdax_.mapper_events().read(handle))) std::this_thread::yield();

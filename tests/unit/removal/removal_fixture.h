@@ -56,7 +56,7 @@ class RemovalFixture : public testing::Test {
   }
   static void expect_live(Device& device) {
     EXPECT_EQ(device.state(), State::kLive);
-    EXPECT_TRUE(device.begin_request());
+    EXPECT_TRUE(device.admit(Admission::kRequest));
     EXPECT_TRUE(device.leases().lend(ino(device, 999), {0, 1}));
     device.leases().give_back(ino(device, 999), {0, 1});
   }

@@ -8,6 +8,8 @@
 #include <vector>
 
 #include "core/base/fault.h"
+#include "core/device/p2p_pool.h"
+#include "core/device/private_memory.h"
 #include "core/removal/p2p_return.h"
 #include "core/removal/removal.h"
 #include "tests/unit/removal/removal_fixture.h"
@@ -43,28 +45,31 @@ class RemovalMemoryTest : public RemovalFixture {
         {.region = region.id, .mode = mode, .size_bytes = std::nullopt})));
   }
   static void store(const Device::Request& request, uint64_t page, uint64_t value) {
-    must(request.memory().write(page * kPageSize, std::as_bytes(std::span(&value, 1)),
-                                PrivateMemory::Origin::kProgram));
+    must(request.device().content().private_memory()->write(
+        page * kPageSize, std::as_bytes(std::span(&value, 1)), PrivateMemory::Origin::kProgram));
   }
   static uint64_t load(const Device::Request& request, uint64_t page) {
     uint64_t value = 0;
-    must(request.memory().read(FileRange::sized(page * kPageSize, sizeof(value)),
-                               std::as_writable_bytes(std::span(&value, 1))));
+    must(request.device().content().private_memory()->read(
+        FileRange::sized(page * kPageSize, sizeof(value)),
+        std::as_writable_bytes(std::span(&value, 1))));
     return value;
   }
   // Pages of numbers, on the device.
   void fill_and_migrate(uint64_t pages) {
-    const auto request = must(private_->begin_request());
+    const auto request = must(private_->admit(Admission::kRequest));
     for (uint64_t page = 0; page < pages; ++page) store(request, page, page + 1);
-    auto migration = must(request.memory().begin_migrate({0, pages * kPageSize}));
-    ASSERT_EQ(request.memory().finish_migrate(std::move(migration)), pages);
+    auto migration =
+        must(request.device().content().private_memory()->begin_migrate({0, pages * kPageSize}));
+    ASSERT_EQ(request.device().content().private_memory()->finish_migrate(std::move(migration)),
+              pages);
   }
   void expect_numbers(uint64_t pages) {
-    const auto request = must(private_->begin_memory({}));
+    const auto request = must(private_->admit(Admission::kRead, {}));
     for (uint64_t page = 0; page < pages; ++page) ASSERT_EQ(load(request, page), page + 1);
   }
   FileRange alloc(uint64_t pages) {
-    return must(p2p_->p2p()->alloc(kHandle, kNobody, pages * kPageSize));
+    return must(p2p_->content().p2p()->alloc(kHandle, kNobody, pages * kPageSize));
   }
 
   std::unique_ptr<Device> private_ = make(NamespaceMode::kPrivate);
@@ -80,7 +85,7 @@ TEST_F(RemovalMemoryTest, PrivatePagesComeBackAndTheFileGoesOn) {
   EXPECT_EQ(outcome.reports.at(0).pages_migrated, 100u);
   EXPECT_FALSE(outcome.reports.at(0).hits_mappings);
   EXPECT_EQ(private_->state(), State::kDisabled);
-  EXPECT_EQ(private_->begin_request().err(), ENXIO) << "what migrates";
+  EXPECT_EQ(private_->admit(Admission::kRequest).err(), ENXIO) << "what migrates";
   EXPECT_EQ(private_->add_handle({}).err(), ENXIO);
   expect_numbers(100);
   EXPECT_EQ(kernel_.calls("inval") + kernel_.calls("flush"), 0u) << "nothing is taken away";
@@ -91,7 +96,7 @@ TEST_F(RemovalMemoryTest, PrivatePagesComeBackAndTheFileGoesOn) {
 
 TEST_F(RemovalMemoryTest, PrivateMemoryOfANamespaceThatWasNeverEnabledIsENXIO) {
   const auto fresh = make(NamespaceMode::kPrivate);
-  EXPECT_EQ(fresh->begin_memory({}).err(), ENXIO);
+  EXPECT_EQ(fresh->admit(Admission::kRead, {}).err(), ENXIO);
 }
 
 // Like running out of memory in the middle: it is told, and the device stays as it was.
@@ -116,7 +121,7 @@ TEST_F(RemovalMemoryTest, PrivateAndP2pAreNotPinned) {
 
 TEST_F(RemovalMemoryTest, WithoutForceABufferIsNamed) {
   const uint64_t handle = must(p2p_->add_handle({.ino = p2p_->root_ino()}));
-  const FileRange range = must(p2p_->p2p()->alloc(handle, kNobody, kPageSize));
+  const FileRange range = must(p2p_->content().p2p()->alloc(handle, kNobody, kPageSize));
   const auto outcome = remove({p2p_.get()}, {});
   EXPECT_EQ(outcome.result.err(), EBUSY);
   const auto& in_the_way = outcome.reports.at(0).in_the_way;
@@ -133,11 +138,12 @@ TEST_F(RemovalMemoryTest, ABufferThatStaysHoldsARemovalUpAndWorksMeanwhile) {
   const FileRange range = alloc(2);
   kernel_.on_event = [&](const Event& event) {
     if (event.kind != EventKind::kPreRemove) return;
-    EXPECT_TRUE(p2p_->begin_read({.ino = p2p_->root_ino(), .range = range}));
-    EXPECT_EQ(
-        p2p_->begin_read({.ino = p2p_->root_ino(), .range = {range.end, range.end + 1}}).err(),
-        ENXIO);
-    EXPECT_EQ(p2p_->p2p()->alloc(kHandle, kNobody, kPageSize).err(), ENXIO);
+    EXPECT_TRUE(p2p_->admit(Admission::kRead, {.ino = p2p_->root_ino(), .range = range}));
+    EXPECT_EQ(p2p_->admit(Admission::kRead,
+                          {.ino = p2p_->root_ino(), .range = {range.end, range.end + 1}})
+                  .err(),
+              ENXIO);
+    EXPECT_EQ(p2p_->content().p2p()->alloc(kHandle, kNobody, kPageSize).err(), ENXIO);
   };
   const auto outcome = remove({p2p_.get()}, forced());
   EXPECT_EQ(outcome.result.err(), ETIMEDOUT);
@@ -145,7 +151,7 @@ TEST_F(RemovalMemoryTest, ABufferThatStaysHoldsARemovalUpAndWorksMeanwhile) {
   ASSERT_EQ(outcome.reports.at(0).in_the_way.size(), 1u);
   EXPECT_EQ(outcome.reports.at(0).in_the_way[0].kind, ReferenceKind::kBuffer);
   expect_live(*p2p_);
-  EXPECT_TRUE(p2p_->p2p()->contains(range));
+  EXPECT_TRUE(p2p_->content().p2p()->contains(range));
   EXPECT_EQ(p2p_->unaccounted_references(), 0u);
 }
 
@@ -157,9 +163,9 @@ TEST_F(RemovalMemoryTest, ForceWaitsForTheLastBuffer) {
   kernel_.on_event = [&](const Event& event) {
     if (event.kind != EventKind::kPreRemove) return;
     user = std::thread([&] {
-      must(p2p_->p2p()->begin_return(kHandle, range.begin));
-      for (const P2pBuffer& buffer : p2p_->p2p()->returning()) {
-        must(p2p_->p2p()->finish_return(buffer.id));
+      must(p2p_->content().p2p()->begin_return(kHandle, range.begin));
+      for (const P2pBuffer& buffer : p2p_->content().p2p()->returning()) {
+        must(p2p_->content().p2p()->finish_return(buffer.id));
       }
     });
   };
@@ -180,32 +186,33 @@ TEST_F(RemovalMemoryTest, SurpriseAndAbandonTakeBuffers) {
     ASSERT_TRUE(outcome.result) << outcome.result.error().describe();
     EXPECT_EQ(outcome.reports.at(0).buffers_taken, 1u);
     EXPECT_EQ(outcome.reports.at(0).abandoned, 0u) << "it was returned, not given up";
-    EXPECT_EQ(p2p_->p2p()->counts().buffers, 0u);
+    EXPECT_EQ(p2p_->content().p2p()->counts().buffers, 0u);
     must(p2p_->enable());
-    EXPECT_EQ(p2p_->p2p()->counts().free_bytes, p2p_->record().data_bytes());
+    EXPECT_EQ(p2p_->content().p2p()->counts().free_bytes, p2p_->record().data_bytes());
   }
 }
 
 TEST_F(RemovalMemoryTest, ReturningDropsTheirPagesFirstAndLeavesTheOthers) {
   alloc(1);
   const FileRange second = alloc(1);
-  must(p2p_->p2p()->begin_return(kHandle, second.begin));
+  must(p2p_->content().p2p()->begin_return(kHandle, second.begin));
   kernel_.on_inval = [&](uint64_t ino) -> Result<void> {
     EXPECT_EQ(ino, p2p_->root_ino());
-    EXPECT_EQ(p2p_->p2p()->returning().size(), 1u) << "not free before its pages are gone";
+    EXPECT_EQ(p2p_->content().p2p()->returning().size(), 1u)
+        << "not free before its pages are gone";
     return {};
   };
   must(return_buffers(*p2p_, kernel_, Clock::now()));
-  EXPECT_EQ(p2p_->p2p()->counts().buffers, 1u);
+  EXPECT_EQ(p2p_->content().p2p()->counts().buffers, 1u);
   EXPECT_EQ(kernel_.calls("inval"), 1u);
 }
 
 TEST_F(RemovalMemoryTest, AnInvalThatFailsLeavesTheBufferReturning) {
   const FileRange range = alloc(1);
-  must(p2p_->p2p()->begin_return(kHandle, range.begin));
+  must(p2p_->content().p2p()->begin_return(kHandle, range.begin));
   kernel_.on_inval = [](uint64_t) -> Result<void> { return fail(EIO); };
   EXPECT_EQ(return_buffers(*p2p_, kernel_, Clock::now()).err(), EIO);
-  EXPECT_EQ(p2p_->p2p()->returning().size(), 1u);
+  EXPECT_EQ(p2p_->content().p2p()->returning().size(), 1u);
   kernel_.on_inval = [](uint64_t) -> Result<void> { return fail(ENOENT); };
   EXPECT_TRUE(return_buffers(*p2p_, kernel_, Clock::now())) << "the kernel doesn't know the file";
 }
@@ -214,10 +221,11 @@ TEST_F(RemovalMemoryTest, AnInvalThatFailsLeavesTheBufferReturning) {
 TEST_F(RemovalMemoryTest, ABufferIsNotFreeBeforeRequestsOfBeforeHaveEnded) {
   const FileRange range = alloc(1);
   {
-    const auto request = must(p2p_->begin_read({.ino = p2p_->root_ino(), .range = range}));
-    must(p2p_->p2p()->begin_return(kHandle, range.begin));
+    const auto request =
+        must(p2p_->admit(Admission::kRead, {.ino = p2p_->root_ino(), .range = range}));
+    must(p2p_->content().p2p()->begin_return(kHandle, range.begin));
     EXPECT_EQ(return_buffers(*p2p_, kernel_, Clock::now()).err(), ETIMEDOUT);
-    EXPECT_EQ(p2p_->p2p()->returning().size(), 1u);
+    EXPECT_EQ(p2p_->content().p2p()->returning().size(), 1u);
   }
   EXPECT_TRUE(return_buffers(*p2p_, kernel_, Clock::now()));
 }
@@ -251,7 +259,7 @@ TEST_F(RemovalMemoryTest, EveryStepOfARemovalWithPagesAndBuffersOut) {
       expect_live(*device);
     }
     expect_numbers(40);
-    EXPECT_TRUE(p2p_->p2p()->returning().empty()) << "taken, and neither out nor free";
+    EXPECT_TRUE(p2p_->content().p2p()->returning().empty()) << "taken, and neither out nor free";
     const auto again = remove({private_.get(), p2p_.get()}, options);
     EXPECT_TRUE(again.result) << again.result.error().describe();
     must(private_->enable());

@@ -108,7 +108,9 @@ TEST_F(RemovalPinsTest, KillEndsWhoHasPinned) {
 // What is pinned must stay whole until it is unpinned, so a READ of it is let in; no other.
 TEST_F(RemovalPinsTest, PinnedRangeIsReadWhileTheOthersGetNothingMore) {
   const auto read = [&](uint64_t index, FileRange range) {
-    return fsdax_.begin_read({.what = "READ", .ino = ino(fsdax_, index), .range = range}).err();
+    return fsdax_
+        .admit(Admission::kRead, {.what = "READ", .ino = ino(fsdax_, index), .range = range})
+        .err();
   };
   std::jthread client;
   kernel_.on_event = [&](const Event& event) {
@@ -131,8 +133,8 @@ TEST_F(RemovalPinsTest, ReadOfAPinnedRangeThatIsStillUnderWayHoldsUpTheRevocatio
   kernel_.on_event = [&](const Event& event) {
     if (event.kind != EventKind::kPreRemove || client.joinable()) return;
     client = std::jthread([&] {
-      const auto reading =
-          must(fsdax_.begin_read({.what = "READ", .ino = ino(fsdax_, 5), .range = {4096, 8192}}));
+      const auto reading = must(fsdax_.admit(
+          Admission::kRead, {.what = "READ", .ino = ino(fsdax_, 5), .range = {4096, 8192}}));
       must(fsdax_.claims().remove(file_, ReferenceKind::kPin, pin_));
       let_others_fall_asleep();
       EXPECT_EQ(kernel_.calls("inval"), 0u);
@@ -188,7 +190,7 @@ TEST_F(RemovalLeakTest, AbandonGivesItUpCountsItAndTheNextLifeIsClean) {
 }
 
 TEST_F(RemovalLeakTest, RequestsAreNeverAbandoned) {
-  const auto held = must(fsdax_.begin_request());
+  const auto held = must(fsdax_.admit(Admission::kRequest));
   auto options = forced();
   options.abandon = true;
   EXPECT_EQ(remove({&fsdax_}, options).result.err(), ETIMEDOUT);

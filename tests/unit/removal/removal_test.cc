@@ -64,8 +64,8 @@ TEST_F(RemovalTest, WritebackIsAcceptedUntilTheLastPageIsDroppedAndNothingElse) 
   must(fsdax_.add_handle({.ino = ino(fsdax_, 5), .writable = true}));
   const auto expect_dying = [&] {
     EXPECT_EQ(fsdax_.state(), State::kDying);
-    EXPECT_TRUE(fsdax_.begin_writeback());
-    EXPECT_EQ(fsdax_.begin_request().err(), EIO);
+    EXPECT_TRUE(fsdax_.admit(Admission::kWriteback));
+    EXPECT_EQ(fsdax_.admit(Admission::kRequest).err(), EIO);
     EXPECT_EQ(fsdax_.add_handle({}).err(), EIO);
   };
   kernel_.on_event = [&](const Event& event) {
@@ -82,7 +82,7 @@ TEST_F(RemovalTest, WritebackIsAcceptedUntilTheLastPageIsDroppedAndNothingElse) 
   };
   ASSERT_TRUE(remove({&fsdax_}, forced()).result);
   EXPECT_EQ(kernel_.calls("flush"), 1u);
-  EXPECT_EQ(fsdax_.begin_writeback().err(), EIO);
+  EXPECT_EQ(fsdax_.admit(Admission::kWriteback).err(), EIO);
   EXPECT_EQ(fsdax_.leases().totals().ranges, 0u);
 }
 
@@ -91,7 +91,7 @@ TEST_F(RemovalTest, SurpriseFlushesNothingAndRefusesWriteback) {
   must(devdax_.add_handle({.ino = devdax_.root_ino(), .writable = true}));
   kernel_.on_inval = [&](uint64_t) -> Result<void> {
     EXPECT_EQ(devdax_.state(), State::kDead);
-    EXPECT_EQ(devdax_.begin_writeback().err(), ENXIO);
+    EXPECT_EQ(devdax_.admit(Admission::kWriteback).err(), ENXIO);
     devdax_.count_lost_writeback();
     return {};
   };
@@ -133,7 +133,8 @@ TEST_F(RemovalTest, TheFirstLookIsBehindTheLastOpenAndBeforeAnyRequestFails) {
   int looks = 0;
   kernel_.on_holders = [&] {
     EXPECT_EQ(fsdax_.add_handle({}).err(), EIO) << "nobody comes behind the look";
-    EXPECT_EQ(fsdax_.begin_request().has_value(), ++looks == 1) << "nobody is hit before it";
+    EXPECT_EQ(fsdax_.admit(Admission::kRequest).has_value(), ++looks == 1)
+        << "nobody is hit before it";
     return std::vector<Holder>();
   };
   ASSERT_TRUE(remove({&fsdax_}, forced()).result);
@@ -280,8 +281,8 @@ TEST_F(RemovalTest, IdleOneNeedsNoForceAndNoTime) {
 TEST_F(RemovalTest, RequestThatIsHeldTimesOutWithBothLiveAndASecondCallRemoves) {
   lend(fsdax_, 5, {0, 4096});
   {
-    const auto held =
-        must(fsdax_.begin_request({.what = "READ", .pid = getpid(), .ino = 7, .range = {0, 1}}));
+    const auto held = must(fsdax_.admit(
+        Admission::kRequest, {.what = "READ", .pid = getpid(), .ino = 7, .range = {0, 1}}));
     const auto outcome = remove({&fsdax_, &devdax_}, forced());
     EXPECT_EQ(outcome.result.err(), ETIMEDOUT);
     EXPECT_NE(outcome.result.error().message.find("namespace0.0: 1 request in flight"),
@@ -306,9 +307,9 @@ TEST_F(RemovalTest, RequestThatIsHeldTimesOutWithBothLiveAndASecondCallRemoves) 
 }
 
 TEST_F(RemovalTest, RequestsLeftAreToldOfEachDevice) {
-  const auto a = must(fsdax_.begin_request());
-  const auto b = must(devdax_.begin_request());
-  const auto c = must(devdax_.begin_request());
+  const auto a = must(fsdax_.admit(Admission::kRequest));
+  const auto b = must(devdax_.admit(Admission::kRequest));
+  const auto c = must(devdax_.admit(Admission::kRequest));
   const auto outcome = remove({&fsdax_, &devdax_}, forced());
   EXPECT_EQ(outcome.result.err(), ETIMEDOUT);
   EXPECT_EQ(outcome.reports.at(0).requests_left, 1u);
@@ -319,7 +320,7 @@ TEST_F(RemovalTest, WritebackThatIsHeldAtASurpriseTimesOut) {
   lend(fsdax_, 5, {0, 4096});
   std::optional<Device::Request> held;
   kernel_.on_event = [&](const Event&) {
-    if (!held) held = must(fsdax_.begin_writeback());
+    if (!held) held = must(fsdax_.admit(Admission::kWriteback));
   };
   auto options = forced();
   options.surprise = true;
@@ -338,7 +339,7 @@ TEST_F(RemovalTest, WritebackThatIsHeldAtTheDrainTimesOutLiveWithNothingLent) {
   lend(fsdax_, 5, {0, 4096});
   std::optional<Device::Request> held;
   kernel_.on_inval = [&](uint64_t) -> Result<void> {
-    held = must(fsdax_.begin_writeback());
+    held = must(fsdax_.admit(Admission::kWriteback));
     return {};
   };
   EXPECT_EQ(remove({&fsdax_}, forced()).result.err(), ETIMEDOUT);

@@ -77,7 +77,7 @@ class LegRemoval : public testing::Test {
   // What of a file lies on a leg, by the volume's own table.
   RangeKernel::Ranges on_leg(uint64_t ino, size_t which) {
     RangeSet<FileSpace> ranges;
-    const auto request = must(volume_->begin_request());
+    const auto request = must(volume_->admit(Admission::kRequest));
     for (const auto& [file, data] : must(request.fs().extents(ino))) {
       for (uint64_t at = 0; at < file.length(); at += kPageSize) {
         const auto page = DataRange::sized(data.begin + at, kPageSize);
@@ -207,7 +207,7 @@ TEST_F(LegRemoval, WhatHasLeftTheLegSinceTheFirstLookIsNotTakenAway) {
   bool is_first = true;
   kernel_.on_holders = [&] {
     if (std::exchange(is_first, false)) {
-      const auto request = must(volume_->begin_request());
+      const auto request = must(volume_->admit(Admission::kRequest));
       must(request.fs().fallocate(a_, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, before[0].begin,
                                   before[0].length()));
     }
@@ -231,7 +231,7 @@ TEST_F(LegRemoval, AtAnyFailingStepIsTakenBack) {
 }
 
 TEST_F(LegRemoval, AHeldRequestOfTheVolumeHoldsItUp) {
-  auto request = std::make_optional(must(volume_->begin_request()));
+  auto request = std::make_optional(must(volume_->admit(Admission::kRequest)));
   const auto outcome = remove({&leg(0)}, forced());
   EXPECT_EQ(outcome.result.err(), ETIMEDOUT);
   EXPECT_EQ(leg(0).state(), State::kLive);

@@ -154,7 +154,7 @@ class VerbsMachine {
     for (const DevicePtr& device : devices_.by_serial()) {
       text += fmt::format("{}: {}{}{}", device->record().name(), static_cast<int>(device->state()),
                           device->is_leg() ? " leg" : "",
-                          device->begin_request() ? " admits" : " refuses");
+                          device->admit(Admission::kRequest) ? " admits" : " refuses");
       for (const auto kind : {Device::ErrorKind::kKnown, Device::ErrorKind::kInjected}) {
         for (const DataRange& bad : device->errors(kind, {0, device->record().data_bytes()})) {
           text += fmt::format(" {}+{}", bad.begin, bad.length());

@@ -1,0 +1,51 @@
+// The content of a private namespace: one file of system memory, of which pages may lie on the
+// device (core/device/private_memory.h).
+//
+// System memory stays as long as the device object: a process's memory isn't gone because the
+// device is. So reads and writes are admitted in any state.
+//
+// Thread contract: core/device/content.h.
+#pragma once
+
+#include <atomic>
+#include <memory>
+
+#include "core/device/private_memory.h"
+#include "core/device/volatile_file.h"
+
+namespace pmemd {
+
+class PrivateFile : public VolatileFile {
+ public:
+  using VolatileFile::VolatileFile;
+
+  MemoryType memory_type() const override { return MemoryType::kPrivate; }
+  bool is_mapped() const override { return false; }
+  PrivateMemory* private_memory() override { return shown_.load(std::memory_order_acquire); }
+  int admits(Admission access, const RequestOrigin& origin) const override;
+
+  Result<ReadBytes> read(const Request& request, uint64_t ino, FileRange range,
+                         Media::Reader reader, Atime atime) override;
+  Result<size_t> write(const Request& request, uint64_t ino, uint64_t offset,
+                       std::span<const std::byte> data, Media::Writer writer) override;
+  Result<Extents> extents(const Request& request, uint64_t ino) override;
+
+  bool tells_mappers() const override { return false; }  // it stays with its processes
+  DevPagemapOps ops() override;
+  uint64_t held() const override;
+  void add_references(ReferenceTable::List& list, size_t limit,
+                      const std::optional<ReferenceFilter>& only) const override;
+  Result<uint64_t> migrate_to_ram(Deadline deadline) override;
+
+ protected:
+  Result<void> prepare() override;
+  void attach_memory(DevPagemap& pagemap, ByteStore& store) override;
+  void detach_memory() override;
+
+ private:
+  std::unique_ptr<SystemMemory> ram_;
+  std::unique_ptr<PrivateMemory> memory_;        // from the first mount() on
+  std::atomic<PrivateMemory*> shown_ = nullptr;  // memory_, for those who look meanwhile
+};
+
+}  // namespace pmemd

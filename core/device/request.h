@@ -1,0 +1,46 @@
+// A request that a device has admitted. While it is there, the device doesn't go on with its
+// removal: keep it until the reply has left.
+//
+// Thread contract: one thread at a time; it may be handed on.
+#pragma once
+
+#include <cstdint>
+#include <utility>
+
+#include "core/base/srcu.h"
+#include "core/references/request_table.h"
+
+namespace pmemd {
+
+class Device;
+class FileSystem;
+class Media;
+
+// What a request wants, by which it is admitted or refused (DeviceContent::admits()).
+enum class Admission : uint8_t {
+  kRequest,    // anything else: the device is live
+  kRead,       // bytes of a file; while it is dying also what is pinned, or in a buffer
+  kWrite,      // bytes of a file
+  kWriteback,  // what a mapping stored: also while it is dying
+  kGetattr,    // attributes of open files: also while it is dying; of a OneFile in any state
+  kNode,       // what else is done to an inode: live; of a OneFile in any state
+  kMedia,      // only media(): live, also of a leg
+};
+
+class DeviceRequest {
+ public:
+  FileSystem& fs() const;  // of a content that has one
+  Media& media() const;    // while the device is enabled
+  Device& device() const { return *device_; }
+
+ private:
+  friend class Device;
+  DeviceRequest(Device* device, Srcu::ReadSection section, RequestTable::Entry entry)
+      : device_(device), section_(std::move(section)), entry_(std::move(entry)) {}
+
+  Device* device_;
+  Srcu::ReadSection section_;
+  RequestTable::Entry entry_;
+};
+
+}  // namespace pmemd

@@ -1,0 +1,37 @@
+// What private and p2p memory share: bytes that go with the daemon.
+//
+// What lies in the namespace's part of the image is zeros before the first page is used: it is
+// discarded by a clean disable, or else by the next enable.
+//
+// Thread contract: core/device/content.h.
+#pragma once
+
+#include <memory>
+
+#include "core/device/byte_store.h"
+#include "core/device/one_file.h"
+
+namespace pmemd {
+
+class VolatileFile : public OneFile {
+ public:
+  using OneFile::OneFile;
+
+  bool is_persistent() const override { return false; }
+
+  // ENOMEM, EMFILE, ENFILE: no system memory. EIO, ENOSPC: the image can't be zeroed.
+  Result<void> mount(const Mount& mount) override;
+  void attach(DevPagemap& pagemap, MappedImage* image) override;
+  // Asserts: no page and no buffer is out. EIO, ENOSPC: detached, but the image can't be zeroed.
+  Result<void> detach(MappedImage* image, const std::function<Result<void>()>& persist) override;
+
+ protected:
+  virtual Result<void> prepare() { return {}; }
+  virtual void attach_memory(DevPagemap& pagemap, ByteStore& store) = 0;
+  virtual void detach_memory() = 0;
+
+ private:
+  std::unique_ptr<ImageStore> store_;  // while attached
+};
+
+}  // namespace pmemd
