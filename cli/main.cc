@@ -19,7 +19,7 @@ void on_stop(int) {
   errno = saved;
 }
 
-// Handled, not ignored: a program that we become (check --pool) gets its default back.
+// Handled, not ignored: exec (check --pool) then restores the default action.
 void on_broken_pipe(int) {}
 
 void fit_tables_to_terminal() {

@@ -22,7 +22,7 @@ std::string command_of(const CLI::App& app) {
   return command;
 }
 
-// CLI11 shows how many of a positional there may be as "legs(1x)".
+// CLI11 appends a positional's allowed count, as in "legs(1x)".
 class Formatter : public CLI::Formatter {
  public:
   std::string make_option_usage(const CLI::Option* option) const override {
@@ -41,7 +41,7 @@ int run(int argc, const char* const* argv, Terminal terminal) {
 
   CLI::App app("Controls pmemd, the emulator of persistent memory.", "pmemctl");
   app.fallthrough();             // global options may follow the verb
-  app.require_subcommand(0, 1);  // none is told of below, in better words
+  app.require_subcommand(0, 1);  // a missing one gets a better message below
   app.formatter(std::make_shared<Formatter>());
   app.get_formatter()->label("SUBCOMMAND", "VERB");
   app.get_formatter()->label("Subcommands", "Verbs");

@@ -5,7 +5,7 @@
 
 namespace pmemd::cli {
 
-// Parses the command line, does what it says and returns the exit code.
+// Parses the command line, runs it and returns the exit code.
 int run(int argc, const char* const* argv, Terminal terminal);
 
 }  // namespace pmemd::cli

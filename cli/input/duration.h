@@ -9,8 +9,8 @@
 
 namespace pmemd::cli {
 
-// Milliseconds from "500ms", "5s", "2m", "1h"; a unit is wanted. EINVAL: not such a time. ERANGE:
-// more than a year.
+// Milliseconds from "500ms", "5s", "2m", "1h"; the unit is required. EINVAL: not such a time.
+// ERANGE: more than a year.
 Result<uint64_t> parse_duration_ms(std::string_view text);
 
 // "12 us", "1.2 ms", "3.4 s".

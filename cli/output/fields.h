@@ -1,5 +1,5 @@
-// Fields of what the daemon tells. What is missing (an older daemon) or of another type (a newer
-// one) reads as empty: to show less is better than to show nothing.
+// Reads fields of the daemon's replies. A field that is missing (an older daemon) or has another
+// type (a newer one) reads as empty: showing less is better than showing nothing.
 #pragma once
 
 #include <cstdint>
@@ -10,7 +10,7 @@
 
 namespace pmemd::cli {
 
-std::string text_of(const Json& object, std::string_view key);  // as it may be shown: printable()
+std::string text_of(const Json& object, std::string_view key);  // made printable()
 uint64_t number_of(const Json& object, std::string_view key);
 bool flag_of(const Json& object, std::string_view key);
 const Json& list_of(const Json& object, std::string_view key);

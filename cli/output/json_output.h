@@ -10,14 +10,14 @@ namespace pmemd::cli {
 
 std::string pretty(const Json& value);
 
-// One object bare, several as an array, none not at all.
+// Prints one object bare, several as an array, and nothing for none.
 void print_objects(std::ostream& out, const Json& array);
 
-// In one line, for streams and errors.
+// On one line, for streams and errors.
 std::string one_line(const Json& value);
 
-// As `ndctl list --human` does: sizes as "64.00 MiB (67.11 MB)" once they are large, addresses as
-// hexadecimal strings; in all objects within.
+// As `ndctl list --human` does, in all nested objects too: large sizes as "64.00 MiB (67.11 MB)",
+// addresses as hexadecimal strings.
 void humanize(Json& value);
 
 }  // namespace pmemd::cli

@@ -24,7 +24,7 @@ std::string kind_of(const Json& reference) {
   return what.empty() ? kind : kind + " " + what;
 }
 
-// "2026-11-21T10:00:00.000000Z" → "10:00:00.000": today's, most times.
+// "2026-11-21T10:00:00.000000Z" → "10:00:00.000": the day is usually today.
 std::string time_of(const Json& reference) {
   const std::string since = text_of(reference, "since");
   return since.size() < 23 ? since : since.substr(11, 12);

@@ -44,7 +44,7 @@ std::string state_of(const Json& object) {
   return volume.empty() ? state : state + ", a leg of " + volume;
 }
 
-// What a holder gets, or what became of it.
+// The signal a holder gets, or what became of it.
 std::string fate_of(const Json& holder) {
   const std::string became = text_of(holder, "became"), by = text_of(holder, "ended_by");
   if (!became.empty()) return became + (by.empty() ? "" : ": " + by);
@@ -77,7 +77,7 @@ void add_holder(Table& table, const Json& holder) {
   }
 }
 
-// Those that took any time; a line of all would be too long. The JSON has them.
+// Only steps that took time; a line with all would be too long. The JSON has them all.
 void render_steps(std::ostream& out, const Json& report) {
   constexpr uint64_t kWorthTellingUs = 10;
   std::string line;

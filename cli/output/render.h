@@ -1,4 +1,4 @@
-// What the daemon tells, as people read it. The shapes are those of core/control/org.pmemd.varlink.
+// Prints the daemon's replies for people. The shapes are those of core/control/org.pmemd.varlink.
 #pragma once
 
 #include <ostream>
@@ -16,7 +16,7 @@ void render_holders(std::ostream& out, const Json& holders);
 void render_report(std::ostream& out, const Json& report);
 void render_findings(std::ostream& out, const Json& findings);
 
-// As Refs and the error Failed list them: a line each. Nothing, if there are none.
+// One line for each reference, as Refs and the error Failed list them. Prints nothing for none.
 void render_references(std::ostream& out, const Json& references);
 
 std::string event_line(const Json& event);

@@ -13,12 +13,12 @@ constexpr size_t kMinElasticWidth = 12;
 
 bool continues_character(char c) { return (static_cast<unsigned char>(c) & 0xc0) == 0x80; }
 
-// In characters; what takes two columns or none on a terminal is counted as one.
+// In characters; one that takes two columns or none on a terminal counts as one.
 size_t width_of(std::string_view text) {
   return text.size() - std::count_if(text.begin(), text.end(), continues_character);
 }
 
-// Where the character behind the first `count` begins.
+// The position after the first `count` characters.
 size_t behind(const std::string& text, size_t count) {
   size_t at = 0;
   for (; count > 0; --count) {

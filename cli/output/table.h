@@ -1,4 +1,4 @@
-// Tables for people: aligned columns, as wide as the terminal where there is one.
+// Tables for people: aligned columns, as wide as the terminal if there is one.
 #pragma once
 
 #include <ostream>
@@ -8,17 +8,17 @@
 
 namespace pmemd::cli {
 
-// Text that others chose (names of files and programs) as it may be shown: control characters,
+// Makes text that others chose (names of files and programs) safe to show: control characters,
 // which could drive the terminal, become '?'.
 std::string printable(std::string_view text);
 
-// How many characters a line of a table that is printed to `out` may have; without it, any number.
+// Sets how many characters a table's line may have on `out`; without it, any number.
 void set_table_width(std::ostream& out, size_t characters);
 
 class Table {
  public:
   enum class Align { kLeft, kRight };
-  // What a column gives up where a line would be too long.
+  // Which end a column shortens where a line would be too long.
   enum class Elastic { kNothing, kBegin, kEnd };
   struct Column {
     std::string title;
@@ -31,7 +31,7 @@ class Table {
   void add(std::vector<std::string> cells);  // one for each column
   bool empty() const { return rows_.empty(); }
 
-  // Title and rows, each ended by a newline; nothing but the title when there are no rows.
+  // Prints the title and the rows, each ended by a newline; only the title if there are no rows.
   void print(std::ostream& out) const;
 
  private:

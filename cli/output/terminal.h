@@ -1,4 +1,4 @@
-// Where a run of pmemctl prints to, and what ends it early.
+// Where a run of pmemctl prints, and what ends it early.
 #pragma once
 
 #include <ostream>

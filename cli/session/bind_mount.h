@@ -1,4 +1,4 @@
-// Files of the mount that are named through another mount of the same file system.
+// Finds files of the mount that are named through another mount of the same file system.
 //
 // Thread contract: any thread.
 #pragma once
@@ -8,9 +8,9 @@
 
 namespace pmemd::cli {
 
-// Where the file system that is mounted at `mount` has the file `path` (canonical), when a bind
-// mount shows it there: "/pmem0/dir/a". Nothing: it is another file system's, or either of them
-// can't be looked at. What lies in `mount` itself isn't asked about.
+// The path, within the file system mounted at `mount`, of the file that a bind mount shows at
+// `path` (canonical): "/pmem0/dir/a". Nothing: the file is another file system's, or one of the two
+// can't be examined. The caller handles paths in `mount` itself.
 std::optional<std::string> path_behind_bind_mount(const std::string& path,
                                                   const std::string& mount);
 

@@ -48,7 +48,7 @@ std::expected<Client, VarlinkError> Client::connect(const std::string& path, int
 }
 
 std::expected<Json, VarlinkError> Client::call(const Call& call) {
-  // Who isn't let in finds a reply that says so, but nobody who reads.
+  // The daemon replies to a refused client and closes: sending fails, but the reply can be read.
   const Result<void> sent = send(encode(call));
   if (!sent && sent.err() != EPIPE && sent.err() != ECONNRESET) {
     return std::unexpected(failed(sent.error()));

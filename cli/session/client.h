@@ -1,6 +1,6 @@
 // A connection to the daemon's control socket.
 //
-// Whatever goes wrong is a VarlinkError, as the daemon's own answers are: one way to print both.
+// Every failure is a VarlinkError, like the daemon's own error replies: both print the same way.
 //
 // Thread contract: one thread.
 #pragma once
@@ -15,15 +15,15 @@ namespace pmemd::cli {
 
 class Client {
  public:
-  // EINTR in an error's "errno": `stop_fd` became readable while we waited.
+  // A call fails with "errno" EINTR if `stop_fd` becomes readable while it waits.
   static std::expected<Client, VarlinkError> connect(const std::string& path, int stop_fd);
 
-  // Sends the call and waits for its (first) reply, as long as the daemon takes.
+  // Sends the call and waits, without a timeout, for its (first) reply.
   std::expected<Json, VarlinkError> call(const Call& call);
 
   // The next reply to a call with "more".
   std::expected<Json, VarlinkError> next_reply();
-  bool continues() const { return continues_; }  // the last reply wasn't the last to its call
+  bool continues() const { return continues_; }  // more replies to the last call follow
 
  private:
   Client(std::string path, UniqueFd fd, int stop_fd)

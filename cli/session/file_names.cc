@@ -34,12 +34,12 @@ std::expected<std::string, VarlinkError> mount_of(Session& session) {
   return mount != status->end() && mount->is_string() ? mount->get<std::string>() : "";
 }
 
-// The files that are there now, without links in their paths.
+// The files that exist now, without links in their paths.
 std::vector<std::string> files_at(const std::string& pattern) {
   std::vector<std::string> found, real;
   std::error_code error;
   if (std::filesystem::exists(pattern, error)) {
-    found.push_back(pattern);  // a name may have the characters of a pattern
+    found.push_back(pattern);  // a name may contain a pattern's characters
   } else {
     glob_t matches{};
     if (::glob(pattern.c_str(), 0, nullptr, &matches) == 0) {
@@ -54,7 +54,7 @@ std::vector<std::string> files_at(const std::string& pattern) {
   return real;
 }
 
-// From the mount's root, if it is in the mount.
+// The path from the mount's root, if the file is in the mount.
 std::optional<std::string> path_in_mount(const std::string& real, const std::string& mount) {
   if (mount.empty()) return std::nullopt;
   if (real == mount) return "/";
@@ -62,7 +62,7 @@ std::optional<std::string> path_in_mount(const std::string& real, const std::str
   return path_behind_bind_mount(real, mount);
 }
 
-// The same of all of them; none, if one isn't.
+// The same for all of them; none if one isn't in the mount.
 std::vector<std::string> paths_in_mount(const std::vector<std::string>& files,
                                         const std::string& mount) {
   std::vector<std::string> paths;
@@ -74,14 +74,14 @@ std::vector<std::string> paths_in_mount(const std::vector<std::string>& files,
   return paths;
 }
 
-// "namespace0.0:/a", as the name of an object and a path below it.
+// Splits "namespace0.0:/a" into the name of an object and a path below it.
 std::optional<FileName> named_by_object(const std::string& text) {
   auto name = parse_file_name(text, "");
   if (!name || name->object.empty()) return std::nullopt;
   return *std::move(name);
 }
 
-// What the mount shows, or would, for a namespace or volume; empty: there is none of that name.
+// The name in the mount of a namespace or volume, enabled or not; empty: there is no such object.
 std::expected<std::string, VarlinkError> device_of(Session& session, const std::string& object) {
   const auto reply =
       session.call("List", {{"namespaces", true}, {"volumes", true}, {"idle", true}});
@@ -131,7 +131,7 @@ Names files_named(Session& session, const std::string& text) {
 
 std::expected<std::string, VarlinkError> pattern_named(Session& session, const std::string& text) {
   if (named_by_object(text)) return text;
-  // Up to the last directory that is meant as it is.
+  // Up to the last directory without wildcards.
   const size_t plain = std::min(text.find_first_of("*?[\\"), text.size());
   const size_t slash = text.substr(0, plain).rfind('/');
   const std::string directory = slash == std::string::npos ? "." : text.substr(0, slash + 1);

@@ -1,4 +1,4 @@
-// One run of pmemctl: its global options, its connection, and how it tells of errors.
+// One run of pmemctl: its global options, its connection, and how it reports errors.
 #pragma once
 
 #include <expected>
@@ -21,10 +21,10 @@ class Session {
   std::ostream& err() { return terminal_.err; }
   int stop_fd() const { return terminal_.stop_fd; }
 
-  // One call, one reply. `method` is of org.pmemd: "List".
+  // One call, one reply. `method` is one of org.pmemd's: "List".
   std::expected<Json, VarlinkError> call(const std::string& method, Json parameters);
 
-  // Tells the error (a line and the holders in the way, or with --json one line of JSON) and
+  // Prints the error (a line and the holders in the way, or with --json one line of JSON) and
   // returns the exit code.
   int fail(const VarlinkError& error);
 

@@ -7,8 +7,8 @@
 
 namespace pmemd::cli {
 
-// Becomes `pmemd --check --pool DIR`, whose exit code it is. Returns only if there is no pmemd
-// beside this program nor in PATH.
+// Executes `pmemd --check --pool DIR` in place of this program. Returns only if there is no pmemd
+// beside this program or in PATH.
 int check_pool(Session& session, const std::string& pool);
 
 }  // namespace pmemd::cli

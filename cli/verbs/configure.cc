@@ -43,14 +43,14 @@ void add_configure_verb(const Verbs& verbs) {
   const auto parameters = no_parameters();
   const auto words = std::make_shared<std::vector<std::string>>();
   CLI::App* verb =
-      verbs.add("configure", "Say how a namespace behaves when its memory fails; or show it",
+      verbs.add("configure", "Show or set how a namespace behaves when its memory fails",
                 "pmemctl configure namespace0.0\n"
                 "  pmemctl configure namespace0.0 clear-unit=4096 kill=early\n"
                 "  pmemctl configure namespace0.0 --profile 6.1",
                 [=, &session] { return configure(session, *parameters, *words); });
   add_name(verb, "namespace", parameters, "namespace", "Which one")->required();
   verb->add_option("settings", *words,
-                   "Settings to change; without any, and without --profile, all are shown")
+                   "Settings to change; without any and without --profile, show all")
       ->type_name("NAME=VALUE")
       ->expected(1, 64)
       ->check([](const std::string& word) {
@@ -59,8 +59,8 @@ void add_configure_verb(const Verbs& verbs) {
         return is_setting ? std::string() : "'" + word + "': not NAME=VALUE";
       });
   add_text(verb, "--profile", parameters, "profile",
-           "First those of a kernel or file system: before-6.5, 6.5+ (or any version, as 6.1), "
-           "ext4, xfs")
+           "First set those of a kernel or file system: before-6.5, 6.5+ (or any version, such as "
+           "6.1), ext4, xfs")
       ->type_name("NAME");
 }
 

@@ -26,7 +26,7 @@ void render_faults(std::ostream& out, const Json& faults) {
 void add_debug_verbs(const Verbs& verbs) {
   Session& session = verbs.session;
   CLI::App* debug = verbs.app.add_subcommand(
-      "debug", "Make steps of the daemon fail or stall (it must run with --debug-faults)");
+      "debug", "Make the daemon's steps fail or stall (it must run with --debug-faults)");
   debug->require_subcommand(1);
   const Verbs below{*debug, session, verbs.action};
 
@@ -36,14 +36,14 @@ void add_debug_verbs(const Verbs& verbs) {
       "pmemctl debug fail-at disable.flush --count 2\n"
       "  pmemctl debug fail-at disable.revoke --delay 5s",
       [=, &session] { return call_and_tell(session, "FailAt", *parameters, "armed", "step"); });
-  add_text(verb, "step", parameters, "step", "Which one: pmemctl debug list shows them")
+  add_text(verb, "step", parameters, "step", "The step; pmemctl debug list shows all")
       ->required()
       ->type_name("STEP");
-  add_parsed(verb, "--count", parameters, "count", "How often (once, if not given)", parse_count)
+  add_parsed(verb, "--count", parameters, "count", "How often (default: once)", parse_count)
       ->type_name("N");
-  add_time(verb, "--delay", parameters, "delay_ms", "Stall so long instead of failing");
+  add_time(verb, "--delay", parameters, "delay_ms", "Stall for this long instead of failing");
 
-  below.add("clear", "No step fails or stalls any more", "pmemctl debug clear", [&session] {
+  below.add("clear", "Disarm all steps", "pmemctl debug clear", [&session] {
     const auto reply = session.call("ClearFaults", Json::object());
     return reply ? kDone : session.fail(reply.error());
   });

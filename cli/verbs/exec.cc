@@ -25,7 +25,7 @@ int failed_to_exec(Session& session, int code, const Error& error) {
   return code;
 }
 
-// Where it is said to be, or where it is installed, seen from this program.
+// The path in $PMEMD_SHIM, else the installed one, relative to this program.
 Result<std::string> find_shim() {
   std::string path;
   if (const char* said = std::getenv(kShimVariable); said != nullptr && *said != '\0') {
@@ -39,7 +39,7 @@ Result<std::string> find_shim() {
   if (::access(path.c_str(), R_OK) != 0) {
     return fail_errno(path, fmt::format("{} may name the shim", kShimVariable));
   }
-  // The dynamic linker separates names by these, and knows no quotes.
+  // The dynamic linker separates names by these, and has no quoting.
   if (path.find_first_of(": ") != std::string::npos) {
     return fail(EINVAL, fmt::format("{}: a colon or space in the path of the shim", path));
   }
@@ -66,8 +66,8 @@ Result<void> set_variable(const char* name, const std::string& value) {
 }
 
 // A sanitizer's library comes first, for the program alone: its children needn't have that
-// sanitizer, and the shim gives them the rest. Those that have AddressSanitizer in a library are
-// not to mind that the shim comes first.
+// sanitizer, and the shim gives them the rest. Programs that have AddressSanitizer in a library
+// must accept that the shim comes first.
 Result<void> set_preload(const std::string& shim, const std::string& program) {
   const std::string preload = preload_with(shim, std::getenv("LD_PRELOAD"));
   const auto first = sanitizers_of(find_program(program, std::getenv("PATH")));
@@ -87,7 +87,7 @@ int exec(Session& session, const std::vector<std::string>& program, int policy) 
   if (const auto set = set_preload(*shim, program.front()); !set) {
     return failed_to_exec(session, kExecFailed, set.error());
   }
-  // It is the program's, until it sets another one: exec keeps it, and children inherit it.
+  // The program keeps this policy until it sets another: exec keeps it, and children inherit it.
   if (policy != PR_MCE_KILL_DEFAULT && ::prctl(PR_MCE_KILL, PR_MCE_KILL_SET, policy, 0, 0) != 0) {
     return failed_to_exec(session, kExecFailed, fail_errno("PR_MCE_KILL").error());
   }
@@ -124,13 +124,14 @@ void add_exec_verb(const Verbs& verbs, const std::vector<std::string>& program) 
         const std::vector<std::string>& named = program.empty() ? *words : program;
         return exec(session, named, *policy);
       });
-  verb->add_option("program", *words, "The program, and its arguments; behind -- any")
+  verb->add_option("program", *words, "The program and its arguments; after --, anything")
       ->type_name("PROGRAM");
   auto* early = verb->add_flag_callback(
       "--early", [policy] { *policy = PR_MCE_KILL_EARLY; },
-      "It is told of poison in what it maps (BUS_MCEERR_AO), touched or not");
+      "Tell it of poison in its mappings at once (BUS_MCEERR_AO), touched or not");
   auto* late = verb->add_flag_callback(
-      "--late", [policy] { *policy = PR_MCE_KILL_LATE; }, "Only when it touches it");
+      "--late", [policy] { *policy = PR_MCE_KILL_LATE; },
+      "Tell it only when it touches the poison");
   early->excludes(late);
   verb->parse_complete_callback([=, &program] {
     if (program.empty() && words->empty()) throw CLI::RequiredError("PROGRAM");

@@ -1,5 +1,5 @@
 // `pmemctl exec [--early|--late] -- PROGRAM ARGUMENT...`: runs a program with the shim
-// (docs/client.md). It asks no daemon.
+// (docs/client.md). It doesn't contact a daemon.
 #pragma once
 
 #include <string>
@@ -9,14 +9,14 @@
 
 namespace pmemd::cli {
 
-// Exit codes that tell that the program wasn't run, as env(1) has them. Else the code is the
-// program's, since we become it.
+// Exit codes when the program wasn't run, as in env(1). Otherwise the exit code is the program's,
+// which replaces us.
 inline constexpr int kExecFailed = 125;
 inline constexpr int kNotExecutable = 126;
 inline constexpr int kNotFound = 127;
 
-// The arguments up to the first "--" of an exec, for the parser; those behind it are the program's,
-// whatever they look like.
+// Splits the arguments of an exec at its first "--": the parser gets those before it, the program
+// those after it, whatever they look like.
 struct SplitArguments {
   std::vector<const char*> ours;
   std::vector<std::string> program;

@@ -50,15 +50,15 @@ void add_explain_verb(const Verbs& verbs) {
   Session& session = verbs.session;
   const auto parameters = no_parameters();
   CLI::App* verb = verbs.add(
-      "explain", "Tell what a page of the emulated machine is, and which question decided that",
+      "explain", "Show what a page of the emulated machine is, and which check decided that",
       "pmemctl explain 0x100200\n  pmemctl explain --address 4G", [=, &session] {
         return call_and_show_all(session, "Explain", *parameters, render_explanation);
       });
   add_parsed(verb, "pfn", parameters, "pfn",
              "Its page frame number (decimal, or hexadecimal with 0x)", parse_number)
       ->type_name("PFN");
-  add_parsed(verb, "--address", parameters, "address", "Or an address in it (0x100000000, or 4G)",
-             parse_address)
+  add_parsed(verb, "--address", parameters, "address",
+             "An address in it, instead (0x100000000, or 4G)", parse_address)
       ->type_name("ADDR");
   verb->parse_complete_callback([=] { check_usage("Explain", *parameters); });
 }

@@ -1,4 +1,4 @@
-// The verb explain: what the emulated physical map says of a pfn, and why.
+// The verb explain: shows what the emulated physical map says of a pfn, and why.
 #pragma once
 
 #include "cli/verbs/verb.h"

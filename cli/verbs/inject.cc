@@ -20,14 +20,14 @@ namespace {
 
 using Align = Table::Align;
 
-// What of the command line isn't a parameter of the calls.
+// The part of the command line that isn't a parameter of the calls.
 struct Target {
   std::vector<std::string> files = {};  // as cli/session/file_names.h has them
   bool uninject = false;
   bool status = false;
 };
 
-// Calls `method` once for each object that was named; the replies.
+// Calls `method` once for each named object and returns the replies.
 std::expected<std::vector<Json>, VarlinkError> call_for_each(Session& session,
                                                              const std::string& method,
                                                              Json parameters,
@@ -39,7 +39,7 @@ std::expected<std::vector<Json>, VarlinkError> call_for_each(Session& session,
     replies.push_back(*std::move(reply));
     return replies;
   }
-  // A range of a file is meant as it is.
+  // A range of a file is taken literally.
   if (method == "InjectError") parameters["saturate"] = true;
   for (const std::string& pattern : target.files) {
     const auto files = files_named(session, pattern);
@@ -175,16 +175,16 @@ struct TargetOptions {
 };
 
 TargetOptions add_target(CLI::App* verb, const Parameters& parameters, Target& target) {
-  add_name(verb, "namespace", parameters, "namespace", "Of this namespace");
+  add_name(verb, "namespace", parameters, "namespace", "In this namespace");
   auto* file =
-      verb->add_option("--file", target.files, "Of these files of the mount; * and ? are wildcards")
+      verb->add_option("--file", target.files, "In these files of the mount; * and ? are wildcards")
           ->type_name("PATH");
   const RangeOptions range = add_range(verb, parameters);
   range.block->excludes(file);
   return {.file = file, .range = range};
 }
 
-// Once all is parsed, and `method` is what will be called.
+// Runs once everything is parsed; `method` will be called.
 void complete_target(std::string_view method, const TargetOptions& options,
                      const Parameters& parameters) {
   Json with_file = *parameters;
@@ -201,7 +201,7 @@ void add_inject_verbs(const Verbs& verbs) {
   auto parameters = no_parameters();
   auto target = std::make_shared<Target>();
   CLI::App* verb =
-      verbs.add("inject-error", "Make memory bad: a touch of it is SIGBUS, a read EIO",
+      verbs.add("inject-error", "Make memory bad: touching it raises SIGBUS, read(2) is EIO",
                 "pmemctl inject-error namespace0.0 --block 12 --count 2\n"
                 "  pmemctl inject-error --file '/mnt/pmem0/db/*' --offset 4K --length 12K\n"
                 "  pmemctl inject-error namespace0.0 --status",
@@ -213,25 +213,26 @@ void add_inject_verbs(const Verbs& verbs) {
                 });
   const TargetOptions options = add_target(verb, parameters, *target);
   add_flag(verb, "-N,--no-notify", parameters, "latent",
-           "Tell nobody: who touches it finds out, or a scrub");
+           "Tell nobody until somebody touches it or a scrub finds it");
   auto* uninject = verb->add_flag("-d,--uninject", target->uninject,
-                                  "Take the error away; what is known of it stays");
-  auto* status = verb->add_flag("-t,--status", target->status, "Show what was injected");
+                                  "Remove the error; what is known to be bad stays so");
+  auto* status = verb->add_flag("-t,--status", target->status, "Show the injected errors");
   add_flag(verb, "-S,--saturate", parameters, "saturate",
-           "All of each block is bad, not only its first clear unit");
+           "Make all of each block bad, not only its first clear unit");
   auto* random = add_parsed(verb, "--random", parameters, "random",
-                            "So many single pages of it, at random", parse_count)
+                            "Only N single pages of it, picked at random", parse_count)
                      ->type_name("N");
-  add_parsed(verb, "--seed", parameters, "seed", "Which places --random means (0)", parse_number)
+  add_parsed(verb, "--seed", parameters, "seed", "Seed of --random (default: 0)", parse_number)
       ->type_name("SEED");
   auto* dry_run =
-      add_flag(verb, "--dry-run", parameters, "dry_run", "Show who would be hit, and do nothing");
+      add_flag(verb, "--dry-run", parameters, "dry_run", "Show who would be hit; change nothing");
   auto* nth = add_parsed(verb, "--nth", parameters, "nth",
-                         "Not now: at the N-th request that touches it", parse_count)
+                         "Arm it for the N-th request that touches it", parse_count)
                   ->type_name("N");
   auto* on = add_choice(verb, "--on", parameters, "on", "Count only these requests",
                         {"any", "read", "write", "writeback"});
-  auto* after = add_time(verb, "--after", parameters, "after_ms", "Not now: after this time");
+  auto* after =
+      add_time(verb, "--after", parameters, "after_ms", "Arm it to go off after this time");
   uninject->excludes(nth, on, after);
   status->excludes(nth, on, after);
   uninject->excludes(status, random, dry_run);
@@ -252,7 +253,7 @@ void add_inject_verbs(const Verbs& verbs) {
 
   parameters = no_parameters();
   target = std::make_shared<Target>();
-  verb = verbs.add("clear-errors", "Make what is known to be bad good again: zeros",
+  verb = verbs.add("clear-errors", "Clear known media errors; cleared bytes read as zeros",
                    "pmemctl clear-errors namespace0.0\n"
                    "  pmemctl clear-errors --file /mnt/pmem0/a",
                    [=, &session] { return clear(session, *parameters, *target); });

@@ -1,4 +1,4 @@
-// inject-error and clear-errors: memory that goes bad, and good again.
+// inject-error and clear-errors: make memory bad, and good again.
 //
 // Thread contract: one thread.
 #pragma once

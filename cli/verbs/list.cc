@@ -32,7 +32,7 @@ Json nested(Json regions, const Json& namespaces) {
   return regions;
 }
 
-// The one bus that there is, with what was listed in it.
+// The only bus, with the listed objects in it.
 Json bus_of(Json objects, const char* key) {
   Json bus = {{"provider", "pmemd"}, {"dev", "ndbus0"}};
   if (!objects.empty()) bus[key] = std::move(objects);
@@ -117,24 +117,23 @@ void add_list_verbs(const Verbs& verbs) {
   Session& session = verbs.session;
   auto parameters = no_parameters();
   const auto options = std::make_shared<ListOptions>();
-  CLI::App* verb =
-      verbs.add("list", "List regions, namespaces, volumes (namespaces, if none is asked for)",
-                "pmemctl list -RN --idle\n  pmemctl --json list -RNBXM",
-                [=, &session] { return list(session, *parameters, *options); });
+  CLI::App* verb = verbs.add("list", "List regions, namespaces and volumes (default: namespaces)",
+                             "pmemctl list -RN --idle\n  pmemctl --json list -RNBXM",
+                             [=, &session] { return list(session, *parameters, *options); });
   add_flag(verb, "-R,--regions", parameters, "regions", "List regions");
   add_flag(verb, "-N,--namespaces", parameters, "namespaces", "List namespaces");
   add_flag(verb, "-V,--volumes", parameters, "volumes", "List volumes");
-  verb->add_flag("-B,--buses", options->buses, "List the bus, and the others in it");
+  verb->add_flag("-B,--buses", options->buses, "List the bus, with the others in it");
   add_flag(verb, "-X,--device-dax", parameters, "device_dax",
            "With --json: show devdax namespaces as regions of device-dax");
   add_flag(verb, "-M,--media-errors", parameters, "media_errors",
            "Show which blocks of 512 bytes are known to be bad");
-  add_flag(verb, "-i,--idle", parameters, "idle", "Include those that are not enabled");
-  verb->add_flag("-u,--human", options->human, "With --json: sizes as people read them");
+  add_flag(verb, "-i,--idle", parameters, "idle", "Include disabled ones");
+  verb->add_flag("-u,--human", options->human, "With --json: print sizes with units");
 
   parameters = no_parameters();
   verb =
-      verbs.add("badblocks", "Print known bad blocks as sysfs does: sector and count, a line each",
+      verbs.add("badblocks", "Print known bad blocks as sysfs does: a sector and a count per line",
                 "pmemctl badblocks region0\n  pmemctl badblocks namespace0.0",
                 [=, &session] { return bad_blocks(session, *parameters); });
   add_object(verb, parameters)->required();

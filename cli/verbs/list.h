@@ -1,4 +1,4 @@
-// pmemctl list and badblocks: what there is, and what of it is bad.
+// pmemctl list and badblocks: show what exists, and which of it is bad.
 //
 // Thread contract: one thread.
 #pragma once

@@ -28,8 +28,8 @@ void print(Session& session, const Json& reply) {
   session.out().flush();
 }
 
-// Prints a line an event (with --json an object a line) until interrupted, until the stream ends,
-// or until nobody reads what we print: kDone. kFailed when the daemon ends.
+// Prints a line (with --json an object) for each event. Returns kDone when interrupted, when the
+// stream ends, or when nobody reads our output; kFailed when the daemon ends.
 int monitor(Session& session, Json parameters) {
   if (parameters.contains("file")) {
     const auto file = pattern_named(session, parameters["file"]);
@@ -49,7 +49,7 @@ int monitor(Session& session, Json parameters) {
   return give_up(reply.error());
 }
 
-// "a,b" of options that were given several times; `full`: what one stands for.
+// Joins repeated options as "a,b"; `full` expands each.
 void add_list(CLI::App* verb, const std::string& flags, const Parameters& parameters,
               const std::string& key, const std::string& help, const std::string& type,
               std::string (*full)(const std::string& text)) {
@@ -76,22 +76,22 @@ void add_monitor_verb(const Verbs& verbs) {
                              "  pmemctl --json monitor --since 0 --no-follow",
                              [=, &session] { return monitor(session, *parameters); });
   add_parsed(verb, "-s,--since", parameters, "since",
-             "First the events that came after this one, as far as they are kept (0: all)",
-             parse_number)
+             "First print the kept events that came after event SEQ (0: all)", parse_number)
       ->type_name("SEQ");
-  add_list(verb, "-n,--namespace", parameters, "namespaces", "Only of this one; may be repeated",
-           "NAME", [](const std::string& text) { return full_name("namespace", text); });
+  add_list(verb, "-n,--namespace", parameters, "namespaces",
+           "Only events of this namespace; may be repeated", "NAME",
+           [](const std::string& text) { return full_name("namespace", text); });
   add_list(verb, "-k,--kind", parameters, "kinds",
-           "Only of this kind (poison, cleared, scrub, shutdown, no-space, writeback-error, "
-           "pre-remove, removed, enabled, "
-           "created, destroyed); may be repeated",
+           "Only events of this kind (poison, cleared, scrub, shutdown, no-space, writeback-error, "
+           "pre-remove, removed, enabled, created, destroyed); may be repeated",
            "KIND", [](const std::string& text) { return text; });
   add_text(verb, "--file", parameters, "file",
-           "Only of files with this path or below it: /mnt/pmem0/db, /pmem0/db*, namespace0.0:/db")
+           "Only events of files at or below this path: /mnt/pmem0/db, /pmem0/db*, "
+           "namespace0.0:/db")
       ->type_name("PATH");
   verb->add_flag_callback(
       "--no-follow", [parameters] { (*parameters)["follow"] = false; },
-      "End when all that is kept was printed");
+      "Exit after the kept events");
 }
 
 }  // namespace pmemd::cli

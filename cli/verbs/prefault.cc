@@ -32,7 +32,7 @@ bool is_interrupted(const Session& session) {
   return session.stop_fd() >= 0 && poll(&stop, 1, 0) == 1;
 }
 
-// The daemon does a piece a call, and nothing behind the last one: when we end, it does too.
+// The daemon reads one piece per call, and nothing after the last call: when we end, it stops.
 std::expected<Total, VarlinkError> prefault_object(Session& session, Json parameters,
                                                    const std::string& name) {
   Total total;
@@ -64,7 +64,8 @@ std::expected<Total, VarlinkError> prefault_object(Session& session, Json parame
        {"message", fmt::format("{}: interrupted, {} are read", name, format_size(total.bytes))}}});
 }
 
-// The objects that are meant: [parameter, value]. What can be the name of one is one, and no file.
+// The objects that `targets` mean: [parameter, value]. A text that can be an object's name is one,
+// not a file.
 std::expected<std::vector<std::pair<const char*, std::string>>, VarlinkError> objects_of(
     Session& session, const Targets& targets) {
   std::vector<std::pair<const char*, std::string>> objects;
@@ -116,10 +117,10 @@ void add_prefault_verb(const Verbs& verbs) {
                    "Namespaces or volumes by name, or files; * and ? are wildcards")
       ->type_name("NAME|PATH")
       ->required();
-  add_offset(verb, "--offset", parameters, "offset", "From this byte of it on");
-  add_size(verb, "--length", parameters, "length", "So many");
+  add_offset(verb, "--offset", parameters, "offset", "Start at this byte");
+  add_size(verb, "--length", parameters, "length", "Number of bytes");
   add_size(verb, "--keep-free", parameters, "keep_free",
-           "Stop when the host has less available; a tenth of its memory, if not given");
+           "Stop when the host has less available (default: a tenth of its memory)");
 }
 
 }  // namespace pmemd::cli

@@ -1,4 +1,4 @@
-// The verb that has memory read into the page cache.
+// The verb prefault: reads memory into the page cache.
 #pragma once
 
 #include "cli/verbs/verb.h"

@@ -61,15 +61,15 @@ int refs(Session& session, Json parameters) {
 void add_refs_verb(const Verbs& verbs) {
   Session& session = verbs.session;
   const auto parameters = no_parameters();
-  CLI::App* verb = verbs.add(
-      "refs", "Show who has what of a namespace: leases, open files, mappings, pins, requests",
-      "pmemctl refs namespace0.0\n"
-      "  pmemctl refs --file /mnt/pmem0/dir/a --offset 0 --length 4K",
-      [=, &session] { return refs(session, *parameters); });
-  add_name(verb, "namespace", parameters, "namespace", "Of this namespace");
+  CLI::App* verb =
+      verbs.add("refs", "Show who uses a namespace: leases, open files, mappings, pins, requests",
+                "pmemctl refs namespace0.0\n"
+                "  pmemctl refs --file /mnt/pmem0/dir/a --offset 0 --length 4K",
+                [=, &session] { return refs(session, *parameters); });
+  add_name(verb, "namespace", parameters, "namespace", "In this namespace");
   add_text(verb, "--file", parameters, "file", "Only of this file")->type_name("PATH");
-  add_offset(verb, "--offset", parameters, "offset", "Only of the range that begins here");
-  add_size(verb, "--length", parameters, "length", "and is so long");
+  add_offset(verb, "--offset", parameters, "offset", "Only in the range that begins here");
+  add_size(verb, "--length", parameters, "length", "Length of that range");
   verb->parse_complete_callback([=] { check_usage("Refs", *parameters); });
 }
 

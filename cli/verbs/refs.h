@@ -1,4 +1,4 @@
-// pmemctl refs: who has what of a namespace.
+// pmemctl refs: shows who uses a namespace, and how.
 #pragma once
 
 #include "cli/verbs/verb.h"

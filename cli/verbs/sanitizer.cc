@@ -17,7 +17,7 @@
 namespace pmemd::cli {
 namespace {
 
-// As many bytes of the file as there are, `most` of them.
+// The file's first bytes, at most `most`.
 std::string read_at(int fd, uint64_t offset, size_t most) {
   std::string bytes(most, '\0');
   const ssize_t got = ::pread(fd, bytes.data(), most, static_cast<off_t>(offset));
@@ -33,7 +33,7 @@ std::vector<T> read_table(int fd, uint64_t offset, size_t count) {
   return table;
 }
 
-// Where in the file what is loaded at `address` stands.
+// The file offset of the byte that is loaded at `address`.
 std::optional<uint64_t> offset_of(const std::vector<ElfW(Phdr)>& segments, uint64_t address) {
   for (const auto& segment : segments) {
     if (segment.p_type == PT_LOAD && address >= segment.p_vaddr &&

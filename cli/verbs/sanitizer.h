@@ -1,5 +1,5 @@
-// Which sanitizer's library a program is linked against. Such a library wants to be the first one
-// that is loaded; what is preloaded comes before it.
+// Finds the sanitizer libraries that a program is linked against. Such a library must be loaded
+// first, but a preloaded one comes before it.
 #pragma once
 
 #include <string>
@@ -7,13 +7,13 @@
 
 namespace pmemd::cli {
 
-// The libraries of sanitizers that the program at `path` names (DT_NEEDED), in its order; of a
-// script those of its interpreter. None: it isn't linked against any (as with clang, whose programs
-// have it inside), or it can't be read: who executes it says why.
+// The sanitizer libraries that the program at `path` names (DT_NEEDED), in its order; for a script,
+// those of its interpreter. None: it isn't linked against any (clang links them in statically), or
+// it can't be read: executing it will report why.
 std::vector<std::string> sanitizers_of(const std::string& path);
 
-// Where execvp(3) finds a program: itself, if there is a slash in it; else in `search`, a PATH.
-// Empty: nowhere.
+// The path where execvp(3) finds `program`: itself, if it has a slash; else in `search`, a PATH.
+// Empty: it isn't found.
 std::string find_program(const std::string& name, const char* search);
 
 }  // namespace pmemd::cli

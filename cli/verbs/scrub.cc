@@ -14,7 +14,7 @@
 namespace pmemd::cli {
 namespace {
 
-// As ndctl prints the bus, with our scrubs beside.
+// The bus as ndctl prints it, with our scrubs added.
 void print_bus(Session& session, const Json& scrubs) {
   bool is_active = false;
   for (const Json& scrub : scrubs) is_active = is_active || flag_of(scrub, "running");
@@ -49,12 +49,12 @@ int start(Session& session, const Json& parameters) {
   return kDone;
 }
 
-// A line for each further tenth of a region.
+// Prints a line for each further tenth of a region.
 void tell_progress(std::ostream& err, const Json& reply, std::map<std::string, uint64_t>& told) {
   for (const Json& scrub : list_of(reply, "scrubs")) {
     const uint64_t length = number_of(scrub, "length");
     if (!flag_of(scrub, "running") || length == 0) continue;
-    // In two steps, since the product may be too large.
+    // In two steps, because the product may be too large.
     const uint64_t percent = length < 100 ? 0 : number_of(scrub, "done") / (length / 100);
     uint64_t& last = told[text_of(scrub, "region")];
     if (percent / 10 <= last / 10) continue;
@@ -89,20 +89,21 @@ void add_scrub_verbs(const Verbs& verbs) {
   Session& session = verbs.session;
   auto parameters = no_parameters();
   CLI::App* verb = verbs.add(
-      "start-scrub", "Begin to look for errors that nobody knows of yet",
+      "start-scrub", "Start a search for media errors that are not known yet",
       "pmemctl start-scrub\n  pmemctl start-scrub namespace0.0 --offset 1M --length 4M --rate 1M",
       [=, &session] { return start(session, *parameters); });
-  add_object(verb, parameters)->description("A region, or a namespace's data; all, if not given");
+  add_object(verb, parameters)
+      ->description("A region, or a namespace's data (default: all regions)");
   add_range(verb, parameters);
-  add_size(verb, "--rate", parameters, "rate", "So many bytes a second; at once, if not given");
+  add_size(verb, "--rate", parameters, "rate", "Bytes per second (default: no limit)");
   verb->parse_complete_callback([=] { check_usage("StartScrub", *parameters); });
 
   parameters = no_parameters();
   verb =
-      verbs.add("wait-scrub", "Wait until no scrub is under way; shows how far they are",
+      verbs.add("wait-scrub", "Wait until no scrub is running; show the progress",
                 "pmemctl wait-scrub region0", [=, &session] { return wait(session, *parameters); });
   add_object(verb, parameters)
-      ->description("Of this region, or the namespace's; all, if not given");
+      ->description("This region, or the namespace's (default: all regions)");
 }
 
 }  // namespace pmemd::cli

@@ -1,4 +1,4 @@
-// pmemctl start-scrub and wait-scrub: looks for errors that nobody knows of yet.
+// pmemctl start-scrub and wait-scrub: look for media errors that are not known yet.
 //
 // Thread contract: one thread.
 #pragma once

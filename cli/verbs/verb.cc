@@ -41,7 +41,7 @@ CLI::Option* add_choice(CLI::App* verb, const std::string& flags, const Paramete
     return fail(EINVAL, fmt::format("'{}': none of {}", text, all));
   };
   return add_parsed(verb, flags, parameters, key,
-                    fmt::format("{}: {} ({}, if not given)", help, all, choices.front()), parse)
+                    fmt::format("{}: {} (default: {})", help, all, choices.front()), parse)
       ->type_name("WHICH");
 }
 
@@ -75,11 +75,12 @@ RangeOptions add_range(CLI::App* verb, const Parameters& parameters) {
     return in_bytes(text, blocks);
   };
   const RangeOptions options = {
-      .offset = add_offset(verb, "--offset", parameters, "offset", "From this byte of it on"),
-      .length = add_size(verb, "--length", parameters, "length", "so many"),
+      .offset = add_offset(verb, "--offset", parameters, "offset", "Start at this byte"),
+      .length = add_size(verb, "--length", parameters, "length", "Number of bytes"),
       .block = add_parsed(verb, "-B,--block", parameters, "offset",
-                          "From this block of 512 bytes on", parse_block),
-      .count = add_parsed(verb, "-n,--count", parameters, "length", "so many blocks", parse_blocks),
+                          "Start at this block of 512 bytes", parse_block),
+      .count =
+          add_parsed(verb, "-n,--count", parameters, "length", "Number of blocks", parse_blocks),
   };
   for (CLI::Option* option : {options.block, options.count}) {
     option->type_name("N")->excludes(options.offset, options.length);

@@ -1,4 +1,4 @@
-// How a verb is put together: its options collect in a Json, which its call then sends.
+// The parts of a verb: its options fill a Json, which its call then sends.
 //
 // Thread contract: one thread.
 #pragma once
@@ -16,10 +16,10 @@
 
 namespace pmemd::cli {
 
-// What the verb that was given does; returns the exit code. Set while the command line is parsed.
+// Runs the chosen verb and returns the exit code. Set while the command line is parsed.
 using Action = std::function<int()>;
 
-// Shared, since CLI11 copies the functions that fill it.
+// Shared, because CLI11 copies the functions that fill it.
 using Parameters = std::shared_ptr<Json>;
 inline Parameters no_parameters() { return std::make_shared<Json>(Json::object()); }
 
@@ -28,12 +28,12 @@ struct Verbs {
   Session& session;
   Action& action;
 
-  // The verb, and what it does when it was chosen.
+  // Adds a verb; `run` is its action.
   CLI::App* add(const std::string& name, const std::string& purpose, const std::string& examples,
                 Action run) const;
 };
 
-// --- options: each sets `key`. What can't be parsed is an error that names the option.
+// --- options: each sets `key`. A value that can't be parsed is an error that names the option.
 
 template <class Parse>
 CLI::Option* add_parsed(CLI::App* verb, const std::string& flags, const Parameters& parameters,
@@ -54,14 +54,14 @@ CLI::Option* add_parsed(CLI::App* verb, const std::string& flags, const Paramete
 // Any text.
 CLI::Option* add_text(CLI::App* verb, const std::string& flags, const Parameters& parameters,
                       const std::string& key, const std::string& help);
-// One of these texts; the first is what holds without it.
+// One of these texts; the first is the default.
 CLI::Option* add_choice(CLI::App* verb, const std::string& flags, const Parameters& parameters,
                         const std::string& key, const std::string& help,
                         const std::vector<std::string>& choices);
 // In bytes.
 CLI::Option* add_size(CLI::App* verb, const std::string& flags, const Parameters& parameters,
                       const std::string& key, const std::string& help);
-// The same, and 0 is one too.
+// In bytes; 0 is allowed.
 CLI::Option* add_offset(CLI::App* verb, const std::string& flags, const Parameters& parameters,
                         const std::string& key, const std::string& help);
 // In milliseconds.
@@ -71,8 +71,8 @@ CLI::Option* add_flag(CLI::App* verb, const std::string& flags, const Parameters
                       const std::string& key, const std::string& help);
 inline constexpr uint64_t kBlockBytes = 512;  // ndctl's
 
-// "--offset" and "--length" in bytes, or "-B,--block" and "-n,--count" in blocks of 512: all of
-// them set the keys "offset" and "length".
+// "--offset" and "--length" in bytes, or "-B,--block" and "-n,--count" in blocks of 512 bytes; both
+// pairs set the keys "offset" and "length".
 struct RangeOptions {
   CLI::Option* offset;
   CLI::Option* length;
@@ -80,33 +80,33 @@ struct RangeOptions {
   CLI::Option* count;
 };
 RangeOptions add_range(CLI::App* verb, const Parameters& parameters);
-// Of a "region" or "namespace" (the kind, and the key): "0" means "region0" and "0.1"
-// "namespace0.1", as with ndctl.
+// The name of a "region" or "namespace"; `kind` is also the key. As in ndctl, "0" means "region0"
+// and "0.1" means "namespace0.1".
 CLI::Option* add_name(CLI::App* verb, const std::string& flags, const Parameters& parameters,
                       const std::string& kind, const std::string& help);
 
-// "0.1" of kind "namespace" is "namespace0.1"; another name is itself.
+// Turns "0.1" of kind "namespace" into "namespace0.1"; returns any other name unchanged.
 std::string full_name(const std::string& kind, const std::string& name);
 
-// The positional "object", whose key that is: a region or namespace; "0" and "0.1" as above.
+// The positional "object" (also the key): a region or namespace; "0" and "0.1" as above.
 CLI::Option* add_object(CLI::App* verb, const Parameters& parameters);
-// Several of them, as an array in `key`.
+// Several names, as an array in `key`.
 CLI::Option* add_names(CLI::App* verb, const std::string& flags, const Parameters& parameters,
                        const std::string& kind, const std::string& key, const std::string& help);
 
-// Throws what CLI11 shows as wrong usage, if they break a rule of the method's
+// Throws a CLI11 usage error if `parameters` break one of the method's rules
 // (core/control/rules.h).
 void check_usage(std::string_view method, const Json& parameters);
 
-// --- calls; the exit code
+// --- calls; each returns the exit code
 
-// One whose reply has one member worth showing: an object or an array of them.
+// Shows one member of the reply: an object or an array of objects.
 int call_and_show(Session& session, const std::string& method, const Json& parameters,
                   const char* key, void (*render)(std::ostream&, const Json&));
-// One that tells nothing but that it is done: "<the object>: <done>".
+// Prints only "<object>: <done>".
 int call_and_tell(Session& session, const std::string& method, const Json& parameters,
                   std::string_view done, const char* object);
-// One whose whole reply is shown.
+// Shows the whole reply.
 int call_and_show_all(Session& session, const std::string& method, const Json& parameters,
                       void (*render)(std::ostream&, const Json&));
 

@@ -27,18 +27,18 @@ namespace pmemd::cli {
 namespace {
 
 void add_removal_options(CLI::App* verb, const Parameters& parameters) {
-  add_flag(verb, "-f,--force", parameters, "force", "Take it away from those who use it");
+  add_flag(verb, "-f,--force", parameters, "force", "Take it away from its users");
   add_flag(verb, "--surprise", parameters, "surprise",
-           "Don't flush first: what was stored and not synced is lost, as with hardware");
-  add_flag(verb, "--dry-run", parameters, "dry_run", "Only tell who would be hit, change nothing");
+           "Don't flush first: stores that were not synced are lost, as with hardware");
+  add_flag(verb, "--dry-run", parameters, "dry_run", "Show who would lose it; change nothing");
   add_time(verb, "--wait", parameters, "wait_ms",
-           "How long to wait until nobody uses it; not with --force");
-  add_time(verb, "--grace", parameters, "grace_ms", "How long users may let go by themselves");
-  add_flag(verb, "--kill", parameters, "kill", "End the users that remain (SIGKILL)");
+           "Wait at most this long until nobody uses it; not with --force");
+  add_time(verb, "--grace", parameters, "grace_ms", "Give users this long to let go by themselves");
+  add_flag(verb, "--kill", parameters, "kill", "Kill the users that remain (SIGKILL)");
   add_time(verb, "--drain-timeout", parameters, "drain_timeout_ms",
-           "How long to wait for pins, and for requests under way");
+           "Wait at most this long for pins, and for requests in flight");
   add_flag(verb, "--abandon", parameters, "abandon",
-           "Give up pins and leaked references that are left then");
+           "After --drain-timeout, give up the pins and leaked references that are left");
 }
 
 // ---- What verbs do
@@ -79,19 +79,19 @@ int check(Session& session, const std::string& pool) {
 
 void add_telling_verbs(const Verbs& verbs) {
   Session& session = verbs.session;
-  verbs.add("status", "Show what the daemon serves and how it does", "pmemctl status --json",
+  verbs.add("status", "Show what the daemon serves, and its counters", "pmemctl status --json",
             [&session] { return status(session); });
 
   auto parameters = no_parameters();
   CLI::App* verb = verbs.add(
-      "mappers", "Show which processes map or hold open files of a namespace",
+      "mappers", "Show which processes have files of a namespace mapped or open",
       "pmemctl mappers namespace0.0", [=, &session] { return mappers(session, *parameters); });
-  add_name(verb, "namespace", parameters, "namespace", "Only this one's");
+  add_name(verb, "namespace", parameters, "namespace", "Only of this namespace");
 
   add_monitor_verb(verbs);
 
   auto pool = std::make_shared<std::string>();
-  verb = verbs.add("check", "Check that the pool holds together; exits with 1 if it doesn't",
+  verb = verbs.add("check", "Check the pool for damage; exit with 1 if there is any",
                    "pmemctl check\n  pmemctl check --pool /var/lib/pmemd/default",
                    [=, &session] { return check(session, *pool); });
   verb->add_option("--pool", *pool, "Check this pool, which no daemon serves")->type_name("DIR");
@@ -113,14 +113,14 @@ void add_creating_verbs(const Verbs& verbs) {
       ->type_name("ADDR");
 
   parameters = no_parameters();
-  verb = verbs.add("destroy-region", "Delete a region, its image and all that is in it",
+  verb = verbs.add("destroy-region", "Delete a region, its image and everything in it",
                    "pmemctl destroy-region region1 --force", [=, &session] {
                      return call_and_tell(session, "DestroyRegion", *parameters, "destroyed",
                                           "region");
                    });
   add_name(verb, "region", parameters, "region", "Which one")->required();
   add_flag(verb, "-f,--force", parameters, "force",
-           "Also if it has namespaces: they are taken away from their users, and deleted");
+           "Even if it has namespaces: take them away from their users, and delete them");
 
   parameters = no_parameters();
   verb = verbs.add("create-namespace", "Create a namespace in a region, and enable it",
@@ -131,13 +131,13 @@ void add_creating_verbs(const Verbs& verbs) {
   add_choice(verb, "-m,--mode", parameters, "mode", "What it is; fsdax is a file system",
              {"fsdax", "devdax", "private", "p2p"});
   add_size(verb, "-s,--size", parameters, "size",
-           "Its size, 2 MiB of metadata included; all there is, if not given");
+           "Its size, including 2 MiB of metadata (default: the largest free extent)");
   add_name(verb, "-r,--region", parameters, "region",
-           "In this region; any with room, if not given");
+           "Create it in this region (default: any with room)");
   add_size(verb, "-a,--align", parameters, "align", "Its alignment, a multiple of 2 MiB");
 
   parameters = no_parameters();
-  verb = verbs.add("destroy-namespace", "Delete a namespace and all that is in it",
+  verb = verbs.add("destroy-namespace", "Delete a namespace and everything in it",
                    "pmemctl destroy-namespace namespace0.1 --force", [=, &session] {
                      return call_and_tell(session, "DestroyNamespace", *parameters, "destroyed",
                                           "namespace");
@@ -151,22 +151,22 @@ void add_volume_verbs(const Verbs& verbs) {
   Session& session = verbs.session;
   auto parameters = no_parameters();
   CLI::App* verb = verbs.add(
-      "create-volume", "Put empty namespaces or volumes together to one device, and enable it",
+      "create-volume", "Combine empty namespaces or volumes into one device, and enable it",
       "pmemctl create-volume --type striped namespace0.0 namespace1.0", [=, &session] {
         return call_and_show(session, "CreateVolume", *parameters, "volume", render_volumes);
       });
-  add_choice(verb, "-t,--type", parameters, "type", "One behind the other, or chunks in turn",
+  add_choice(verb, "-t,--type", parameters, "type", "Legs end to end, or chunks in turn",
              {"linear", "striped"});
   add_size(verb, "-c,--chunk", parameters, "chunk",
-           "Of a striped one: a power of two from 4 KiB on; 2M, if not given");
+           "Chunk of a striped volume: a power of two, at least 4 KiB (default: 2M)");
   add_names(verb, "legs", parameters, "namespace", "legs", "Its legs, in order")->required();
 
   parameters = no_parameters();
-  verb = verbs.add(
-      "destroy-volume", "Delete a volume and all that is in it; its legs are empty then",
-      "pmemctl destroy-volume volume0 --force", [=, &session] {
-        return call_and_tell(session, "DestroyVolume", *parameters, "destroyed", "volume");
-      });
+  verb = verbs.add("destroy-volume", "Delete a volume and everything in it; its legs become empty",
+                   "pmemctl destroy-volume volume0 --force", [=, &session] {
+                     return call_and_tell(session, "DestroyVolume", *parameters, "destroyed",
+                                          "volume");
+                   });
   add_name(verb, "volume", parameters, "volume", "Which one")->required();
   add_flag(verb, "-f,--force", parameters, "force",
            "Also if it is enabled: it is taken away from its users first");
@@ -178,7 +178,7 @@ void add_enabling_verbs(const Verbs& verbs, const std::string& kind, const std::
   Session& session = verbs.session;
   auto parameters = no_parameters();
   CLI::App* verb = verbs.add(
-      "enable-" + kind, fmt::format("Enable a {}; mappings of before work again", kind),
+      "enable-" + kind, fmt::format("Enable a {}; earlier mappings work again", kind),
       fmt::format("pmemctl enable-{} {}", kind, example), [=, &session] {
         return call_and_tell(session, "Enable" + method_end, *parameters, "enabled", kind.c_str());
       });
@@ -186,7 +186,7 @@ void add_enabling_verbs(const Verbs& verbs, const std::string& kind, const std::
 
   parameters = no_parameters();
   verb = verbs.add("disable-" + kind,
-                   fmt::format("Take a {} away: from its users too, with --force", kind),
+                   fmt::format("Disable a {}; with --force, take it away from its users", kind),
                    fmt::format("pmemctl disable-{0} {1} --force --grace=5s\n"
                                "  pmemctl disable-{0} {1} --dry-run",
                                kind, example),
