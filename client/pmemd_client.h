@@ -1,17 +1,18 @@
 /*
- * libpmemd-client: what failures of pmemd's memory look like to a program that wants to know.
+ * libpmemd-client: lets a program handle failures of pmemd's memory.
  *
  * - Guarded access: copy from or to mapped memory and get an error where a plain access would get
  *   SIGBUS.
- * - Registration: a function of yours is called when part of a mapping fails, is about to be taken
- *   away, or is back; and, as a takeover, before anybody else is told.
- * - Delivery: the very SIGBUS that the kernel sends for such memory, raised in your own process.
+ * - Registration: the library calls your function when part of a mapping fails, is about to be
+ *   taken away, or is back; with a takeover, before anybody else is told.
+ * - Delivery: raise in your own process the same SIGBUS that the kernel sends for such memory.
  *
- * Everything returns 0 or -errno, unless it says otherwise; errno is left alone. Any thread may
- * call anything. Offsets and lengths are bytes; ranges are half-open. docs/client.md has examples.
+ * Functions return 0 or -errno, unless they say otherwise, and leave errno alone. Any thread may
+ * call any of them. Offsets and lengths are bytes; ranges are half-open. docs/client.md has
+ * examples.
  *
- * A child of fork() has no registrations, and nothing runs in it: what it inherits may only be
- * given to pmemd_unregister(). It may register anew.
+ * A child of fork() has no registrations, and nothing runs in it: it may pass the ones that it
+ * inherits only to pmemd_unregister(). It may register anew.
  */
 #ifndef PMEMD_CLIENT_H
 #define PMEMD_CLIENT_H
@@ -34,8 +35,8 @@ PMEMD_API int pmemd_is_ours(int fd);
 
 /*
  * Copies n bytes. `src` (read) or `dst` (write) may lie in memory that fails; the other side may,
- * too. *done, unless NULL, becomes the number of bytes that were copied, the first ones: all of
- * them, or those before the first page that failed. No signal handler is installed or needed.
+ * too. Sets *done, unless NULL, to the number of bytes copied, counted from the first: all of them,
+ * or those before the first page that failed. No signal handler is installed or needed.
  * Async-signal-safe, unless it has to fall back (see docs/client.md, "Guarded access").
  *
  * -EFAULT: memory that failed, or isn't mapped, or not for this access. -EMFILE, -ENFILE: the
@@ -45,10 +46,10 @@ PMEMD_API int pmemd_read_guarded(void* dst, const void* src, size_t n, size_t* d
 PMEMD_API int pmemd_write_guarded(void* dst, const void* src, size_t n, size_t* done);
 
 /*
- * Called with each event, one at a time, from one thread of the library, which has all signals
- * blocked. `event` is good until it returns. What it returns is the answer to an event that wants
- * one (PMEMD_EVENT_WANTS_ANSWER: a takeover; a removal with --grace): PMEMD_ANSWER_DONE or
- * PMEMD_ANSWER_REFUSED. Else it is ignored.
+ * Called for each event, one at a time, from one thread of the library, which has all signals
+ * blocked. `event` is valid until it returns. If the event wants an answer
+ * (PMEMD_EVENT_WANTS_ANSWER: a takeover; a removal with --grace), the return value is the answer:
+ * PMEMD_ANSWER_DONE or PMEMD_ANSWER_REFUSED. Otherwise it is ignored.
  */
 typedef int (*pmemd_callback)(const struct pmemd_event* event, void* context);
 
@@ -56,31 +57,33 @@ struct pmemd_registration; /* opaque */
 
 /*
  * Registers the mapping of [offset, offset + length) of the file at `address`. The library opens
- * the file anew, in a descriptor table of its own: the program may close `fd`, sees no descriptor
- * more, keeps its POSIX locks, and reads its own events of `fd` itself. The file stays open until
- * pmemd_unregister().
+ * the file anew, in a descriptor table of its own: the program may close `fd`, sees no extra
+ * descriptor, keeps its POSIX locks, and reads its own events of `fd` itself. The file stays open
+ * until pmemd_unregister().
  *
- * -EBADF; -ENOTTY: no file of a pmemd mount. -EINVAL: empty, or not within the file. -EIO, -ENXIO:
- * the namespace is removed. -ENOMEM, -EMFILE: too many. -EAGAIN: no thread could be made. -ESRCH:
- * the daemon can't see this process. -EPERM: no descriptor table of its own (a seccomp filter).
- * -ETIMEDOUT: the daemon didn't answer for two seconds.
+ * -EBADF; -ENOTTY: not a file of a pmemd mount. -EINVAL: empty, or not within the file. -EIO,
+ * -ENXIO: the namespace is removed. -ENOMEM, -EMFILE: too many. -EAGAIN: no thread could be made.
+ * -ESRCH: the daemon can't see this process. -EPERM: no descriptor table of its own (a seccomp
+ * filter). -ETIMEDOUT: the daemon didn't answer for two seconds.
  */
 PMEMD_API int pmemd_register(int fd, uint64_t offset, uint64_t length, void* address,
                              pmemd_callback callback, void* context,
                              struct pmemd_registration** registration);
 
 /*
- * Asks to be asked first when part of the range is poisoned: PMEMD_EVENT_TAKEOVER, to be answered
- * within timeout_ms. As above; and -EBADF: fd isn't open for writing. -EEXIST: part of the range
- * is taken over by somebody else. -EINVAL: also timeout_ms above 10,000 or 0.
+ * Registers a takeover: when part of the range is poisoned, the callback is asked first, with
+ * PMEMD_EVENT_TAKEOVER, and must answer within timeout_ms. Errors as above; and -EBADF: fd isn't
+ * open for writing. -EEXIST: somebody else has taken over part of the range. -EINVAL: also
+ * timeout_ms above 10,000 or 0.
  */
 PMEMD_API int pmemd_register_takeover(int fd, uint64_t offset, uint64_t length, uint32_t timeout_ms,
                                       pmemd_callback callback, void* context,
                                       struct pmemd_registration** registration);
 
 /*
- * Ends it. When this returns the callback is over and will not be called again; called from that
- * callback itself it returns at once, and the callback is not called again. NULL is nothing.
+ * Ends the registration. When this returns, the callback has finished and will not be called again;
+ * called from that callback itself, it returns at once, and the callback is not called again. NULL
+ * is allowed and does nothing.
  */
 PMEMD_API void pmemd_unregister(struct pmemd_registration* registration);
 

@@ -18,9 +18,9 @@ namespace pmemd::client {
 // Returns the answer, as pmemd_callback.
 using EventFunction = std::function<int(const pmemd_event&)>;
 
-// A mapping or takeover that is registered. Ends it, and waits for its function to be over, when it
-// goes. Thread contract: an object belongs to one thread at a time; its function runs on the
-// library's.
+// A registered mapping or takeover. The destructor ends it, and waits until its function has
+// finished. Thread contract: an object belongs to one thread at a time; its function runs on the
+// library's thread.
 class Registration {
  public:
   Registration() = default;
@@ -35,8 +35,8 @@ class Registration {
   }
   ~Registration() { end(); }
 
-  // As pmemd_register() and pmemd_register_takeover(): 0 or the errno. What was registered before
-  // ends first.
+  // As pmemd_register() and pmemd_register_takeover(): 0 or the errno. Ends an earlier registration
+  // first.
   int map(int fd, uint64_t offset, uint64_t length, void* address, EventFunction function) {
     if (!begin(std::move(function))) return ENOMEM;
     return began(pmemd_register(fd, offset, length, address, call, function_.get(), &handle_));
@@ -48,7 +48,7 @@ class Registration {
         pmemd_register_takeover(fd, offset, length, timeout_ms, call, function_.get(), &handle_));
   }
 
-  // Not from its own function: that would end the function while it runs.
+  // Must not be called from its own function: that would end the function while it runs.
   void end() {
     pmemd_unregister(std::exchange(handle_, nullptr));
     function_.reset();
@@ -70,7 +70,7 @@ class Registration {
     return -result;
   }
 
-  // Stays where it is when the object moves: the library has its address.
+  // Keeps its address when the object moves: the library has it.
   std::unique_ptr<EventFunction> function_;
   pmemd_registration* handle_ = nullptr;
 };

@@ -1,21 +1,22 @@
 /*
- * ioctl(2) on a file of a pmemd mount: what a program tells the daemon, and asks of it, about the
- * file that it has open. No library, no socket, no privilege: the descriptor is the proof of
- * access, and its last close the clean-up. C and C++; 32-bit programs too.
+ * ioctl(2) on a file of a pmemd mount: how a program informs and asks the daemon about a file that
+ * it has open. No library, no socket, no privilege: the descriptor proves access, and its last
+ * close cleans up. For C and C++, and for 32-bit programs.
  *
  * Offsets and lengths are bytes of the file; ranges are half-open: [offset, offset + length).
- * Every call fails with ENOTTY on a file that isn't of a pmemd mount, and with EIO (file of an
- * fsdax) or ENXIO (others) while the namespace is removed, save those that end something or only
- * tell: UNPIN, UNMAP, END_TAKEOVER, READ_EVENT, ANSWER, INFO, P2P_FREE.
+ * Every call fails with ENOTTY on a file that isn't in a pmemd mount, and with EIO (file of an
+ * fsdax) or ENXIO (others) while the namespace is removed, except the calls that end something or
+ * only report: UNPIN, UNMAP, END_TAKEOVER, READ_EVENT, ANSWER, INFO, P2P_FREE.
  *
- * Whoever may read the file may ask about it, and be told. What changes it for others or makes them
- * wait (PIN, TAKEOVER, MIGRATE, P2P_ALLOC) wants a descriptor that is open for writing: EBADF.
+ * A descriptor that is open for reading is enough to ask about the file and be told of events. The
+ * calls that change the file for others or make them wait (PIN, TAKEOVER, MIGRATE, P2P_ALLOC) need
+ * one that is open for writing; otherwise EBADF.
  *
- * Limits are for each user, over all namespaces, and charged to the user whose process makes the
- * call, whoever opened the descriptor: 8,192 pins, mappings, takeovers and buffers together, 1,024
- * processes that have or had some of these (both ENOMEM), 64 calls of MIGRATE and P2P_FREE under
- * way (EAGAIN). All users together have at most 57,344, 12,288 and 3,072; what is left is root's.
- * docs/security.md.
+ * Limits are per user, over all namespaces, and charged to the user whose process makes the call,
+ * no matter who opened the descriptor: 8,192 pins, mappings, takeovers and buffers together, 1,024
+ * processes that have or had some of these (both ENOMEM), 64 calls of MIGRATE and P2P_FREE in
+ * flight (EAGAIN). All users together have at most 57,344, 12,288 and 3,072; the rest is reserved
+ * for root. docs/security.md.
  */
 #ifndef PMEMD_IOCTL_H
 #define PMEMD_IOCTL_H
@@ -34,14 +35,14 @@ struct pmemd_pin {
 /*
  * Pins a range for I/O, as the kernel pins pages: the namespace is not removed under it. A removal
  * that is not forced is refused; a forced one waits for the pin, and gives up at its deadline; only
- * --surprise and --abandon take a pin away. A pin goes with UNPIN, with its descriptor's last close
- * or with the process that asked for it, whichever comes first. Meanwhile its range can't be
+ * --surprise and --abandon take a pin away. A pin ends with UNPIN, with its descriptor's last close
+ * or with the process that asked for it, whichever comes first. Until then its range can't be
  * truncated or punched (EBUSY).
  *
  * EBADF: not open for writing. EINVAL: empty, or not within the file. EOPNOTSUPP: a file of a
  * private namespace (its pages move) or a p2p one (a buffer is a pin). ENOMEM: the user has too
- * many claims, or too many processes that have some. ESRCH: the caller's process can't be seen by
- * the daemon (it is in another pid namespace).
+ * many claims, or too many processes that have some. ESRCH: the daemon can't see the caller's
+ * process (it is in another pid namespace).
  */
 #define PMEMD_IOC_PIN _IOWR(PMEMD_IOCTL_MAGIC, 1, struct pmemd_pin)
 
@@ -56,29 +57,28 @@ struct pmemd_mapping {
 };
 
 /*
- * Tells the daemon of a mapping. It then knows it by range, lists it, and tells its owner what
- * happens to the range (READ_EVENT, poll). Goes as a pin does, but holds nothing up. EINVAL,
+ * Registers a mapping. The daemon then knows it by range, lists it, and tells its owner what
+ * happens to the range (READ_EVENT, poll). It ends as a pin does, but holds nothing up. EINVAL,
  * ENOMEM, ESRCH: as for a pin.
  */
 #define PMEMD_IOC_MAP _IOWR(PMEMD_IOCTL_MAGIC, 3, struct pmemd_mapping)
 
-/* Takes the id. Its events that weren't read go with it. ENOENT: this descriptor has no such
- * mapping. */
+/* Takes the id. Its unread events are dropped. ENOENT: this descriptor has no such mapping. */
 #define PMEMD_IOC_UNMAP _IOW(PMEMD_IOCTL_MAGIC, 4, __u64)
 
 /*
  * --- what happens to ranges
  *
  * A descriptor on which mappings are registered gets an event for each of them that a failed range
- * touches: one for each contiguous range, in the coordinates of the file and of the mapping; of a
- * removal, one for the whole mapping (none for private memory, which stays). A takeover gets those
- * of kind TAKEOVER, and no others. "This descriptor" is the open file description: dup(2) and
- * fork(2) share it, and who reads an event takes it from the others. It outlives removals, with
- * what is registered on it.
+ * touches: one for each contiguous range, in the coordinates of the file and of the mapping; for a
+ * removal, one for the whole mapping (none for private memory, which stays). A takeover gets only
+ * events of kind TAKEOVER. "This descriptor" is the open file description: dup(2) and fork(2) share
+ * it, and an event that one sharer reads is gone for the others. It outlives removals, and so do
+ * its registrations.
  *
  * poll(2) and epoll report POLLPRI as long as there is an event to read (and POLLIN and POLLOUT
- * always, as for any file). At most PMEMD_EVENTS_MAX wait; of more, the oldest are dropped, and the
- * next one read tells how many.
+ * always, as for any file). At most PMEMD_EVENTS_MAX wait; beyond that the oldest are dropped, and
+ * the next one read tells how many.
  */
 #define PMEMD_EVENTS_MAX 64
 
@@ -91,7 +91,7 @@ enum pmemd_event_kind {
   PMEMD_EVENT_TAKEOVER = 6    /* it is poisoned; nobody else was told yet: it waits for an answer */
 };
 
-/* The daemon waits for an answer (ANSWER), for timeout_ms at most. With TAKEOVER always, with
+/* The daemon waits for an answer (ANSWER), for at most timeout_ms. Always set with TAKEOVER; with
  * PRE_REMOVE if there is a grace time. */
 #define PMEMD_EVENT_WANTS_ANSWER 0x1u
 
@@ -109,7 +109,7 @@ struct pmemd_event {
   __u32 reserved;
 };
 
-/* The oldest event, which is then gone. EAGAIN: there is none. */
+/* Takes the oldest event. EAGAIN: there is none. */
 #define PMEMD_IOC_READ_EVENT _IOR(PMEMD_IOCTL_MAGIC, 5, struct pmemd_event)
 
 enum pmemd_answer_value {
@@ -124,11 +124,11 @@ struct pmemd_answer {
   __u32 reserved; /* 0 */
 };
 
-/* Of several events with one seq and id (a failed range that is several of the file's), it answers
- * the oldest that has no answer.
+/* If several events share seq and id (a failed range that is several ranges of the file), answers
+ * the oldest unanswered one.
  *
- * ENOENT: no such event waits for an answer on this descriptor; it may have come too late.
- * EINVAL: no answer that there is (a pre-remove has DONE alone), or reserved isn't 0. */
+ * ENOENT: no such event waits for an answer on this descriptor; the answer may be too late.
+ * EINVAL: not a valid answer (a pre-remove takes only DONE), or reserved isn't 0. */
 #define PMEMD_IOC_ANSWER _IOW(PMEMD_IOCTL_MAGIC, 6, struct pmemd_answer)
 
 struct pmemd_takeover {
@@ -140,17 +140,17 @@ struct pmemd_takeover {
 };
 
 /*
- * Asks to be asked when part of the range is poisoned, before anyone else is told and anything is
- * taken away: the pages stay mapped, so that what they hold can be saved and written anew. A
- * refusal, a timeout, or the end of the asked one leads to what happens without it: access ends,
- * mappers are told. So does DONE for what is poisoned still, but silently. EINVAL: as for a pin, or
- * a timeout that isn't allowed, or reserved isn't 0. EBADF, ENOMEM, ESRCH: as for a pin. EEXIST:
- * part of the range is taken over by another descriptor.
+ * Registers a takeover: when part of the range is poisoned, the daemon asks this process before it
+ * tells anyone else or takes anything away. The pages stay mapped meanwhile, so that their contents
+ * can be saved and written anew. If the process refuses, times out or ends, the failure goes on as
+ * without a takeover: access ends, mappers are told. After DONE, access ends to what is still
+ * poisoned, but mappers aren't told. EINVAL: as for a pin, or a timeout that isn't allowed, or
+ * reserved isn't 0. EBADF, ENOMEM, ESRCH: as for a pin. EEXIST: another descriptor has taken over
+ * part of the range.
  */
 #define PMEMD_IOC_TAKEOVER _IOWR(PMEMD_IOCTL_MAGIC, 7, struct pmemd_takeover)
 
-/* Takes the id. Its events that weren't read go with it. ENOENT: this descriptor has no such
- * takeover. */
+/* Takes the id. Its unread events are dropped. ENOENT: this descriptor has no such takeover. */
 #define PMEMD_IOC_END_TAKEOVER _IOW(PMEMD_IOCTL_MAGIC, 8, __u64)
 
 struct pmemd_query {
@@ -158,17 +158,17 @@ struct pmemd_query {
   __u64 length; /* in: how long. out: of the bad range; 0: all of it is good */
 };
 
-/* Which bytes are poisoned, as far as is known (known and touched; not latent ones). EINVAL: empty,
- * or not within the file. */
+/* Which bytes are known to be poisoned (known and touched; not latent ones). EINVAL: empty, or not
+ * within the file. */
 #define PMEMD_IOC_QUERY _IOWR(PMEMD_IOCTL_MAGIC, 9, struct pmemd_query)
 
 #define PMEMD_INFO_REFAULT_MCEERR 0x1u /* a refault on poison is BUS_MCEERR_AR (else ADRERR) */
 #define PMEMD_INFO_EARLY_KILL 0x2u     /* mappers get BUS_MCEERR_AO, unless they say otherwise */
-/* A mapping may be called MAP_SYNC: a store needs no msync to outlive the program that made it.
+/* MAP_SYNC may be granted: a store needs no msync to outlive the program that made it.
  * What it doesn't outlive here: docs/posix.md, Durability. */
 #define PMEMD_INFO_SYNC 0x4u
-/* The device has a holder that is told of failures (fsdax only): mappers get BUS_MCEERR_AO before a
- * removal. */
+/* The device has a holder that is notified of failures (fsdax only): mappers get BUS_MCEERR_AO
+ * before a removal. */
 #define PMEMD_INFO_HOLDER 0x8u
 
 struct pmemd_info {
@@ -192,13 +192,13 @@ struct pmemd_migrate {
 
 /*
  * Moves pages to the device, where the CPU can't touch them. The next load, store, read or write of
- * one brings it back, and with it those that the kernel reads ahead (none, after
- * madvise(MADV_RANDOM)). Fewer go than were asked for when some are there already, are touched
- * meanwhile, or find no room. Not for pages that are the buffer of I/O under way.
+ * a page brings it back, together with the pages that the kernel reads ahead (none, after
+ * madvise(MADV_RANDOM)). Fewer pages move than were asked for if some are on the device already,
+ * are touched meanwhile, or find no room. Not for pages that are the buffer of I/O in flight.
  *
- * EBADF: not open for writing. EINVAL: empty, no whole pages, or not within the file. ENXIO: the
- * namespace is removed. ENOTTY: the file is of another mode. EAGAIN: too many calls of the user's
- * at once.
+ * EBADF: not open for writing. EINVAL: empty, not whole pages, or not within the file. ENXIO: the
+ * namespace is removed. ENOTTY: the file is of another mode. EAGAIN: the user has too many calls at
+ * once.
  */
 #define PMEMD_IOC_MIGRATE _IOWR(PMEMD_IOCTL_MAGIC, 16, struct pmemd_migrate)
 
@@ -211,20 +211,20 @@ struct pmemd_p2p_alloc {
 };
 
 /*
- * Takes a buffer of zeros. It can be mapped, read and written, by everybody who has the file open;
- * what is in no buffer can't (EIO, SIGBUS). It goes with P2P_FREE, with its descriptor's last close
- * or with the process that took it, whichever comes first: then it is taken out of all mappings,
- * and zeroed. A removal waits for it, as for a pin; --surprise takes it.
+ * Allocates a zeroed buffer. Everybody who has the file open can map, read and write it; memory
+ * that is in no buffer can't be accessed (EIO, SIGBUS). The buffer ends with P2P_FREE, with its
+ * descriptor's last close or with the process that took it, whichever comes first: then it is
+ * unmapped everywhere, and zeroed. A removal waits for it, as for a pin; --surprise takes it.
  *
- * EBADF: not open for writing. EINVAL: empty, no whole pages, or larger than the pool. ENOMEM: no
- * room in one piece, or as for a pin. ENOSPC: the host's disk is full. ENXIO: the namespace is
+ * EBADF: not open for writing. EINVAL: empty, not whole pages, or larger than the pool. ENOMEM: no
+ * contiguous room, or as for a pin. ENOSPC: the host's disk is full. ENXIO: the namespace is
  * removed. ENOTTY: the file is of another mode. ESRCH: as for a pin.
  */
 #define PMEMD_IOC_P2P_ALLOC _IOWR(PMEMD_IOCTL_MAGIC, 17, struct pmemd_p2p_alloc)
 
 /*
- * Takes the offset. When it returns, no mapping has the buffer any more. ENOENT: no buffer of this
- * descriptor begins there. EAGAIN, ETIMEDOUT: the buffer is given up, and returns later.
+ * Takes the offset. When it returns, no mapping has the buffer any more. ENOENT: this descriptor
+ * has no buffer that begins there. EAGAIN, ETIMEDOUT: the buffer is given up, and returns later.
  */
 #define PMEMD_IOC_P2P_FREE _IOW(PMEMD_IOCTL_MAGIC, 18, __u64)
 

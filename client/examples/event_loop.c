@@ -1,4 +1,4 @@
-/* Maps a file and tells what happens to it: with the library's thread, and no loop of its own. */
+/* Maps a file and prints what happens to it: uses the library's thread, has no loop of its own. */
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>

@@ -1,4 +1,4 @@
-/* Reads a mapped file that may fail under it: what is good is printed, what failed is told. */
+/* Reads a mapped file that may fail under it: prints the good bytes and reports the failed ones. */
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>

@@ -17,5 +17,5 @@ int main(int, char** argv) {
   fflush(stdout);
   getchar();
   if (ioctl(fd, PMEMD_IOC_P2P_FREE, &buffer.offset) != 0) return perror("free"), 1;
-  printf("returned\n");  // a touch of `mapped` is a SIGBUS from now on
+  printf("returned\n");  // touching `mapped` raises SIGBUS from now on
 }

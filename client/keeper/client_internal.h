@@ -1,4 +1,4 @@
-// What the sources of the library and of the shim share, and tests look at.
+// Functions that the library and the shim share, and tests call.
 //
 // Thread contract: anything from any thread, and from signal handlers.
 #pragma once
@@ -11,7 +11,7 @@
 extern "C" {
 #endif
 
-// The fallback of guarded access. *done counts on from what it is.
+// The fallback of guarded access. Adds the number of copied bytes to *done.
 int guarded_copy_by_pipe(void* dst, const void* src, size_t n, size_t* done);
 
 // A SIGBUS with this code, address and lsb.

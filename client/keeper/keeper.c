@@ -81,8 +81,8 @@ static void close_file(struct open_file* file) {
   file->fd = -1;
 }
 
-// The description itself, where it can't be opened anew: no /proc, or a file that somebody with
-// more rights has opened for us. The program shares its events then.
+// Shares the file description itself where the file can't be opened anew: no /proc, or a file that
+// a process with more rights opened for us. The program then shares its events.
 static int share_description(int fd) {
   const int pidfd = (int)syscall(SYS_pidfd_open, program, 0);
   if (pidfd < 0) return -errno;
@@ -130,7 +130,7 @@ static int open_file(const struct mail* mail, struct open_file** opened) {
                                .life = lives,
                                .device = mail->device,
                                .inode = mail->inode};
-    // Edges only: a file whose events can't be read (its daemon is gone) must not keep us busy.
+    // Edge-triggered: a file whose events can't be read (its daemon is gone) must not keep us busy.
     struct epoll_event events = {.events = EPOLLPRI | EPOLLET};
     memcpy(&events.data, &(KeeperFile){(uint32_t)(file - files), file->life}, sizeof(KeeperFile));
     raw_epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &events);
@@ -139,7 +139,7 @@ static int open_file(const struct mail* mail, struct open_file** opened) {
   return 0;
 }
 
-// Clips to the file as it is now. False: nothing of the range is in it.
+// Clips the range to the file's current size. False: none of the range is in the file.
 static bool clip(int fd, uint64_t offset, __u64* length) {
   struct stat now;
   if (raw_fstat(fd, &now) != 0 || offset >= (uint64_t)now.st_size) return false;
@@ -241,8 +241,8 @@ static void undo(struct mail* mail, int result) {
 
 // --- the threads
 
-// The watcher waits for the asker without a deadline worth the name, so that no event that was read
-// is lost. The asker serves it to its end.
+// The watcher waits for the asker with no practical deadline, so that no event that was read is
+// lost. The asker serves it until the watcher ends.
 enum { kForeverMs = INT32_MAX };
 
 static int read_event(KeeperFile file, struct pmemd_event* event) {
@@ -281,7 +281,7 @@ static int have_own_table(void) {
   do {
     epoll = raw_epoll_create1(EPOLL_CLOEXEC);
     if (epoll < 0) return -errno;
-  } while (epoll < 3);  // what is below stays taken: a write(2) to an epoll set is EINVAL
+  } while (epoll < 3);  // lower numbers stay taken: a write(2) to an epoll set is EINVAL
   stop_event = raw_eventfd(0, EFD_CLOEXEC);
   if (stop_event < 0) return -errno;
   struct epoll_event events = {.events = EPOLLIN};
@@ -298,7 +298,7 @@ static void* ask(void* argument) {
   if (result == 0) result = -pthread_create(&watcher, NULL, watch, NULL);
   const bool failed = result != 0;
   start->result = result;
-  sem_post(&start->known);  // `start` is gone from here on
+  sem_post(&start->known);  // `start` must not be used after this
   if (failed) return NULL;
 
   while (!ending) {
@@ -306,7 +306,7 @@ static void* ask(void* argument) {
     if (!mail_serve(serve, undo) && !ending) mail_wait(seen);
   }
   pthread_join(watcher, NULL);
-  // Not left to the thread's end: that is after the join of who stops us.
+  // Done here, not by the thread's exit: that may come after the join in keeper_stop().
   for (uint32_t i = 0; i < file_count; ++i) {
     if (files[i].fd >= 0) close_file(&files[i]);
   }
@@ -356,7 +356,7 @@ void keeper_forget(void) {
   static struct open_file* left_behind;
   atomic_store(&running, false);
   mail_reset();
-  left_behind = files;  // not freed: the asker may have been about to
+  left_behind = files;  // not freed: the asker may have been freeing it
   (void)left_behind;
   files = NULL;
   file_count = 0;
@@ -366,7 +366,7 @@ void keeper_forget(void) {
 
 static int call(struct mail* mail) {
   if (!keeper_runs()) return -ESRCH;
-  // What keeper_run() runs asks, too.
+  // Work that keeper_run() runs makes calls, too.
   if (gettid() == atomic_load(&own_threads[0])) return serve(mail);
   return mail_call(mail, kAnswerDeadlineMs);
 }

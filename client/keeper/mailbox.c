@@ -21,14 +21,14 @@ static struct {
   struct mail mail;
 } slots[kSlots];
 
-// Counts posts, so that the server doesn't sleep over one.
+// Counts posts, so that the server doesn't sleep through one.
 static _Atomic uint32_t posted;
 
 static void futex_wake(_Atomic uint32_t* word) {
   syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, INT32_MAX, NULL, NULL, 0);
 }
 
-// `deadline` is of CLOCK_MONOTONIC; NULL: none.
+// `deadline` is on CLOCK_MONOTONIC; NULL: none.
 static void futex_wait(_Atomic uint32_t* word, uint32_t value, const struct timespec* deadline) {
   syscall(SYS_futex, word, FUTEX_WAIT_BITSET_PRIVATE, value, deadline, NULL,
           FUTEX_BITSET_MATCH_ANY);
@@ -77,7 +77,7 @@ static int collect(int slot, struct mail* mail, const struct timespec* deadline)
 }
 
 int mail_call(struct mail* mail, int deadline_ms) {
-  // A handler that ran here might leave by siglongjmp, and the slot would be claimed for ever.
+  // A handler that ran here might leave by siglongjmp, and leave the slot claimed for ever.
   sigset_t all, before;
   sigfillset(&all);
   pthread_sigmask(SIG_BLOCK, &all, &before);
@@ -102,7 +102,7 @@ bool mail_serve(MailServe serve, MailUndo undo) {
     if (state != POSTED && state != ABANDONED) continue;
     any = true;
     if (state == POSTED) {
-      // A copy: the slot's own isn't written before the results are.
+      // A copy: the slot's own mail isn't written until the results are.
       struct mail mail = slots[i].mail;
       const int result = serve(&mail);
       slots[i].result = result;

@@ -1,7 +1,7 @@
-// Calls on descriptors of the keeper's own table, past libc: ThreadSanitizer knows a descriptor by
-// its number, and would take two tables' for one and report races between them.
+// System calls on the keeper's own descriptor table that bypass libc: ThreadSanitizer identifies a
+// descriptor by its number, so it would confuse the two tables and report races between them.
 //
-// As the calls of these names: -1 and errno.
+// Errors as in the calls of these names: -1 and errno.
 #pragma once
 
 #include <fcntl.h>
@@ -39,7 +39,7 @@ static inline int raw_epoll_ctl(int epoll, int op, int fd, struct epoll_event* e
   return (int)syscall(SYS_epoll_ctl, epoll, op, fd, event);
 }
 
-// Waits without a deadline; the signal mask stays.
+// Waits without a deadline; keeps the signal mask.
 static inline int raw_epoll_wait(int epoll, struct epoll_event* events, int count) {
   return (int)syscall(SYS_epoll_pwait, epoll, events, count, -1, NULL, sizeof(uint64_t));
 }

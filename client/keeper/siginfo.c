@@ -1,8 +1,7 @@
-// The SIGBUS of failed memory, raised in our own process. The kernel lets nobody send another
-// process a signal with a code of its own, not even root; but a thread may send it to itself. That
-// thread then names the whole process, where the signal is for any of its threads
-// (rt_sigqueueinfo() takes the id of a thread for its process, and asks only whether it is the
-// caller's).
+// Raises the SIGBUS of failed memory in our own process. The kernel lets nobody, not even root,
+// send another process a signal with a kernel code; but a thread may send one to itself. To send it
+// to the whole process, a thread passes its own id: rt_sigqueueinfo() takes a thread's id for its
+// process, and checks only that it is the caller's.
 #include <errno.h>
 #include <signal.h>
 #include <string.h>

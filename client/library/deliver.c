@@ -5,7 +5,7 @@
 #include "client/keeper/client_internal.h"
 #include "client/pmemd_client.h"
 
-// Who can't or won't take what is forced on it dies of it, as force_sig_info() has it.
+// A forced signal that is blocked or ignored kills, as in force_sig_info().
 static bool would_be_lost(void) {
   struct sigaction action;
   if (sigaction(SIGBUS, NULL, &action) == 0 && action.sa_handler == SIG_IGN) return true;

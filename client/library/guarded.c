@@ -1,9 +1,8 @@
-// Access to memory that may fail: the kernel copies, and says EFAULT where we would get SIGBUS.
+// Access to memory that may fail: the kernel copies, and returns EFAULT where we would get SIGBUS.
 //
-// process_vm_readv(2) and writev on ourselves need no permission (one may always look into one's
+// process_vm_readv(2) and writev on ourselves need no permission (a process may always access its
 // own memory, whatever yama or dumpable say), no handler and no descriptor. A seccomp filter may
-// refuse them; then a pipe does it, in four system calls a page and with two descriptors for the
-// time.
+// refuse them; then a pipe does it, with four system calls per page and two temporary descriptors.
 #include <errno.h>
 #include <fcntl.h>
 #include <stdbool.h>
@@ -15,13 +14,13 @@
 
 enum { kPage = 4096 };
 
-// What one call moves. Bounded, so that a signal that is to end the process isn't kept waiting.
+// The bytes one call moves. Bounded, so that a signal that ends the process isn't delayed.
 static const size_t kPiece = (size_t)64 << 20;
 
 typedef ssize_t (*vm_copy)(pid_t, const struct iovec*, unsigned long, const struct iovec*,
                            unsigned long, unsigned long);
 
-// `remote` is what may fail: there the count is exact to the page.
+// `remote` is the side that may fail: there the count is exact to the page.
 static int copy_by_vm(vm_copy copy, char* local, char* remote, size_t n, size_t* done) {
   const pid_t pid = getpid();
   while (*done < n) {

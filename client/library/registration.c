@@ -1,7 +1,7 @@
-// Registrations, and the thread that calls their functions.
+// Registrations, and the thread (the caller) that runs their callbacks.
 //
-// An event goes from the keeper's watcher, through a ring, to the caller. The ring is full: the
-// watcher waits, and then the daemon keeps at most PMEMD_EVENTS_MAX for us and counts the rest.
+// An event goes from the keeper's watcher, through a ring, to the caller. If the ring is full, the
+// watcher waits; the daemon then keeps at most PMEMD_EVENTS_MAX for us and counts the rest.
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
@@ -21,22 +21,22 @@ struct pmemd_registration {
   enum KeeperKind kind;
   KeeperFile file;
   uint64_t id;
-  uint64_t life;      // of the process that made it
-  bool ended_inside;  // by its own callback: the caller frees it, and nobody else
+  uint64_t life;      // process_life when it was made
+  bool ended_inside;  // by its own callback: only the caller frees it
 };
 
 enum { kRing = 64 };
 
 struct delivery {
   struct pmemd_event event;
-  struct pmemd_registration* to;  // NULL: unregistered since
+  struct pmemd_registration* to;  // NULL: it was unregistered
 };
 
-// First `lives`: who starts and stops the threads. Then `lock`, for what is below it. The watcher
-// and the caller take `lock` for moments; who registers holds it while the daemon is asked, since
-// an event may come before its id is known here.
+// Lock order: `lives` (starting and stopping the threads), then `lock`, which guards what is
+// declared below it. The watcher and the caller take `lock` for moments; pmemd_register() holds it
+// while it asks the daemon, since an event may come before its id is known here.
 static pthread_mutex_t lives = PTHREAD_MUTEX_INITIALIZER;
-static unsigned count;  // of registrations that are attached; guarded by lives
+static unsigned count;  // attached registrations; guarded by lives
 static pthread_t caller;
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -44,10 +44,10 @@ static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
 static struct pmemd_registration* all;
 static struct delivery ring[kRing];
 static unsigned ring_first, ring_used;
-static struct pmemd_registration* called;  // whose callback runs
+static struct pmemd_registration* called;  // its callback is running
 static bool stopping;
 
-// Raised by each fork, so that a child knows what it has inherited.
+// Incremented by each fork, so that a child recognises what it inherited.
 static _Atomic uint64_t process_life;
 
 // --- the watcher
@@ -95,7 +95,7 @@ static void end(struct pmemd_registration* registration) {
   free(registration);
 }
 
-// Called and returns with the lock held. False: this is the child of a fork in the callback.
+// The lock is held on entry and on return. False: this is the child of a fork in the callback.
 static bool deliver(const struct delivery* delivery) {
   struct pmemd_registration* to = delivery->to;
   const uint64_t life = atomic_load(&process_life);
@@ -108,7 +108,7 @@ static bool deliver(const struct delivery* delivery) {
     keeper_answer(to->file, &answer);
   }
   pthread_mutex_lock(&lock);
-  const bool ended_inside = to->ended_inside;  // else `to` may go with the lock
+  const bool ended_inside = to->ended_inside;  // if not, `to` may go with the lock
   called = NULL;
   pthread_cond_broadcast(&changed);
   if (ended_inside) {
@@ -171,7 +171,7 @@ static void after_fork_in_child(void) {
   all = NULL;
   called = NULL;
   ring_used = 0;
-  pthread_cond_init(&changed, NULL);  // its waiters are the parent's
+  pthread_cond_init(&changed, NULL);  // its waiters are in the parent
   pthread_mutex_unlock(&lock);
   pthread_mutex_unlock(&lives);
 }
@@ -267,6 +267,6 @@ void pmemd_unregister(struct pmemd_registration* registration) {
   registration->ended_inside = in_its_callback;
   while (called == registration && !in_its_callback) pthread_cond_wait(&changed, &lock);
   pthread_mutex_unlock(&lock);
-  if (!in_its_callback) end(registration);  // else deliver() does, when it is over
+  if (!in_its_callback) end(registration);  // else deliver() does, after the callback
   errno = saved;
 }

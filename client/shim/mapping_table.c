@@ -81,7 +81,7 @@ static bool first_in(uintptr_t start, uintptr_t end, struct mapping* found) {
   bool is_there;
   do {
     if (!seqlock_read_begin(&sequence, &seen)) return false;
-    // A writer in between may leave us with an old array and a new count.
+    // With a writer in between we may see an old array and a new count.
     const struct array* array = load_array();
     size_t count = array ? mapping_table_count() : 0;
     if (array && count > array->room) count = array->room;
@@ -107,7 +107,7 @@ int mapping_table_reserve(size_t more) {
   if (array && count + more <= array->room) return 0;
   size_t room = array ? array->room : 32;
   while (room < count + more) room *= 2;
-  // Not mmap(): that is what the shim stands in for.
+  // Not mmap(), which the shim replaces.
   const size_t bytes = sizeof(struct array) + room * sizeof(struct cell);
   const long memory =
       syscall(SYS_mmap, NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -119,7 +119,7 @@ int mapping_table_reserve(size_t more) {
     store(&larger->cells[i], &mapping);
   }
   seqlock_write_begin(&sequence);
-  // Release: `room` is there for who finds the array.
+  // Release: a reader that finds the array also sees `room`.
   atomic_store_explicit(&current, larger, memory_order_release);
   seqlock_write_end(&sequence);
   return 0;

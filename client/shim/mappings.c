@@ -25,11 +25,11 @@ static void let_go(const sigset_t* before) {
   pthread_sigmask(SIG_SETMASK, before, NULL);
 }
 
-// --- what has left the table, and may come back or is to be detached
+// --- mappings that have left the table, and may come back or must be detached
 
 struct aside {
   struct mapping mapping;
-  Change change;  // 0: to be detached
+  Change change;  // 0: must be detached
 };
 
 static struct aside* aside;
@@ -38,7 +38,7 @@ static Change last_change;
 
 static bool waits(const struct aside* each) { return each->change != 0 && !each->mapping.attached; }
 
-// Not malloc(), which may map memory, and not mmap(), which is what we stand in for.
+// Not malloc(), which may map memory, and not mmap(), which the shim replaces.
 static bool have_room_aside(void) {
   if (aside_count < aside_room) return true;
   const size_t room = aside_room == 0 ? 64 : aside_room * 2;
@@ -55,7 +55,7 @@ static bool have_room_aside(void) {
   return true;
 }
 
-// Without memory it is forgotten: what is attached stays so.
+// Without memory the mapping is forgotten: if it is attached, it stays so.
 static void put_aside(const struct mapping* mapping, Change change) {
   if (change == 0 && !mapping->attached) return;
   if (have_room_aside()) aside[aside_count++] = (struct aside){*mapping, change};
@@ -67,7 +67,7 @@ static struct mapping remove_aside(size_t index) {
   return mapping;
 }
 
-// The last one of a change, which leaves it.
+// Removes the last mapping of a change and returns it.
 static bool next_of(Change change, struct mapping* next) {
   for (size_t i = aside_count; change != 0 && i-- > 0;) {
     if (aside[i].change != change) continue;
@@ -108,7 +108,7 @@ static struct mapping part_of(const struct mapping* whole, uintptr_t start, uint
 static uintptr_t least(uintptr_t a, uintptr_t b) { return a < b ? a : b; }
 static uintptr_t most(uintptr_t a, uintptr_t b) { return a > b ? a : b; }
 
-// Takes [start, end) out of the table, for good or for a change.
+// Takes [start, end) out of the table, for good or as part of a change.
 static void cut(uintptr_t start, uintptr_t end, Change change) {
   while (mapping_table_overlaps(start, end)) {
     const size_t index = mapping_table_after(start);
@@ -138,9 +138,9 @@ static bool continues(const struct mapping* first, const struct mapping* second)
          same_file(first->file, second->file) && first->told == second->told;
 }
 
-// Puts in a mapping that isn't attached, in the place of what is there. With those that it
-// continues it becomes one, as in the kernel: else a program that grows a mapping page by page
-// would fill the table.
+// Inserts a mapping that isn't attached, replacing what is there. It is merged with mappings that
+// it continues, as in the kernel: otherwise a program that grows a mapping page by page would fill
+// the table.
 static void place(const struct mapping* mapping) {
   cut(mapping->start, mapping->end, 0);
   if (mapping_table_reserve(1) != 0) return;
@@ -209,8 +209,8 @@ void mappings_drop(Change change) {
   let_go(&before);
 }
 
-// What a mapping that was in [from, from_end) is at `to`. What lies past the end of the old range
-// continues the one that was last in it.
+// Places at `to` a mapping that was in [from, from_end). Addresses past the end of the old range
+// continues the mapping that was last in it.
 static void place_moved(const struct remap* remap, const struct mapping* old) {
   const uintptr_t size = remap->from_end - remap->from;
   const uintptr_t new_size = remap->to_end - remap->to;
@@ -295,8 +295,8 @@ static bool next_unattached(uintptr_t* at, struct mapping* found) {
   return is_there;
 }
 
-// If the mapping is gone or another by now, what was made for it goes again. If it can't be
-// attached, it is left out, and looks as without the shim.
+// If the mapping has gone or changed meanwhile, the new attachment is ended. A mapping that can't
+// be attached is left out, and behaves as without the shim.
 static void attach(const struct mapping* mapping) {
   const struct keeper_range range = {.kind = KEEPER_IF_POSSIBLE,
                                      .offset = mapping->offset,
@@ -373,7 +373,7 @@ void mappings_forget(void) {
   pthread_mutex_init(&lock, NULL);
   mapping_table_forget();
   unattached = 0;
-  aside = NULL;  // the parent may have been about to give it back
+  aside = NULL;  // the parent may have been freeing it
   aside_count = 0;
   aside_room = 0;
 }

@@ -1,20 +1,20 @@
-// What is mapped of our files, and registrations that follow it.
+// Tracks the mappings of our files, and keeps registrations in step with them.
 //
-// A system call that changes mappings can wait for as long as it likes (MAP_POPULATE reads the
-// file). So nothing is held across it: what it is going to take away is taken out of the table
-// before, as a `Change`, and dropped, moved or put back when the call has returned. An address that
-// the kernel gives to another thread meanwhile is that thread's in the table, too.
+// A system call that changes mappings can block for any time (MAP_POPULATE reads the file). So
+// nothing is held across it: the mappings that it will remove leave the table before the call, as a
+// `Change`, and are dropped, moved or put back when the call has returned. If the kernel gives the
+// address to another thread meanwhile, the table gives it to that thread, too.
 //
-// Registrations lag behind: the table says which mappings want one, and mappings_settle() has the
-// keeper's thread bring the two together. The daemon is asked there alone, one question at a time.
+// Registrations lag behind: the table says which mappings want one, and mappings_settle() makes the
+// keeper's thread catch up. Only that thread asks the daemon, one question at a time.
 //
 // Thread contract: any thread, and signal handlers; mappings_start() and mappings_forget() by one.
-// The lock is held for memory only, with all signals blocked.
+// The lock is held only across accesses to memory, with all signals blocked.
 //
 // Invariants
 // 1. A mapping in the table that isn't `attached` wants to be: settling attaches it.
-// 2. What was attached and has left the table is detached only when nothing of its file waits to be
-//    attached: the file stays open.
+// 2. An attached mapping that has left the table is detached only when no mapping of its file waits
+//    to be attached: the file stays open.
 #pragma once
 
 #include <stdbool.h>
@@ -30,42 +30,43 @@ extern "C" {
 struct registrar {
   int (*attach_again)(KeeperFile file, const struct keeper_range* range, uint64_t* id);
   void (*detach)(KeeperFile file, enum KeeperKind kind, uint64_t id);
-  // Runs `work` where the two above are called, one at a time; returns when it is done, or not in
-  // time.
+  // Runs `work` on the thread that calls the two above, one at a time; returns when it is done, or
+  // at the deadline.
   void (*run)(void (*work)(void));
 };
 void mappings_start(const struct registrar* registrar);
 
 typedef uint64_t Change;  // 0: none
 
-// [from, from_end) is at [to, to_end) now.
+// [from, from_end) is now at [to, to_end).
 struct remap {
   uintptr_t from, from_end;
   uintptr_t to, to_end;
 };
 
-// Takes [start, end) out of the table. 0: nothing of ours is there.
+// Takes [start, end) out of the table. 0: no mapping of ours is there.
 Change mappings_take(uintptr_t start, uintptr_t end);
-// The call failed: it is there as before, but where others have mapped since.
+// The call failed: puts the mappings back, except where others have mapped since.
 void mappings_put_back(Change change);
-// It is gone.
+// The mappings are gone.
 void mappings_drop(Change change);
-// It was moved, and may have become shorter or longer.
+// They were moved, and may have become shorter or longer.
 void mappings_move(Change change, const struct remap* remap);
-// It was not taken, and is at both places.
+// They were not taken, and are now at both places.
 void mappings_copy(const struct remap* remap);
-// It became longer where it is.
+// They grew in place.
 void mappings_grow(const struct remap* remap);
-// A new one. Takes over an attachment of its file without an id (keeper_attach() with address 0).
+// Adds a new mapping. Takes over an attachment of its file without an id (keeper_attach() with
+// address 0).
 void mappings_add(const struct mapping* mapping);
 
-// Has all of the above registered and ended.
+// Registers and ends attachments so that they match all of the above.
 void mappings_settle(void);
 
-// The first mapping of this file in [start, end); also if a call is about to change it.
+// Finds the first mapping of this file in [start, end), even if a call is about to change it.
 bool mappings_find(KeeperFile file, uintptr_t start, uintptr_t end, struct mapping* found);
 
-// In the child of a fork: there are none. The parent may have been in the middle of anything.
+// Called in the child of a fork: drops all. The parent may have been in the middle of any change.
 void mappings_forget(void);
 
 #ifdef __cplusplus

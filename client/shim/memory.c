@@ -20,7 +20,7 @@ static bool is_shared(int flags) {
   return type == MAP_SHARED || type == MAP_SHARED_VALIDATE;
 }
 
-// MAP_SYNC is the kernel's to refuse; where it needn't be we ask for a plain mapping.
+// The kernel refuses MAP_SYNC; where we can grant it, we ask for a plain mapping.
 static int without_sync(int flags, uint32_t info) {
   const bool asked = (flags & MAP_TYPE) == MAP_SHARED_VALIDATE && (flags & MAP_SYNC) != 0;
   return asked && (info & PMEMD_INFO_SYNC) != 0 ? flags & ~MAP_SYNC : flags;
@@ -38,7 +38,7 @@ static void note_mapping(uintptr_t start, size_t length, int flags, int fd, off_
   if (below.attach(fd, &nothing, &mapping.file, &id) == 0) mappings_add(&mapping);
 }
 
-// What the kernel would refuse for its address changes nothing.
+// A call that the kernel would refuse because of its address changes nothing.
 static Change take(uintptr_t start, size_t length) {
   return start % kPage == 0 ? mappings_take(start, start + whole_pages(length)) : 0;
 }
@@ -82,7 +82,7 @@ int shim_munmap(void* address, size_t length) {
 // --- mremap
 
 enum RemapKind {
-  REMAP_COPY,    // what is there stays, too
+  REMAP_COPY,    // the old mapping stays, too
   REMAP_SHRINK,  // in place
   REMAP_GROW,    // in place, or not at all
   REMAP_MOVE     // or in place
@@ -96,7 +96,7 @@ static enum RemapKind kind_of(size_t length, size_t new_length, int flags) {
 }
 
 static Change take_moved(enum RemapKind kind, uintptr_t from, uintptr_t size, uintptr_t new_size) {
-  if (new_size == 0) return 0;  // is refused
+  if (new_size == 0) return 0;  // the kernel refuses it
   if (kind == REMAP_MOVE) return take(from, size);
   return kind == REMAP_SHRINK ? take(from + new_size, size - new_size) : 0;
 }

@@ -1,9 +1,9 @@
-// mmap, munmap and mremap as the shim has them: what is mapped of our files goes into the mapping
-// table and is registered, MAP_SYNC is accepted where stores need no msync.
+// The shim's mmap, munmap and mremap: they enter mappings of our files into the mapping table,
+// register them, and accept MAP_SYNC where stores need no msync.
 //
 // Thread contract: any thread, and signal handlers as far as the real calls allow it. The real call
-// is made with nothing held and no signal blocked: it may wait for as long as the file's reader or
-// the kernel does. What it means for the table is client/shim/mappings.h's.
+// is made with no lock held and no signal blocked: it may block for as long as the file's reader or
+// the kernel does. client/shim/mappings.h says how the table copes with that.
 //
 // Differs from what a program sees without the shim: MAP_SYNC (docs/client.md); nothing else.
 #pragma once
@@ -20,7 +20,7 @@
 extern "C" {
 #endif
 
-// The calls below us, and how ranges are registered. Tests put their own here.
+// The calls below us, and how ranges are registered. Tests replace them.
 struct shim_below {
   void* (*mmap)(void* address, size_t length, int protection, int flags, int fd, off_t offset);
   int (*munmap)(void* address, size_t length);

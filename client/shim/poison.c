@@ -10,17 +10,17 @@
 
 static const uint64_t kPage = 4096;
 
-// --- pages whose poison was met: a ring of names, the oldest of which is forgotten
+// --- pages whose poison was met: a ring of names; the oldest is forgotten
 
 static _Atomic uint64_t touched[kTouched];
 static _Atomic uint32_t next_touched;
 
-// 24 bits of the file, 40 of the page in it. Never 0: a file's life isn't.
+// 24 bits of the file, 40 of the page in it. Never 0, because a file's life is never 0.
 static uint64_t name_of(KeeperFile file, uint64_t offset) {
   return (uint64_t)file.life << 40 | (offset / kPage & ((UINT64_C(1) << 40) - 1));
 }
 
-// In [first, last] of names, which are of one file.
+// Whether `name` is in [first, last]; all are names of one file.
 static bool is_among(uint64_t name, uint64_t first, uint64_t last) {
   return name != 0 && first <= name && name <= last;
 }
@@ -68,7 +68,7 @@ enum ShimVerdict shim_judge(uintptr_t address) {
 static bool is_worth_a_signal(const struct mapping* mapping, const struct pmemd_event* event) {
   if (event->kind == PMEMD_EVENT_PRE_REMOVE) return (mapping->info & PMEMD_INFO_HOLDER) != 0;
   if (event->kind != PMEMD_EVENT_POISON) return false;
-  // Who has met it got BUS_MCEERR_AR, and isn't told twice.
+  // A process that met it got BUS_MCEERR_AR, and isn't told twice.
   if (shim_touched_any(mapping->file, event->offset, event->length)) return false;
   return shim_process_wants_early((mapping->info & PMEMD_INFO_EARLY_KILL) != 0, keeper_has_thread);
 }

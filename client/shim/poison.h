@@ -1,7 +1,7 @@
-// Whether a touch met poison, and which signals a failure is worth.
+// Decides whether a touch met poison, and which signals a failure causes.
 //
-// Thread contract: shim_judge() and what it remembers: any thread and signal handler;
-// shim_on_event() the keeper's watcher.
+// Thread contract: shim_judge() and its memory of met pages: any thread and signal handler;
+// shim_on_event(): the keeper's watcher.
 #pragma once
 
 #include <stdbool.h>
@@ -18,9 +18,9 @@ extern "C" {
 // PMEMD_INFO_REFAULT_MCEERR) only this process's first touch of a page is SHIM_POISON.
 enum ShimVerdict shim_judge(uintptr_t address);
 
-// Sends BUS_MCEERR_AO where the kernel would: for poison to who wants it early, before a removal to
-// every mapper of a device with a holder. One signal a mapping and contiguous range, at its first
-// page.
+// Sends BUS_MCEERR_AO where the kernel would: for poison, to processes with the policy "early";
+// before a removal, to every mapper of a device with a holder. One signal for each mapping and
+// contiguous range, at its first page.
 void shim_on_event(KeeperFile file, const struct pmemd_event* event);
 
 // --- which pages' poison this process has met; the last kTouched of them

@@ -59,11 +59,11 @@ bool shim_wants_early(const uint32_t* flags, int count, struct mce_bits bits, bo
   return false;
 }
 
-// Among the threads of these directory entries.
+// Whether any thread among these directory entries wants it early.
 static bool any_wants_early(const char* entries, long size, struct mce_bits bits,
                             bool default_early, bool (*skip)(int32_t thread)) {
   for (long at = 0; at < size;) {
-    const struct dirent64* each = (const struct dirent64*)(entries + at);  // as the kernel has it
+    const struct dirent64* each = (const struct dirent64*)(entries + at);  // the kernel's layout
     at += each->d_reclen;
     uint32_t flags;
     if (each->d_name[0] == '.' || skip((int32_t)strtol(each->d_name, NULL, 10))) continue;

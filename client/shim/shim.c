@@ -1,6 +1,6 @@
 // libpmemd-shim.so, for LD_PRELOAD: gives unmodified programs the SIGBUS codes and MAP_SYNC of real
-// persistent memory on files of a pmemd mount. Here are the symbols that it stands in for; what
-// they do is in shim_memory.c and shim_signal.c.
+// persistent memory on files of a pmemd mount. This file defines the symbols that it replaces;
+// memory.c and signal.c implement them.
 //
 // A program that calls the kernel without libc (Go, a static one) isn't reached.
 
@@ -35,7 +35,7 @@
 
 static_assert(sizeof(off_t) == 8, "mmap() and mmap64() are one");
 
-// --- what is below us: the next library's, and until that is known the kernel's
+// --- the calls below us: the next library's, or the kernel's until that is known
 
 static void* raw_mmap(void* address, size_t length, int protection, int flags, int fd,
                       off_t offset) {
@@ -67,7 +67,7 @@ static void* below_mremap(void* address, size_t length, size_t new_length, int f
 
 static pthread_mutex_t starting = PTHREAD_MUTEX_INITIALIZER;  // held while threads are started
 
-// Called before the program's runtime is there, too: system calls only.
+// May run before the program's runtime is ready: system calls only.
 static bool probe(int fd, uint32_t* flags) {
   const int saved = errno;
   struct statfs where;
@@ -79,7 +79,7 @@ static bool probe(int fd, uint32_t* flags) {
   return ours;
 }
 
-// Threads are there from the first mapping of ours on, and then for good: who maps once maps again.
+// Threads start at the first mapping of ours and stay: a program that maps once maps again.
 static int attach(int fd, const struct keeper_range* range, KeeperFile* file, uint64_t* id) {
   sigset_t all, before;
   sigfillset(&all);
@@ -93,10 +93,10 @@ static int attach(int fd, const struct keeper_range* range, KeeperFile* file, ui
 
 static void run(void (*work)(void)) { keeper_run(work); }
 
-// The process that the record of SIGBUS is of: not that of a vfork child, which shares our memory.
+// The process that the record of SIGBUS belongs to: never a vfork child, which shares our memory.
 static _Atomic pid_t owner;
 
-// A fork waits for nobody: what other threads were in the middle of, the child forgets.
+// A fork waits for no thread: the child forgets what other threads were in the middle of.
 static void after_fork_in_child(void) {
   atomic_store(&owner, getpid());
   pthread_mutex_init(&starting, NULL);
@@ -105,14 +105,15 @@ static void after_fork_in_child(void) {
   shim_signal_forget();
 }
 
-// Sets a pointer to a function: ISO C has no way from an address to one but by its bytes.
+// Sets a pointer to a function: ISO C converts an address to one only through its bytes.
 static void bind_next(void* function, const char* name) {
   void* const found = dlsym(RTLD_NEXT, name);
   if (found) memcpy(function, (const void*)&found, sizeof(found));
 }
 
-// Once the program's libraries are there. Until then calls go to the kernel: a sanitizer's runtime
-// makes some while it starts, when its own functions, which may be the next ones, can't be called.
+// Runs once the program's libraries are loaded. Until then calls go to the kernel: a sanitizer's
+// runtime makes some while it starts, when its own functions, which may be the next ones, can't be
+// called.
 __attribute__((constructor)) static void bind_all(void) {
   static atomic_flag bound = ATOMIC_FLAG_INIT;
   if (atomic_flag_test_and_set(&bound)) return;
@@ -120,8 +121,7 @@ __attribute__((constructor)) static void bind_all(void) {
   bind_next((void*)&next_munmap, "munmap");
   bind_next((void*)&next_mremap, "mremap");
   bind_next((void*)&next_sigaction, "sigaction");
-  // A sanitizer's library that `pmemctl exec` has put before us is this program's, not its
-  // children's.
+  // A sanitizer's library that `pmemctl exec` put before us is for this program, not its children.
   const char* const preload = getenv("PMEMD_CHILDREN_PRELOAD");
   if (!preload) return;
   setenv("LD_PRELOAD", preload, 1);
@@ -133,12 +133,13 @@ static _Atomic int state;
 
 static bool is_started(void) { return atomic_load(&state) == STARTED; }
 
-// With the first mapping of a file of ours. Nothing is done before: the runtime of a sanitizer that
-// is linked into the program may not be there when constructors run, and sets SIGBUS later.
+// Runs at the first mapping of a file of ours, not before: the runtime of a sanitizer that is
+// linked into the program may not be ready when constructors run, and sets SIGBUS later.
 static void start(void) {
   int expected = NOT_STARTED;
   if (!atomic_compare_exchange_strong(&state, &expected, STARTING)) {
-    // Who starts may have been a thread of the process that forked us: then it is as without us.
+    // The starting thread may be one of the process that forked us: then we act as without the
+    // shim.
     for (int i = 0; i < kSeqlockPatience && !is_started(); ++i) sched_yield();
     return;
   }
@@ -161,7 +162,7 @@ static bool is_started_to_map(int flags, int fd) {
 
 // --- memory
 
-// Our own calls of these go to them directly: a sanitizer's may stand before the exported ones.
+// Our own code calls these directly: a sanitizer's may come before the exported ones.
 static void* map(void* address, size_t length, int protection, int flags, int fd, off_t offset) {
   return is_started_to_map(flags, fd) ? shim_mmap(address, length, protection, flags, fd, offset)
                                       : next_mmap(address, length, protection, flags, fd, offset);

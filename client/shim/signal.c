@@ -18,10 +18,10 @@ static struct seqlock sequence;
 static struct {
   _Atomic uint64_t handler, flags, mask;
 } recorded;
-// Held with all signals blocked, across the real call: the kernel and the record agree.
+// Held across the real call, with all signals blocked, so that the kernel and the record agree.
 static atomic_flag writing = ATOMIC_FLAG_INIT;
 
-// The kernel's signals are 64; glibc's sigset_t has more bits, all of them 0.
+// The kernel has 64 signals; glibc's sigset_t has more bits, all of them 0.
 static uint64_t word_of(const sigset_t* set) {
   uint64_t word;
   memcpy(&word, set, sizeof(word));
@@ -76,8 +76,8 @@ static void write_end(const sigset_t* before) {
 
 // --- the handler
 
-// Ends the process by this very signal, as its default action would have: it is sent once more, and
-// taken when the handler returns to where it was.
+// Ends the process by this same signal, as its default action would: sends it again, to be taken
+// when the handler returns.
 static void die(siginfo_t* info) {
   struct sigaction action;
   memset(&action, 0, sizeof(action));
@@ -86,12 +86,12 @@ static void die(siginfo_t* info) {
   raise_in_thread(info);
 }
 
-// A fault, or what is forced as one; not what another process or thread sends.
+// A fault, or a signal forced like one; not one that another process or thread sends.
 static bool is_forced(const siginfo_t* info) {
   return info->si_code > 0 && info->si_code != SI_KERNEL && info->si_code != BUS_MCEERR_AO;
 }
 
-// As the kernel does before it calls the handler.
+// Resets the action, as the kernel does before it calls the handler.
 static void reset(void) {
   sigset_t before;
   write_begin(&before);
@@ -134,7 +134,7 @@ static void on_sigbus(int number, siginfo_t* info, void* context) {
 
 // --- start, and the program's calls
 
-// What the kernel is to have, for the program to see what it asked for.
+// The action to give the kernel so that the program sees what it asked for.
 static struct sigaction for_kernel(const struct sigaction* program) {
   struct sigaction action = *program;
   if (program->sa_handler == SIG_DFL || program->sa_handler == SIG_IGN) {

@@ -1,15 +1,15 @@
-// SIGBUS as the shim has it: its own handler stands before the program's, and makes BUS_ADRERR on
-// poisoned memory the BUS_MCEERR_AR that the kernel sends.
+// The shim's handling of SIGBUS: its own handler runs before the program's, and turns BUS_ADRERR on
+// poisoned memory into the BUS_MCEERR_AR that the kernel sends.
 //
-// The program's action is recorded, reported back as its own, and acted out as the kernel would
-// have done. The kernel has our handler with the program's flags and mask, so that masks,
-// SA_NODEFER, SA_ONSTACK and SA_RESTART are the kernel's work; SA_RESETHAND, SIG_DFL and SIG_IGN
-// are ours.
+// The shim records the program's action, reports it back as the program's own, and performs it as
+// the kernel would. The kernel has our handler with the program's flags and mask, so the kernel
+// implements masks, SA_NODEFER, SA_ONSTACK and SA_RESTART; we implement SA_RESETHAND, SIG_DFL and
+// SIG_IGN.
 //
 // Thread contract: any thread and signal handler.
 //
-// Differs from the kernel: SIGBUS that is blocked when memory fails ends the process before we see
-// it: then its code is BUS_ADRERR. docs/client.md has all.
+// Differs from the kernel: a SIGBUS that is blocked when memory fails ends the process before we
+// see it, with the code BUS_ADRERR. docs/client.md lists all differences.
 #pragma once
 
 #include <signal.h>
@@ -26,18 +26,18 @@ enum ShimVerdict {
   SHIM_NOT_POISON,  // as it came: BUS_ADRERR
   SHIM_POISON       // BUS_MCEERR_AR at the page's address
 };
-// Asked in the handler, about the address that was touched. Async-signal-safe.
+// The handler asks it about the touched address. Async-signal-safe.
 typedef enum ShimVerdict (*ShimJudge)(uintptr_t address);
 
-// Takes SIGBUS over; what was its action until now is the program's.
+// Takes SIGBUS over; its current action is recorded as the program's.
 void shim_signal_start(SigactionCall real, ShimJudge judge);
 
 // sigaction(SIGBUS, ...) as the program sees it.
 int shim_sigaction(const struct sigaction* action, struct sigaction* old);
-// Does the program ignore it? Then a signal that it could ignore isn't sent.
+// Whether the program ignores SIGBUS. If so, a signal that it could ignore isn't sent.
 bool shim_sigbus_is_ignored(void);
 
-// In the child of a fork, whose parent may have been in the middle of a call of the above.
+// Called in the child of a fork, whose parent may have been inside one of the functions above.
 void shim_signal_forget(void);
 
 #ifdef __cplusplus
