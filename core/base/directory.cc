@@ -15,7 +15,7 @@ struct Close {
 };
 using OpenDirectory = std::unique_ptr<DIR, Close>;
 
-// None: there are no more.
+// Nothing: there are no more names.
 Result<std::optional<std::string>> next_name(const OpenDirectory& opened, const std::string& path) {
   while (true) {
     errno = 0;

@@ -1,5 +1,5 @@
-// What is in a directory. Not by std::filesystem::directory_iterator: libstdc++'s allocates where
-// it may not throw, so that a lack of memory ends the process (12, 13).
+// Lists a directory. Doesn't use std::filesystem::directory_iterator: libstdc++'s (12, 13)
+// allocates where it may not throw, so that a lack of memory ends the process.
 //
 // Thread contract: any thread.
 #pragma once
@@ -13,9 +13,9 @@
 
 namespace pmemd {
 
-// Without "." and "..", in no order. Errors as opendir(3), readdir(3).
+// The names in it, without "." and "..", in no particular order. Errors as opendir(3), readdir(3).
 Result<std::vector<std::string>> names_in(const std::string& directory);
-// One of them, if there is any; `directory` may be O_PATH, `path` is for messages. Errors as
+// Any one name, if there is one; `directory` may be O_PATH, `path` is for messages. Errors as
 // openat(2), readdir(3).
 Result<std::optional<std::string>> any_name_in(const UniqueFd& directory, const std::string& path);
 

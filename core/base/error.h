@@ -2,7 +2,7 @@
 //
 // An Error carries the errno that the kernel's counterpart of a function would return, a message
 // that names the object and the cause, and, where there is one, a way on. Core never logs, never
-// exits and never throws across a module edge; who calls decides what becomes of an Error.
+// exits and never throws across a module edge; the caller decides what to do with an Error.
 //
 // Thread contract: values; no shared state.
 #pragma once
@@ -36,13 +36,13 @@ class [[nodiscard]] Result : public std::expected<T, Error> {
  public:
   using std::expected<T, Error>::expected;
 
-  // The errno, or 0. What a FUSE reply wants.
+  // The errno, or 0: what a FUSE reply takes.
   int err() const { return this->has_value() ? 0 : this->error().err(); }
 };
 
 }  // namespace pmemd
 
-// Leaves the enclosing function with the error of `expr` (a Result), or goes on.
+// Returns the error of `expr` (a Result) from the enclosing function, if it has one.
 #define PMEMD_TRY(expr)                                                     \
   do {                                                                      \
     auto pmemd_try_ = (expr);                                               \

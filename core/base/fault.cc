@@ -16,7 +16,8 @@ struct Points {
   uint64_t disarmed = 0;  // how often
 };
 
-// Made by the first point, and never destroyed: points of other files may come before and after.
+// Created by the first point and never destroyed: points of other files may be constructed before
+// or destroyed after it.
 Points& points() {
   static auto* const made = new Points;
   return *made;

@@ -1,10 +1,10 @@
-// How files of the mount are named, by whoever asks for one. All mean the same file:
+// The ways to name a file of the mount. All mean the same file:
 //
 //   /pmem0/dir/a             from the mount's root: as replies and events name it
 //   /mnt/pmem/pmem0/dir/a    the same, with the path of the mount before it
 //   namespace0.0:/dir/a      in its namespace or volume
 //
-// Any part may have wildcards, for who takes them (core/base/glob.h).
+// Any part may have wildcards, where the caller accepts them (core/base/glob.h).
 //
 // Thread contract: pure functions.
 #pragma once
@@ -26,7 +26,7 @@ struct FileName {
 // shows.
 Result<FileName> parse_file_name(std::string_view text, std::string_view mount);
 
-// "namespace0.1", "volume0", "region0": whether it can be the name of one, be it there or not.
+// Whether `text` can be an object's name ("namespace0.1", "volume0", "region0"), existing or not.
 bool is_object_name(std::string_view text);
 
 }  // namespace pmemd

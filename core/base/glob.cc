@@ -5,7 +5,7 @@
 namespace pmemd {
 namespace {
 
-// The pattern's first element against one byte; moves `pattern` behind it.
+// Matches the pattern's first element against one byte; moves `pattern` past it.
 bool take_one(std::string_view& pattern, char byte) {
   const char first = pattern.front();
   pattern.remove_prefix(1);
@@ -35,7 +35,7 @@ bool take_one(std::string_view& pattern, char byte) {
 }  // namespace
 
 bool glob_matches_name(std::string_view pattern, std::string_view name) {
-  // Behind the last '*', and where in the name it began: it alone need take more.
+  // After the last '*', and where its match began in the name: only that match need grow.
   std::string_view behind_star, star_name;
   bool has_star = false;
   while (true) {

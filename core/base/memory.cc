@@ -14,12 +14,12 @@ constexpr size_t kReserveBytes = size_t{4} << 20;
 constexpr size_t kForUnwindingBytes = size_t{512} << 10;
 constexpr size_t kProbeBytes = size_t{256} << 10;  // what a request may want at once
 
-// First fit, blocks that touch merged: it is hardly ever used, and then for small things.
+// First fit, with adjacent blocks merged: it is rarely used, and then for small blocks.
 class Reserve {
  public:
   constexpr Reserve() = default;
 
-  // As long as no more than `limit` is taken then.
+  // Null if more than `limit` would then be taken.
   void* take(size_t bytes, size_t limit) {
     if (bytes > kReserveBytes) return nullptr;
     const size_t wanted = (bytes + 2 * sizeof(Block) - 1) / sizeof(Block) * sizeof(Block);
@@ -105,7 +105,7 @@ Result<void> check_memory() {
   return {};
 }
 
-// No longer than what a string holds without an allocation.
+// No longer than a string can hold without an allocation.
 std::unexpected<Error> fail_no_memory() { return fail(ENOMEM, "out of memory"); }
 
 size_t reserve_used_bytes() { return g_reserve.used(); }
@@ -114,7 +114,7 @@ void set_allocate_hook(AllocateHook hook) { g_allocate = hook; }
 
 }  // namespace pmemd
 
-// Weak: where a sanitizer brings its own, those are taken, and memory doesn't run out.
+// Weak: a sanitizer's own versions win, and then memory doesn't run out.
 [[gnu::weak]] void* operator new(size_t bytes) {
   if (bytes == 0) bytes = 1;
   if (void* memory = pmemd::allocate(bytes)) return memory;

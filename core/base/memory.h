@@ -1,21 +1,22 @@
-// When memory runs out: what an allocation that fails becomes, and what may not fail.
+// What happens when memory runs out: how a failed allocation is reported, and what may not fail.
 //
-//  - Until an operation has changed something it may fail. An allocation throws std::bad_alloc; the
-//    few places where operations begin (a request, a verb, a step of a removal) make ENOMEM of it:
-//    or_no_memory(). Locks, transactions and references are RAII, so nothing is left behind.
-//  - From the first change on that can't be taken back it must come to its end: a structure that is
-//    half changed, memory behind a transaction that is committed, an event, what a destructor does.
-//    That is a MustAllocate section: what malloc doesn't give, operator new takes there from a
-//    reserve that the process has from its start.
-//  - A verb may fail, but may also be what gives memory back: it is a MayUseReserve section, which
-//    takes what malloc doesn't give from the first half of the reserve. So no list that a verb
-//    makes takes what a MustAllocate section stands on.
-//  - So that the reserve lasts for what is under way, check_memory() refuses what would begin when
-//    half of it is used and malloc still gives nothing.
-// A section that needs more than the reserve has throws after all; where that can't be answered any
-// more (noexcept), the process ends, and the next one finds what the transactions say. A part of
-// the reserve is for destructors that allocate while an exception is on its way. (JSON's do so also
-// without one: core/control/json.h.)
+//  - An operation may fail until it has changed something. An allocation throws std::bad_alloc; the
+//    few places where operations begin (a request, a verb, a step of a removal) turn it into
+//    ENOMEM: or_no_memory(). Locks, transactions and references are RAII, so nothing is left
+//    behind.
+//  - After the first change that can't be taken back, an operation must finish: a half-changed
+//    structure, memory that must follow a committed transaction, an event, a destructor. That code
+//    is a MustAllocate section: where malloc fails, operator new there takes from a reserve that
+//    the process allocates at its start.
+//  - A verb may fail, but it may also be the way to free memory: it is a MayUseReserve section,
+//    which takes from the first half of the reserve where malloc fails. So no list that a verb
+//    makes uses up what MustAllocate sections rely on.
+//  - So that the reserve lasts for the operations in flight, check_memory() refuses new ones when
+//    half of it is used and malloc still fails.
+// A section that needs more than the reserve has still throws; where the exception can't be handled
+// (noexcept), the process ends, and the next one finds the state of the transactions. A part of
+// the reserve is for destructors that allocate while an exception is propagating. (JSON's allocate
+// also without one: core/control/json.h.)
 //
 // operator new and delete of the process are replaced (memory.cc). Memory that C libraries allocate
 // isn't affected: they return errors, which are handled where they are called.
@@ -58,13 +59,13 @@ class MayUseReserve {
   static inline constinit thread_local unsigned depth = 0;
 };
 
-// ENOMEM when memory is so short that nothing new should begin.
+// ENOMEM if memory is so short that nothing new should begin.
 Result<void> check_memory();
 
 // An error that needs no memory.
 std::unexpected<Error> fail_no_memory();
 
-// What `act` returns (a Result), or ENOMEM.
+// Returns what `act` returns (a Result), or ENOMEM.
 template <class Act>
 std::invoke_result_t<Act&> or_no_memory(Act&& act) {
   try {
@@ -77,7 +78,7 @@ std::invoke_result_t<Act&> or_no_memory(Act&& act) {
 // How much of the reserve is taken.
 size_t reserve_used_bytes();
 
-// For tests: called in place of malloc by operator new; null: malloc again.
+// For tests: operator new calls it in place of malloc; null: malloc again.
 using AllocateHook = void* (*)(size_t);
 void set_allocate_hook(AllocateHook hook);
 

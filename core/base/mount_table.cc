@@ -29,7 +29,8 @@ std::string unescape(std::string_view text) {
   return plain;
 }
 
-// A stream keeps an exception for itself: what it lacked memory for would be missing in silence.
+// A stream swallows exceptions: without this check, a line that it had no memory for would be
+// missing silently.
 void check_stream(const std::ios& stream) {
   if (stream.bad()) throw std::bad_alloc();
 }

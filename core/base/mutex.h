@@ -1,7 +1,7 @@
 // A mutex and a condition variable that Clang's thread-safety analysis understands.
 //
-// Shared fields are declared PMEMD_GUARDED_BY(mutex_); functions that want the lock held say
-// PMEMD_REQUIRES(mutex_). docs/locking.md has one heading a lock, and their order.
+// Shared fields are declared PMEMD_GUARDED_BY(mutex_); functions that need the lock held say
+// PMEMD_REQUIRES(mutex_). docs/locking.md has one heading per lock, and their order.
 #pragma once
 
 #include <atomic>
@@ -63,7 +63,7 @@ class PMEMD_CAPABILITY("mutex") Mutex {
   void clear_owner() { owner_.store(nullptr, std::memory_order_relaxed); }
 
   std::mutex mutex_;
-  std::atomic<const void*> owner_ = nullptr;  // who holds it
+  std::atomic<const void*> owner_ = nullptr;  // the holder
 };
 
 class PMEMD_SCOPED_CAPABILITY MutexLock {

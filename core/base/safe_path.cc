@@ -28,7 +28,7 @@ namespace {
 constexpr int kLinksMax = 40;  // the kernel's
 constexpr const char* kWayOn = "or use a path whose directories belong to root or to pmemd's user";
 
-// The user database of libc: at the start only, when there are no other threads.
+// Uses libc's user database: only at the start, when there are no other threads.
 // NOLINTBEGIN(concurrency-mt-unsafe)
 std::string user_name(uid_t uid) {
   const passwd* const user = ::getpwuid(uid);
@@ -41,7 +41,7 @@ std::string describe_user(uid_t uid) {
   return name == number ? "uid " + number : fmt::format("{} (uid {})", name, uid);
 }
 
-// Is our user the only one in it?
+// Whether our user is the group's only member.
 bool is_own_group(gid_t gid) {
   const passwd* user = ::getpwuid(::geteuid());
   if (user == nullptr || user->pw_gid != gid) return false;
@@ -61,8 +61,8 @@ bool is_own_group(gid_t gid) {
 }
 // NOLINTEND(concurrency-mt-unsafe)
 
-// In a user namespace that doesn't map them, all other users of the host look like this one, root
-// too, to whom "/" belongs.
+// In a user namespace that doesn't map them, all other users of the host look like this one, even
+// root, who owns "/".
 bool is_unmapped(uid_t uid) {
   constexpr uid_t kOverflowUid = 65534;
   if (uid != kOverflowUid) return false;
@@ -76,8 +76,8 @@ bool is_unmapped(uid_t uid) {
 
 bool is_trusted(uid_t uid) { return uid == 0 || uid == ::geteuid() || is_unmapped(uid); }
 
-// From what the kernel knows: a FUSE or network server isn't asked, and can't hold us up. With an
-// empty name: the descriptor itself.
+// Uses only what the kernel knows: doesn't ask a FUSE or network server, so it can't block us. An
+// empty name means the descriptor itself.
 Result<struct statx> look_at(int directory, const std::string& name, const std::string& path) {
   struct statx st = {};
   constexpr unsigned kWanted = STATX_BASIC_STATS | STATX_MNT_ID;
@@ -177,7 +177,7 @@ void Walk::push_front(const std::string& path) {
                std::make_move_iterator(parts.end()));
 }
 
-// O_DIRECTORY also has an automount done.
+// O_DIRECTORY also triggers an automount.
 Result<void> Walk::enter(const std::string& name) {
   constexpr int kFlags = O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
   UniqueFd fd(steps_.empty() ? ::open("/", kFlags)
@@ -237,7 +237,7 @@ Result<SafeEntry> Walk::find(const std::string& path, LastLink last) {
     if (left_.empty()) return entry(std::move(name));
     PMEMD_TRY(enter(name));
   }
-  // It ended in "..", or a link's target did.
+  // The path ended in "..", or a link's target did.
   if (steps_.size() == 1) return fail(EINVAL, path + ": is the root directory");
   std::string name = std::move(steps_.back().name);
   steps_.pop_back();
@@ -264,7 +264,7 @@ Result<UniqueFd> open_safe_directory(const SafeEntry& entry) {
   return fd;
 }
 
-// NONBLOCK: a FIFO in its place must not block us.
+// O_NONBLOCK: a FIFO in its place must not block us.
 Result<UniqueFd> open_safe_file(int directory, const std::string& name, const std::string& path,
                                 int flags, mode_t mode) {
   UniqueFd fd(::openat(directory, name.c_str(), flags | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, mode));

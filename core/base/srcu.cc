@@ -10,7 +10,7 @@ namespace pmemd {
 
 Srcu::~Srcu() {
   MutexLock lock(mutex_);
-  // Who ran the last callback may still be on its way out, in run_ready().
+  // The thread that ran the last callback may still be leaving run_ready().
   while (running_) idle_cv_.wait(mutex_);
   assert(readers_[0] == 0 && readers_[1] == 0);
   assert(waiting_.empty() && next_.empty() && ready_.empty());
@@ -47,8 +47,8 @@ void Srcu::read_unlock(unsigned slot) {
 }
 
 // A grace period: new sections enter the other slot, and it ends when the old slot is empty.
-// `waiting_` belongs to the period under way. What is retired meanwhile goes to `next_`, since a
-// section of the current slot may be older than it; it needs a period of its own.
+// `waiting_` belongs to the current period. Callbacks retired meanwhile go to `next_`, because a
+// section of the current slot may be older than they are; they need a period of their own.
 void Srcu::advance() {
   const MustAllocate whole;
   while (readers_[1 - current_] == 0) {
@@ -66,8 +66,8 @@ bool Srcu::must_run() {
   return true;
 }
 
-// A callback may end a synchronize() whose caller then destroys us. So `running_` is never given up
-// in between, and nothing is touched after the unlock that gives it up.
+// A callback may end a synchronize() whose caller then destroys us. So `running_` stays set between
+// callbacks, and nothing is touched after the unlock that follows clearing it.
 void Srcu::run_ready() {
   while (true) {
     std::function<void()> callback;

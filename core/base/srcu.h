@@ -1,19 +1,19 @@
-// Sleepable read-copy-update in user space: who waits, waits for the readers of before, not of now.
+// Sleepable read-copy-update in user space: a waiter waits for earlier readers, not for new ones.
 //
-// Requests run inside a read section. Two things wait for the sections that were open when they
-// asked (and, while others wait already, for those opened until that wait is over; for no later
-// ones):
-//  - synchronize(): the killer of a device, before it counts what the kernel was lent;
-//  - retire(): space that was taken from a file, before it is given to another one.
+// Requests run inside a read section. Two operations wait for the sections that were open when they
+// were called (and, while others already wait, for those opened until that wait is over; never for
+// later ones):
+//  - synchronize(): the killer of a device calls it before it counts what the kernel was lent;
+//  - retire(): space that was taken from a file waits before another file gets it.
 //
 // Invariants:
 //  1. A callback runs once, after every section that was open when it was retired has closed, in
 //     a thread that closes a section or retires, without any lock held.
 //  2. Callbacks run one at a time, in the order in which they were retired; so when synchronize()
-//     returns, all that were retired before it have run.
+//     returns, all callbacks retired before it have run.
 //  3. Sections never wait for anything here; a steady stream of new sections delays nobody.
 //
-// Thread contract: all functions from any thread; no section may call synchronize().
+// Thread contract: all functions from any thread; a section must not call synchronize().
 // Models: kernel/rcu/srcutree.c srcu_read_lock(), synchronize_srcu(), call_srcu() @v6.12 and
 // drivers/dax/super.c dax_read_lock(), kill_dax() @v6.12; differs: one mutex instead of per-CPU
 // counters, and synchronize() has a deadline.
@@ -35,8 +35,7 @@ class Srcu {
   Srcu() = default;
   Srcu(const Srcu&) = delete;
   Srcu& operator=(const Srcu&) = delete;
-  // May follow at once on a synchronize() that succeeded. Asserts: no section open, no callback
-  // left.
+  // May run right after a synchronize() that succeeded. Asserts: no section open, no callback left.
   ~Srcu();
 
   // RAII read section. Movable; an empty one closes nothing.
@@ -61,7 +60,7 @@ class Srcu {
   // Returns when every section open at the call has closed. ETIMEDOUT: the deadline passed first.
   Result<void> synchronize(Deadline deadline) PMEMD_EXCLUDES(mutex_);
 
-  // Has `callback` run when every section open now has closed.
+  // Runs `callback` once every section that is open now has closed.
   void retire(std::function<void()> callback) PMEMD_EXCLUDES(mutex_);
 
   uint64_t open_sections() const PMEMD_EXCLUDES(mutex_);
@@ -72,8 +71,8 @@ class Srcu {
   void read_unlock(unsigned slot) PMEMD_EXCLUDES(mutex_);
   // Ends grace periods while the older slot is empty; their callbacks become ready.
   void advance() PMEMD_REQUIRES(mutex_);
-  // True: the caller is the one to call run_ready(). False: nothing is ready, or another thread is
-  // at it already and does it.
+  // True: the caller must call run_ready(). False: nothing is ready, or another thread is already
+  // running it.
   bool must_run() PMEMD_REQUIRES(mutex_);
   void run_ready() PMEMD_EXCLUDES(mutex_);
 

@@ -22,7 +22,7 @@ std::optional<UserBudget::Charge> UserBudget::charge(uid_t uid) {
     const uint64_t has = it == of_user_.end() ? 0 : it->second;
     if (of_users_ >= limits_.users || has >= limits_.per_user) return std::nullopt;
   }
-  ++of_user_[uid];  // first: it alone can fail
+  ++of_user_[uid];  // first: only this can fail
   if (is_user) ++of_users_;
   ++of_all_;
   return Charge(this, uid);

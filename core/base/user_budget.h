@@ -1,19 +1,18 @@
-// How much of something that all users share each of them may have: open files, claims, queued
-// work. Nobody takes so much that the others get none, and root always finds some left.
+// Limits how much each user may have of a shared resource: open files, claims, queued work. No user
+// can take so much that others get none, and root always finds some left.
 //
-// Who pays is the user that asked: the one whose process made the system call, not whoever opened
-// the descriptor that it was made through, nor whoever has that descriptor now. So a descriptor
-// that is passed on moves nothing: its open file stays on the account of whoever opened it, and a
-// claim made through it goes on the account of whoever makes the claim, and leaves it with the
-// claim. Nobody can spend another user's budget.
+// The user who asked pays: the one whose process made the system call, not the one who opened the
+// descriptor, nor the one who has it now. So passing a descriptor on moves no charge: its open file
+// stays charged to the user who opened it, and a claim made through it is charged to the user who
+// makes the claim, until the claim ends. Nobody can spend another user's budget.
 //
-// Root and the daemon's own user are not limited as users are, but by `total`; what `total` has
-// beyond `users` is theirs alone. A user who has many uids (subordinate ones, in containers) has as
-// many budgets; `users` bounds them all.
+// Root and the daemon's own user have no per-user limit; only `total` limits them, and what `total`
+// has beyond `users` is theirs alone. A user with several uids (subordinate ones, in containers)
+// has as many budgets; `users` bounds them all.
 //
 // Invariants:
 //  1. Each user's charges ≤ per_user; those of all users ≤ users; those of all ≤ total.
-//  2. A charge is given back once, when its object goes.
+//  2. A charge is given back exactly once, when its object goes.
 //
 // Thread contract: any thread. A charge may be taken and given back with any lock held. The budget
 // outlives its charges.
@@ -35,11 +34,11 @@ class UserBudget {
  public:
   struct Limits {
     uint64_t per_user = 0;  // for each user but root and the daemon's own
-    uint64_t users = 0;     // for all of these together
+    uint64_t users = 0;     // for all such users together
     uint64_t total = 0;     // for everybody
   };
 
-  // One unit; empty: of no budget.
+  // One unit; an empty one belongs to no budget.
   class Charge {
    public:
     Charge() = default;
@@ -67,14 +66,14 @@ class UserBudget {
   UserBudget& operator=(const UserBudget&) = delete;
   ~UserBudget();  // asserts: all charges were given back
 
-  // Nothing: this user, all users or everybody have what they may have.
+  // Nothing: this user, all users together or everybody is at the limit.
   std::optional<Charge> charge(uid_t uid) PMEMD_EXCLUDES(mutex_);
 
   const Limits& limits() const { return limits_; }
   uint64_t charged_to(uid_t uid) const PMEMD_EXCLUDES(mutex_);
   uint64_t charged() const PMEMD_EXCLUDES(mutex_);
 
-  // Root, and whoever the daemon runs as.
+  // Root, and the daemon's own user.
   static bool is_privileged(uid_t uid);
 
  private:

@@ -72,7 +72,7 @@ constexpr std::array kMonitorParameters = {
     Parameter{"follow", kBool, kOptional}};
 constexpr std::array kInterfaceParameter = {Parameter{"interface", kText}};
 
-// What both kinds of removal take beside the object.
+// The parameters that both kinds of removal take beside the object.
 constexpr std::array<Parameter, 9> removal_of(std::string_view object) {
   return {Parameter{object, kText},
           Parameter{"force", kBool, kOptional},
@@ -125,7 +125,7 @@ constexpr std::array kMethods = {
 
 VarlinkError service_error(std::string_view name, std::string_view key, std::string_view value) {
   Json parameters = Json::object();
-  // Names come from outside and go back; not more of them than a person would read.
+  // Names come from outside and go back; cut to what a person would read.
   if (!key.empty()) parameters[std::string(key)] = std::string(value.substr(0, 256));
   return {std::string(kServiceInterface) + "." + std::string(name), std::move(parameters)};
 }
@@ -139,7 +139,7 @@ bool has_type(const Json& value, ParameterType type) {
     case kBool:
       return value.is_boolean();
     case kInt:
-      // Also what is above 2^63 - 1 comes out negative here.
+      // Values above 2^63 - 1 also come out negative here.
       return value.is_number_integer() && value.get<int64_t>() >= 0;
     case kText: {
       if (!value.is_string()) return false;

@@ -1,8 +1,7 @@
-// What can be called: the methods of org.pmemd and org.varlink.service, their parameters, and who
-// may call them.
+// The methods of org.pmemd and org.varlink.service, their parameters, and who may call them.
 //
-// The interface files beside this one say the same to clients, with the replies; a test holds the
-// two together.
+// The interface files beside this one tell clients the same, and the replies; a test compares the
+// two.
 //
 // Thread contract: constants and pure functions.
 #pragma once
@@ -22,7 +21,7 @@ inline constexpr std::string_view kServiceInterface = "org.varlink.service";
 inline constexpr size_t kMaxTextBytes = 4096;  // of one string parameter
 
 enum class Access {
-  kAnyone,  // everybody who can connect: it changes nothing
+  kAnyone,  // everybody who can connect: the method changes nothing
   kOwner,   // root, the daemon's own user, members of the socket's group
 };
 
@@ -49,14 +48,15 @@ struct Method {
 
 std::span<const Method> methods();
 
-// The method that a call names; else InterfaceNotFound or MethodNotFound.
+// Finds the method that a call names; else InterfaceNotFound or MethodNotFound.
 std::expected<const Method*, VarlinkError> find_method(const Call& call);
 
-// Whether the parameters are what the method takes: each known, of its type, none missing. Else
-// InvalidParameter with the first wrong one's name. Also ExpectedMore, for a method that streams.
+// Checks that the method takes these parameters: each known, of its type, none missing. Else
+// InvalidParameter with the name of the first wrong one. Also ExpectedMore, for a method that
+// streams.
 std::optional<VarlinkError> check_parameters(const Method& method, const Call& call);
 
-// The answer to a call of org.varlink.service that check_parameters() accepted.
+// Answers a call of org.varlink.service that check_parameters() accepted.
 std::expected<Json, VarlinkError> answer_service_call(const Call& call);
 
 // The text of an interface file; empty for an unknown one.

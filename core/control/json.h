@@ -1,15 +1,15 @@
-// JSON, as calls and replies have it. Its destructor can't fail.
+// The JSON of calls and replies. Its destructor can't fail.
 //
 // nlohmann's destructor takes the children apart on a stack, a std::vector<Json>, for which it
-// allocates; it is noexcept, so that a bad_alloc there ends the process. That vector is the only
-// one that has the standard allocator: arrays and objects have JsonAllocator, which is an ordinary
-// one. So the standard one is specialized here to be in a MustAllocate section. (A program may do
-// so, [namespace.std]: Json is a type of the program's.)
+// allocates; it is noexcept, so a bad_alloc there ends the process. That vector is the only one
+// that uses the standard allocator: arrays and objects use JsonAllocator, which is an ordinary one.
+// So the standard allocator is specialized here to allocate in a MustAllocate section. (A program
+// may do so, [namespace.std]: Json is one of its own types.)
 //
-// The reserve is enough for lists of 50,000. Longer ones are taken apart before: take_apart().
+// The reserve is enough for lists of 50,000. Longer ones are taken apart first: take_apart().
 //
-// A null that push_back() or [] makes an array or object of is broken when that has no memory, and
-// its destructor ends the process: so begin with Json::array(), Json::object().
+// If push_back() or [] runs out of memory while it turns a null into an array or object, the value
+// is left broken, and its destructor ends the process: so start with Json::array(), Json::object().
 //
 // Thread contract: values.
 #pragma once
@@ -66,7 +66,7 @@ struct std::allocator<pmemd::Json> : pmemd::JsonAllocator<pmemd::Json> {
 
 namespace pmemd {
 
-// Makes arrays and objects empty, without memory, in as many frames as they are deep.
+// Empties arrays and objects without allocating, using one stack frame per level.
 inline void take_apart(Json& json) {
   if (auto* const array = json.get_ptr<Json::array_t*>()) {
     for (; !array->empty(); array->pop_back()) take_apart(array->back());

@@ -14,7 +14,7 @@ namespace {
 
 enum class Kind {
   kOneOf,    // exactly one of these
-  kAnyOf,    // one of these, or more
+  kAnyOf,    // at least one of these
   kNeeds,    // the first only with one of the others
   kExcludes  // the first with none of the others
 };
@@ -65,7 +65,7 @@ bool is_given(const Json& parameters, std::string_view name) {
   return found != parameters.end() && !found->is_null() && *found != Json(false);
 }
 
-// What is wrong; nothing, if the rule holds.
+// Says what is wrong; empty if the rule holds.
 std::string broken(const Rule& rule, const Json& parameters, const Spelling& spell) {
   std::vector<std::string> names, given;
   for (const std::string_view name : rule.names) {

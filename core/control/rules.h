@@ -1,7 +1,7 @@
 // Which parameters of a method go together: one table for the daemon, which refuses a call that
-// breaks it, and for pmemctl, which says so before it calls.
+// breaks a rule, and for pmemctl, which reports it before it calls.
 //
-// A parameter counts as given if it is there, not null, and not false.
+// A parameter counts as given if it is present, not null, and not false.
 //
 // Thread contract: pure functions.
 #pragma once
@@ -15,10 +15,11 @@
 
 namespace pmemd {
 
-// How a message calls a parameter: "dry_run", "--dry-run".
+// How a message spells a parameter: "dry_run", "--dry-run".
 using Spelling = std::function<std::string(std::string_view parameter)>;
 
-// EINVAL: the first rule of the method (without its interface) that `parameters` break.
+// EINVAL: `parameters` break a rule of the method (named without its interface); the message tells
+// the first.
 Result<void> check_rules(
     std::string_view method, const Json& parameters,
     const Spelling& spell = [](auto name) { return std::string(name); });

@@ -12,7 +12,7 @@ namespace pmemd {
 
 namespace {
 
-// Reads a message without building anything from it, and stops at what would make building
+// Reads a message without building anything from it, and stops at anything that would make building
 // costly or ambiguous.
 class LimitChecker : public nlohmann::json_sax<Json> {
  public:
@@ -189,7 +189,7 @@ VarlinkError failed(const Error& error, const Json& details) {
 }
 
 void MessageSplitter::append(std::string_view bytes) {
-  // Only now, so that many small messages don't move the rest each.
+  // Erased only now, so that many small messages don't each move the rest.
   bytes_.erase(0, begin_);
   searched_ -= std::exchange(begin_, 0);
   bytes_ += bytes;

@@ -7,9 +7,9 @@
 //
 // Invariants:
 //  1. parse_call() and MessageSplitter are total: any bytes give a message, a call or an error.
-//     What they hold is bounded by the limits below.
-//  2. What encode_*() returns is valid UTF-8 and ends with its only NUL; bytes of a name that are
-//     no UTF-8 become U+FFFD.
+//     The limits below bound the memory they use.
+//  2. encode_*() returns valid UTF-8 that ends with its only NUL; bytes of a name that aren't UTF-8
+//     become U+FFFD.
 //
 // Thread contract: values; no shared state. MessageSplitter: one thread at a time.
 #pragma once
@@ -27,7 +27,7 @@
 
 namespace pmemd {
 
-// What a call may cost us. Every call of ours fits many times over.
+// Limits on what a call may cost us. Every call of ours fits many times over.
 inline constexpr size_t kMaxCallBytes = 64 * 1024;
 inline constexpr size_t kMaxCallDepth = 16;
 inline constexpr size_t kMaxCallValues = 1024;
@@ -38,8 +38,8 @@ struct Call {
   bool more = false;    // wants a stream of replies
   bool oneway = false;  // wants no reply
 
-  // A parameter's value, nothing when it is absent or null. For calls that check_parameters()
-  // accepted; a type other than the interface's is our own mistake and asserts.
+  // A parameter's value, nothing when it is absent or null. Only for calls that check_parameters()
+  // accepted; a type other than the interface's is our own bug and asserts.
   bool flag(std::string_view name) const;  // false when absent
   std::optional<uint64_t> number(std::string_view name) const;
   std::optional<std::string> text(std::string_view name) const;
@@ -61,15 +61,16 @@ std::string encode(const Call& call);
 std::string encode(Reply reply);
 std::string encode(const VarlinkError& error);
 
-// A message (without its NUL) as a call. Else what to answer: org.pmemd.Failed with EBADMSG (no
-// JSON, or not a call), E2BIG (nested too deep, too many values) or EOPNOTSUPP ("upgrade").
+// Parses a message (without its NUL) as a call. On failure returns the reply to send:
+// org.pmemd.Failed with EBADMSG (not JSON, or not a call), E2BIG (nested too deep, too many values)
+// or EOPNOTSUPP ("upgrade").
 std::expected<Call, VarlinkError> parse_call(std::string_view message);
 
-// EBADMSG: not a reply. For clients, which trust the daemon with sizes.
+// EBADMSG: not a reply. For clients, which trust the daemon's sizes.
 Result<Reply> parse_reply(std::string_view message);
 
-// `error` as the error that our interface knows: org.pmemd.Failed(errno, errno_name, message,
-// hint), with `details` (an object, e.g. {"holders": [...]}) beside them.
+// Turns `error` into our interface's error: org.pmemd.Failed(errno, errno_name, message, hint),
+// with the members of `details` (an object, e.g. {"holders": [...]}) added.
 VarlinkError failed(const Error& error, const Json& details = Json::object());
 
 // Cuts a stream of bytes into messages.
@@ -79,11 +80,11 @@ class MessageSplitter {
 
   void append(std::string_view bytes);
 
-  // The next whole message, without its NUL; nothing: it wants more bytes. EMSGSIZE: longer than
-  // allowed; the stream can't be read any further, and each later call says so again.
+  // The next whole message, without its NUL; nothing: it needs more bytes. EMSGSIZE: longer than
+  // allowed; the stream can't be read any further, and each later call returns the same.
   Result<std::optional<std::string>> next();
 
-  // How many bytes append() may add before next() must have been asked.
+  // How many bytes append() may add before next() must be called.
   size_t room() const {
     return max_message_bytes_ + 1 - std::min(bytes_.size() - begin_, max_message_bytes_ + 1);
   }

@@ -17,8 +17,8 @@ namespace pmemd {
 namespace {
 
 constexpr int kBusyTimeoutMs = 5000;
-// One of SQLite's own VFS: the file is this process's alone, so its connections share the WAL's
-// index and its locks in memory. Else each transaction would take and drop four locks of a file.
+// One of SQLite's own VFS: this process alone uses the file, so its connections share the WAL's
+// index and its locks in memory. Otherwise each transaction would take and drop four file locks.
 constexpr const char* kExclusiveVfs = "unix-excl";
 // No lock of SQLite's around each call: a connection is used under its Database's mutex.
 constexpr int kOpenFlags = SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE;
@@ -61,8 +61,8 @@ std::unexpected<Error> sqlite_fail(sqlite3* db, int code) {
   return sqlite_fail(db, path == nullptr ? "" : path, code);
 }
 
-// The library doesn't count its memory: that takes a lock an allocation. Refused, and no harm, if
-// somebody in this process has used the library before.
+// Turns off the library's memory statistics, which take a lock for each allocation. Refused,
+// harmlessly, if this process has used the library before.
 void configure_library() {
   [[maybe_unused]] static const int code = sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
 }
@@ -231,12 +231,12 @@ Database::~Database() {
   if (sync_error_ != 0) sqlite3_db_config(db_, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr);
   // The last to close copies the WAL into the database and removes it.
   const int code = sqlite3_close(db_);
-  assert(code == SQLITE_OK);  // else a Statement is still there
+  assert(code == SQLITE_OK);  // else a Statement still exists
   (void)code;
 }
 
 Result<std::unique_ptr<Database>> Database::open(const std::string& path, Mode mode) {
-  if (mode == Mode::kCreate) {  // before SQLite holds it, so that closing drops no lock
+  if (mode == Mode::kCreate) {  // before SQLite opens it, so that closing drops no lock
     const UniqueFd made(::open(path.c_str(), O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0600));
     if (!made) return fail_errno(path);
   } else if (::access(path.c_str(), F_OK) != 0) {
@@ -303,10 +303,10 @@ Result<void> Database::quick_check() {
 // A descriptor of our own to fsync the WAL by: SQLite's (SQLITE_FCNTL_JOURNAL_POINTER) belongs to
 // the connection and must not be used while another thread commits. SQLite locks the database and
 // "-shm" files, never the WAL, so closing this one drops no lock; and as long as a connection is
-// open the WAL is neither removed nor replaced. SQLite makes it durable in its directory with its
-// own first sync only, which ours replaces.
+// open the WAL is neither removed nor replaced. SQLite makes its directory entry durable only with
+// its own first sync, which ours replaces.
 Result<void> Database::open_wal() {
-  PMEMD_TRY(execute("BEGIN IMMEDIATE; ROLLBACK"));  // SQLite makes the file at first access
+  PMEMD_TRY(execute("BEGIN IMMEDIATE; ROLLBACK"));  // SQLite creates the file at first access
   const std::string wal = path_ + "-wal";
   wal_.reset(::open(wal.c_str(), O_RDWR | O_NOFOLLOW | O_CLOEXEC));
   if (!wal_) return fail_errno(wal);
@@ -336,8 +336,9 @@ int Database::on_commit(void* self, sqlite3* db, const char* /*name*/, int wal_p
   return SQLITE_OK;
 }
 
-// Copies the WAL into the database. A lack of space is no harm: the WAL grows on, and the next one
-// tries again. An I/O error is final, as in sync(): a second fsync would tell nothing.
+// Copies the WAL into the database. A lack of space does no harm: the WAL keeps growing, and the
+// next checkpoint tries again. An I/O error is final, as in sync(): a second fsync would tell
+// nothing.
 void Database::checkpoint(sqlite3* connection) {
   if (sync_error_ != 0) return;
   about_to_block();
@@ -389,7 +390,7 @@ Result<void> Database::sync() {
   uint64_t synced = synced_.load(std::memory_order_relaxed);
   while (synced < commits && !synced_.compare_exchange_weak(synced, commits)) {
   }
-  // Now, since the copy would wait for that fsync first.
+  // Now, because the copy would wait for that fsync first.
   if (wal_pages_.load(std::memory_order_relaxed) >= kWalPagesGoal &&
       !checkpointing_.test_and_set()) {
     checkpoint(checkpointer_);

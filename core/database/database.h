@@ -1,23 +1,23 @@
 // A thin owner of an SQLite connection: statements, transactions, durability.
 //
-// Every change of metadata is one transaction and is in the WAL before the reply to whoever asked
-// for it (survives the daemon's death). sync() makes all of them durable (survives power loss).
-// Opened with journal_mode=WAL, synchronous=NORMAL, foreign_keys off, a busy timeout; to write, for
-// this process alone (SQLite's VFS "unix-excl").
+// Every change of metadata is one transaction and is in the WAL before its caller gets the reply
+// (survives the daemon's death). sync() makes all of them durable (survives power loss).
+// Opened with journal_mode=WAL, synchronous=NORMAL, foreign_keys off, a busy timeout; if opened for
+// writing, for this process alone (SQLite's VFS "unix-excl").
 //
 // Invariants:
 //  1. A committed transaction is in the WAL or, durably, in the database file. SQLite's checkpoint
 //     syncs the WAL, copies, and syncs the database file before it lets the WAL be overwritten.
 //  2. After a sync() that failed no later one succeeds: the host may have dropped what it could
 //     not write, and would report the next fsync as good.
-//  3. Nobody in this process opens and closes the database file by a descriptor of his own while a
+//  3. No code in this process opens and closes the database file by its own descriptor while a
 //     Database is open: that would drop SQLite's POSIX locks. (The WAL carries no locks.)
 //
-// Thread contract: the connection has no lock of SQLite's and is used under `mutex()`; whoever runs
-// statements holds it from the first bind to the last step (a Transaction object does; asserted). A
-// Statement that is destroyed without it takes it. sync() runs without it; it is not held across an
-// fsync, but for one case: when the WAL has outgrown kWalPagesMax, since nobody called sync(), a
-// commit copies it into the database itself.
+// Thread contract: the connection has no lock of SQLite's and is used under `mutex()`; a caller
+// that runs statements holds it from the first bind to the last step (a Transaction does;
+// asserted). A Statement that is destroyed without it takes it. sync() runs without it. It is not
+// held across an fsync, with one exception: when the WAL has outgrown kWalPagesMax because nobody
+// called sync(), a commit copies it into the database itself.
 #pragma once
 
 #include <atomic>
@@ -40,11 +40,11 @@ namespace pmemd {
 class Database;
 
 // A prepared statement. Parameters and columns count from 0 by position.
-// step(): true with a row, false when done; the statement is reset when done or on error. One that
-// is left before it is done must be reset (bind does it too): it keeps the WAL from being reused.
-// Error mapping: SQLITE_FULL → ENOSPC, SQLITE_IOERR*, CORRUPT, NOTADB → EIO, CONSTRAINT → EEXIST,
-// BUSY → EBUSY, NOMEM → ENOMEM, READONLY/PERM → EROFS, CANTOPEN → the host's errno, else EIO.
-// An error of bind is reported by step().
+// step(): true with a row, false when done; the statement is reset when done or on error. A
+// statement that is abandoned earlier must be reset (bind does so too): it keeps the WAL from being
+// reused. Error mapping: SQLITE_FULL → ENOSPC, SQLITE_IOERR*, CORRUPT, NOTADB → EIO, CONSTRAINT →
+// EEXIST, BUSY → EBUSY, NOMEM → ENOMEM, READONLY/PERM → EROFS, CANTOPEN → the host's errno, else
+// EIO. An error of bind is reported by step().
 class Statement {
  public:
   Statement() = default;
@@ -63,7 +63,7 @@ class Statement {
   void reset();
 
   enum class Type : uint8_t { kNull, kInteger, kReal, kText, kBlob };
-  // One value of the row; good until the next step or reset.
+  // One value of the row; valid until the next step or reset.
   class Value {
    public:
     Type type() const;  // a column may hold any
@@ -79,7 +79,7 @@ class Statement {
 
   Type column_type(int index) const;
   int64_t column_int(int index) const;
-  std::string_view column_view(int index) const;  // good until the next step or reset
+  std::string_view column_view(int index) const;  // valid until the next step or reset
   std::string column_text(int index) const;
   std::string column_blob(int index) const;  // bytes, valid after reset too
   bool column_is_null(int index) const;
@@ -99,16 +99,16 @@ class Statement {
 
 class Database {
  public:
-  // kCreate: makes the file, for its owner only, with pages of 2 KiB (one that was made with others
-  // is opened all the same); EEXIST if it is there. kReadOnly: changes neither
-  // database nor WAL (SQLite may leave its index "<path>-shm" and an empty WAL behind); after a
-  // crash it sees what was committed.
+  // kCreate: creates the file, for its owner only, with pages of 2 KiB (a file with another page
+  // size can be opened, too); EEXIST if it exists. kReadOnly: changes neither database nor WAL
+  // (SQLite may leave its index "<path>-shm" and an empty WAL behind); after a crash it sees what
+  // was committed.
   enum class Mode { kReadWrite, kReadOnly, kCreate };
 
-  // ENOENT. ELOOP: a link is on the way (SQLite looks at the whole path). EIO with the path and
-  // SQLite's words where the file is no database or is corrupt (quick_check on open).
+  // ENOENT. ELOOP: the path has a link (SQLite checks the whole path). EIO, with the path and
+  // SQLite's message: the file is not a database or is corrupt (quick_check on open).
   static Result<std::unique_ptr<Database>> open(const std::string& path, Mode mode);
-  // One without a file, for this connection alone.
+  // A database without a file, for this connection alone.
   static Result<std::unique_ptr<Database>> open_in_memory();
   ~Database();  // all Statements must be gone
   Database(const Database&) = delete;
@@ -116,7 +116,7 @@ class Database {
 
   Mutex& mutex() PMEMD_ATTRIBUTE(lock_returned(mutex_)) { return mutex_; }
 
-  // All of these want mutex() held.
+  // All of these need mutex() held.
   Result<Statement> prepare(std::string_view sql);  // one statement
   Result<void> execute(std::string_view sql);       // any number of them, rows ignored
   Result<bool> has_table(std::string_view name);    // a pool of an older version has fewer
@@ -131,10 +131,10 @@ class Database {
   friend class Statement;
   friend class Transaction;
 
-  // Of new databases. Half of SQLite's: a commit writes and checksums each page that it has
-  // touched, for rows of a hundred bytes.
+  // For new databases. Half of SQLite's default: a commit writes and checksums each page that it
+  // has touched, for rows of a hundred bytes.
   static constexpr int kPageBytes = 2048;
-  // When sync() copies the WAL into the database; when a commit does.
+  // The WAL's size at which sync() copies it into the database; at which a commit does.
   static constexpr int kWalPagesGoal = 1000;
   static constexpr int kWalPagesMax = 8000;
 
@@ -155,7 +155,7 @@ class Database {
   Statement begin_, commit_, rollback_;
 
   std::atomic<uint64_t> commits_ = 0;
-  std::atomic<uint64_t> synced_ = 0;  // so many of them are durable
+  std::atomic<uint64_t> synced_ = 0;  // how many of them are durable
   std::atomic<int> wal_pages_ = 0;
   std::atomic<int> sync_error_ = 0;  // an errno, for ever
   std::atomic_flag checkpointing_ = ATOMIC_FLAG_INIT;

@@ -21,12 +21,12 @@
 namespace pmemd {
 namespace {
 
-// A hole behind written bytes isn't looked for in so little: ext4 walks all extents up to it.
+// Ranges this short aren't searched for holes after written bytes: ext4 walks all extents up to it.
 constexpr uint64_t kTooShortForHoles = 64 * kKiB;
 constexpr uint64_t kReadChunk = 256 * kKiB;
 
-// The stores of a write become durable with persist(), not one by one: without NOFLUSH libpmem2
-// calls msync after each of them on a page cache.
+// persist() makes the stores of a write durable together: without NOFLUSH libpmem2 calls msync
+// after each of them on a page cache.
 constexpr unsigned kNoFlush = PMEM2_F_MEM_NOFLUSH;
 
 int retry_fallocate(int fd, int mode, uint64_t offset, uint64_t length) {
@@ -59,16 +59,17 @@ struct Mapping {
   pmem2_granularity granularity;
 };
 
-// Where the kernel likes. Not pmem2_map_new(): it reserves an address and maps over it with
-// MAP_FIXED, first with MAP_SYNC. On a file system without DAX that fails when the kernel has
-// already dropped the reservation; what another thread maps there meanwhile is mapped over next.
+// Maps at an address that the kernel chooses. Not by pmem2_map_new(): it reserves an address and
+// maps over it with MAP_FIXED, first with MAP_SYNC. On a file system without DAX that fails when
+// the kernel has already dropped the reservation; the next attempt then maps over whatever another
+// thread has mapped there meanwhile.
 Result<Mapping> map_somewhere(int fd, const std::string& path, RegionRange range) {
   constexpr int kProtection = PROT_READ | PROT_WRITE;
   const auto offset = static_cast<off_t>(range.begin);
   void* address =
       ::mmap(nullptr, range.length(), kProtection, MAP_SHARED_VALIDATE | MAP_SYNC, fd, offset);
-  // With MAP_SYNC a store is durable when its line is flushed. (A platform whose caches are durable
-  // wants not even that; the flush is no harm there.)
+  // With MAP_SYNC a store is durable when its line is flushed. (A platform with durable caches
+  // doesn't even need that; the flush does no harm there.)
   if (address != MAP_FAILED) return Mapping{address, PMEM2_GRANULARITY_CACHE_LINE};
   address = ::mmap(nullptr, range.length(), kProtection, MAP_SHARED, fd, offset);
   if (address != MAP_FAILED) return Mapping{address, PMEM2_GRANULARITY_PAGE};
@@ -157,13 +158,13 @@ MappedImage::MappedImage(UniqueFd fd, pmem2_map* map, RegionRange range, Reserva
       reservation_(reservation) {}
 
 MappedImage::~MappedImage() {
-  pmem2_map_delete(&map_);  // first: the address is known as free only when it is forgotten here
+  pmem2_map_delete(&map_);  // first: libpmem2 must forget the address before it becomes free
   ::munmap(base_, size_bytes_);
 }
 
 std::byte* MappedImage::at(uint64_t offset, uint64_t length) const {
   assert(offset <= size_bytes_ && length <= size_bytes_ - offset);
-  about_to_block();  // the host may have to fetch or to allocate what is there
+  about_to_block();  // the host may have to fetch or allocate these pages
   return base_ + offset;
 }
 
@@ -173,7 +174,7 @@ void MappedImage::set_mark(uint64_t offset, std::vector<std::byte> bytes) {
   mark_seen_.store(false, std::memory_order_relaxed);
 }
 
-// Two threads may both look: each sees the same.
+// Two threads may both check: each sees the same.
 Result<void> MappedImage::check_mark() {
   if (mark_seen_.load(std::memory_order_relaxed)) return {};
   std::vector<std::byte> now(mark_.size());
@@ -218,8 +219,8 @@ iovec MappedImage::view(uint64_t offset, uint64_t length) const {
   return {at(offset, length), length};
 }
 
-// On a page cache msync is called here: libpmem2's persist does the same, but aborts the process
-// when it fails, since it returns nothing.
+// On a page cache we call msync ourselves: libpmem2's persist does too, but aborts the process when
+// it fails, because it returns nothing.
 Result<void> MappedImage::persist(uint64_t offset, uint64_t length) {
   std::byte* const begin = at(offset, length);
   if (length == 0) return {};
@@ -247,7 +248,7 @@ Result<void> MappedImage::allocate(uint64_t offset, uint64_t length) {
   at(offset, length);
   if (length == 0) return {};
   const int result = retry_fallocate(fd_.get(), FALLOC_FL_KEEP_SIZE, file_offset_ + offset, length);
-  // A host that can't allocate ahead does it with the stores; where it fails they are EIO.
+  // A host that can't allocate ahead allocates at the stores; if that fails, they are EIO.
   if (result != 0 && errno != EOPNOTSUPP) return fail(errno);
   return {};
 }
@@ -263,12 +264,12 @@ Result<void> MappedImage::discard(uint64_t offset, uint64_t length) {
       retry_fallocate(fd_.get(), mode | FALLOC_FL_KEEP_SIZE, file_offset_ + offset, length);
   if (result == 0) return {};
   if (errno != EOPNOTSUPP) return fail(errno);
-  // To store zeros rather than to punch and allocate again: nobody else can take the blocks
+  // Stores zeros rather than punching and allocating again: nobody else can take the blocks in
   // between.
   return zero(offset, length);
 }
 
-// The first part of [offset, end) that the host has allocated and written; empty: none.
+// The first part of [offset, end) that the host has allocated and written; empty if there is none.
 Result<std::pair<uint64_t, uint64_t>> MappedImage::next_written(uint64_t offset,
                                                                 uint64_t end) const {
   // The file's position is shared with other threads; nothing here reads it.
@@ -304,7 +305,7 @@ Result<bool> MappedImage::is_zero(uint64_t offset, uint64_t length) const {
     while (offset < written.second) {
       const std::span part(buffer.data(), std::min(written.second - offset, kReadChunk));
       PMEMD_TRY(read(offset, part));
-      // Zero, if the first byte is and each is as the one before it.
+      // All zero if the first byte is and each byte equals the one before it.
       if (part[0] != std::byte{0} ||
           std::memcmp(part.data(), part.data() + 1, part.size() - 1) != 0) {
         return false;

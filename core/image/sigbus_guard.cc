@@ -21,14 +21,14 @@ constinit thread_local Guard* current_guard = nullptr;
 
 struct sigaction previous_action;
 
-// Hands the signal to whom it would have gone to.
+// Passes the signal to the previous handler or the default action.
 void chain(int signo, siginfo_t* info, void* context) {
   if ((previous_action.sa_flags & SA_SIGINFO) != 0) {
     previous_action.sa_sigaction(signo, info, context);
   } else if (previous_action.sa_handler != SIG_DFL && previous_action.sa_handler != SIG_IGN) {
     previous_action.sa_handler(signo);
   } else {
-    // A fault comes again on return, and a signal that was sent is sent again; then it acts.
+    // On return a fault happens again, and a sent signal is sent again; then the action runs.
     ::signal(signo, previous_action.sa_handler);
     if (info->si_code <= 0) ::raise(signo);
   }
@@ -40,8 +40,8 @@ void on_sigbus(int signo, siginfo_t* info, void* context) {
   // si_code > 0: the kernel reports a fault; otherwise a process sent it, and si_addr means
   // nothing.
   if (guard != nullptr && info->si_code > 0 && address >= guard->begin && address < guard->end) {
-    // The handler is left by a jump, so it must give back itself what was blocked before it ran;
-    // to have sigsetjmp save that would cost each access a system call, not only each fault.
+    // The handler is left by a jump, so it must restore the signal mask itself; having sigsetjmp
+    // save it would cost each access a system call, not only each fault.
     ::pthread_sigmask(SIG_SETMASK, &static_cast<const ucontext_t*>(context)->uc_sigmask, nullptr);
     siglongjmp(guard->fault, 1);
   }
@@ -52,7 +52,7 @@ bool install() {
   struct sigaction action = {};
   action.sa_sigaction = on_sigbus;
   sigemptyset(&action.sa_mask);
-  action.sa_flags = SA_SIGINFO | SA_ONSTACK;  // a handler that is chained to may want its stack
+  action.sa_flags = SA_SIGINFO | SA_ONSTACK;  // the previous handler may need its stack
   const int error = ::sigaction(SIGBUS, &action, &previous_action);
   assert(error == 0);
   return error == 0;

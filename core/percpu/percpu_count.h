@@ -1,7 +1,8 @@
-// The protocol of PercpuRef: counting in cells of one's own until a kill, in one word after it.
+// The protocol of PercpuRef: each thread counts in a cell of its own until a kill; after it, all
+// count in one word.
 //
-// No lock, no callback, no system call of its own: what it wants from the machine is the parameter
-// `Machine`, so that the very same code runs under a model that tries every interleaving
+// No lock, no callback, no system call of its own: the parameter `Machine` provides what it needs
+// from the machine, so that the same code runs under a model that tries every interleaving
 // (tests/unit/percpu/percpu_count_test.cc).
 //
 // The word: two flags, and a count in steps of kOne.
@@ -9,39 +10,41 @@
 //   dying      the same with kDying, until kill() has added up the cells (the *confirmation*)
 //   confirmed  kDying + all references; the cells stand still
 //   zero       kDying alone
-// A cell: two sums in steps of two, `gets` and `puts`, so that taking and putting are chains of
-// their own in the CPU; their low bit, kInside, says that the owner is between his two stores.
+// A cell: two sums in steps of two, `gets` and `puts`, so that taking and putting are separate
+// dependency chains in the CPU; their low bit, kInside, says that the owner is between its two
+// stores.
 //
 // Invariants:
-//  1. A cell changes, save for kInside, only if its owner saw the word without flags after he had
+//  1. A cell changes, except for kInside, only if its owner saw the word without flags after it had
 //     set kInside.
 //  2. References = word (less kBias) + the cells' gets - puts - base_, until the confirmation; the
 //     word alone from then on.
-//  3. From zero the count rises by begin() alone.
-//  4. After putting, a thread touches nothing of the object unless it was told that it is at zero.
+//  3. From zero only begin() raises the count.
+//  4. After a put, a thread touches nothing of the object unless the put said that it is at zero.
 //
-// Why it is right in the memory model of C++. The question is the one of Dekker: the owner of a
-// cell stores kInside and loads the word, the killer stores kDying and loads the cell; they must
-// not both miss the other's store. Two fences of seq_cst, between store and load on each side,
-// would do, at the cost of an atomic operation each. light_fence() and heavy_fence() are the same
-// two fences with the cost moved to the side that seldom runs (membarrier(2); P1202, asymmetric
-// fences): for each pair of executions, one comes before the other in a single order, so
+// Why this is correct in the C++ memory model. It is Dekker's problem: the owner of a cell stores
+// kInside and loads the word, the killer stores kDying and loads the cell; they must not both miss
+// the other's store. Two fences of seq_cst, between store and load on each side, would do, at the
+// cost of an atomic operation each. light_fence() and heavy_fence() are the same two fences with
+// the cost moved to the side that seldom runs (membarrier(2); P1202, asymmetric fences): for each
+// pair of executions, one comes before the other in a single order, so
 //  - light before heavy: the killer's load sees kInside, or what the owner stored later. It waits
 //    for the bit to clear, and counts what the owner did;
-//  - heavy before light: the owner's load sees kDying. He leaves his cell as it was and counts in
-//    the word.
-// All else is release and acquire. Each store to a cell is a release (any of them hides those
-// before it from who loads the cell), and the killer's load an acquire: so what was done under a
-// reference happens before the confirmation, which is acq_rel on the word; puts in the word are
-// acq_rel as well, and so whoever takes it to zero comes after all users. begin() and resurrect()
-// release the word, gets acquire it. A cell's owner reads his own last store; the next owner comes
-// by a mutex (ThreadCells).
+//  - heavy before light: the owner's load sees kDying. The owner leaves its cell as it was and
+//    counts in the word.
+// All else is release and acquire. Each store to a cell is a release (a later store hides the
+// earlier ones from a thread that loads the cell), and the killer's load is an acquire: so what was
+// done under a reference happens before the confirmation, which is acq_rel on the word; puts in the
+// word are acq_rel as well, and so the thread that takes it to zero comes after all users. begin()
+// and resurrect() release the word, gets acquire it. A cell's owner reads its own last store; the
+// next owner gets the cell under a mutex (ThreadCells).
 //
-// TSan checks the release and acquire edges, and what users do with them. It knows neither fence
-// and no reordering, so it can't miss them: the model does, with stores delayed and overtaken.
+// TSan checks the release and acquire edges, and what users do with them. It knows neither the
+// fences nor reordering, so it can't notice that a fence is missing; the model does, with stores
+// delayed and overtaken.
 //
 // Thread contract: begin(), kill() and resurrect() by one thread at a time (the owner of the
-// object); the others by any.
+// object); the others by any thread.
 // Models: lib/percpu-refcount.c percpu_ref_switch_to_atomic_rcu(), percpu_ref_tryget_live_rcu()
 // @v6.12; differs: a cell belongs to a thread, which may be preempted inside; so a killer waits
 // for kInside where the kernel waits for an RCU grace period.
@@ -65,12 +68,12 @@ class PercpuCount {
 
  public:
   static constexpr uint64_t kDying = 1;
-  static constexpr uint64_t kShared = 2;  // no column: counts in the word always
+  static constexpr uint64_t kShared = 2;  // no column: always counts in the word
   static constexpr uint64_t kFlagBits = 2;
   static constexpr uint64_t kOne = uint64_t{1} << kFlagBits;
   static constexpr uint64_t kBias = uint64_t{1} << 63;
 
-  // At zero, dying. Nobody counts in `column`, and its cells are not inside.
+  // Starts at zero, dying. Nobody may count in `column`, and its cells must not have kInside.
   explicit PercpuCount(Column column)
       : column_(column), word_(kDying | (column == Machine::kNoColumn ? kShared : 0)) {}
 
@@ -86,7 +89,7 @@ class PercpuCount {
     return count_in_cell(&Cell::gets, n) || tryget_live_in_word(n);
   }
 
-  // False at zero only.
+  // False only at zero.
   bool tryget_many(uint64_t n) { return count_in_cell(&Cell::gets, n) || tryget_in_word(n); }
 
   // The caller holds a reference.
@@ -96,7 +99,7 @@ class PercpuCount {
     Machine::insist(before >= kOne, "got beside a reference, and there was none");
   }
 
-  // True: the count is at zero now. One caller is told so in each life.
+  // True: the count is now zero. Exactly one caller in each life gets true.
   [[nodiscard]] bool put_many(uint64_t n) {
     return !count_in_cell(&Cell::puts, n) && put_in_word(n);
   }
@@ -121,8 +124,8 @@ class PercpuCount {
     return is_zero(word);
   }
 
-  // Takes a confirmed kill back. False: the count is at zero; begin() is due, once whoever brought
-  // it there is done.
+  // Takes a confirmed kill back. False: the count is at zero; call begin() once the thread that
+  // brought it there is done.
   [[nodiscard]] bool resurrect() {
     base_.store(sum_of_cells(), std::memory_order_relaxed);  // they stand still
     uint64_t word = word_.load(std::memory_order_acquire);
@@ -138,8 +141,8 @@ class PercpuCount {
 
   bool is_dying() const { return (word_.load(std::memory_order_acquire) & kDying) != 0; }
 
-  // References, the initial one left out. Exact while nobody changes it; else a snapshot, which may
-  // mix two lives, but not a put with a get that it misses.
+  // References, without the initial one. Exact while nobody changes it; else a snapshot, which may
+  // mix two lives, but never includes a put without its get.
   uint64_t count() const {
     // In this order: a put is never seen without its get, wherever the two were counted.
     uint64_t puts = 0;
@@ -152,7 +155,7 @@ class PercpuCount {
     Machine::for_each_cell(column_, [&](const Cell& cell) {
       gets += cell.gets.load(std::memory_order_acquire) / kTwo;
     });
-    // Below zero when what was taken in cells was put here. The shift rounds down: flags are lost.
+    // Negative when references taken in cells were put here. The shift rounds down and drops flags.
     const int64_t in_word = static_cast<int64_t>(word - kBias) >> kFlagBits;
     const uint64_t in_cells = gets - puts - base_.load(std::memory_order_relaxed);
     return static_cast<uint64_t>(
@@ -164,10 +167,10 @@ class PercpuCount {
   static constexpr uint64_t kTwo = 2;
 
   static bool is_zero(uint64_t word) { return (word & ~kShared) == kDying; }
-  // With kBias in it, whatever was added to it or taken away.
+  // Whether kBias is in it, no matter what was added or subtracted.
   static bool is_biased(uint64_t word) { return word >= kBias / 2; }
 
-  // The fast path. False: nothing counted, there is a flag or no cell.
+  // The fast path. False: counted nothing, because a flag is set or there is no cell.
   bool count_in_cell(Word Cell::* which, uint64_t n) {
     Cell* const cell = Machine::my_cell(column_);
     if (cell == nullptr) [[unlikely]] {
@@ -213,7 +216,7 @@ class PercpuCount {
     return is_zero(before - n * kOne);
   }
 
-  // For when they stand still; an owner may be inside, on his way to find a flag.
+  // Only while they stand still; an owner may be inside, about to find a flag.
   uint64_t sum_of_cells() const {
     uint64_t sum = 0;
     Machine::for_each_cell(column_, [&](const Cell& cell) {

@@ -7,8 +7,8 @@
 
 namespace pmemd {
 
-// A window of a few instructions, so mostly there is nothing to wait for, or a thread that was
-// preempted in it. Yielding doesn't help one of a lower real-time priority: hence the pause.
+// The window is a few instructions, so there is usually nothing to wait for, or a thread that was
+// preempted in it. Yielding doesn't help a thread of lower real-time priority: hence the pause.
 uint64_t NativeMachine::await_clear(const Word& word, uint64_t bits) {
   constexpr int kYields = 64;
   for (int tries = 0;; ++tries) {
@@ -32,7 +32,7 @@ PercpuRef::PercpuRef(std::function<void()> release)
 
 PercpuRef::~PercpuRef() {
   {
-    MutexLock lock(mutex_);  // and so the last one to put has unlocked it
+    MutexLock lock(mutex_);  // so the thread with the last put has unlocked it
     assert(drained_);
   }
   ThreadCells::give_back_column(column_);
@@ -52,13 +52,13 @@ void PercpuRef::kill() {
 void PercpuRef::resurrect() {
   if (count_.resurrect()) return;
   MutexLock lock(mutex_);
-  while (!drained_) drained_cv_.wait(mutex_);  // finish() is on its way
+  while (!drained_) drained_cv_.wait(mutex_);  // finish() is still to run
   drained_ = false;
   count_.begin();
 }
 
-// By whoever brought the count to zero. Until it sets drained_, nobody frees the object or begins a
-// new life; after the unlock, it touches nothing.
+// Runs in the thread that brought the count to zero. Until it sets drained_, nobody frees the
+// object or begins a new life; after the unlock, it touches nothing.
 void PercpuRef::finish() {
   if (release_) release_();
   MutexLock lock(mutex_);

@@ -1,28 +1,29 @@
-// A reference count that can be killed and drained, and that threads don't contend for.
+// A reference count that can be killed and drained, without contention between threads.
 //
 // Live: tryget_live() succeeds, and costs about as much as adding to a plain variable: each thread
 // counts in a cell of its own. Killed: the count is one atomic word, tryget_live() fails from the
 // moment kill() returns, while tryget() still succeeds as long as anybody holds a reference. When
-// the count is zero after the kill, the release callback runs, and then the waiter of wait() goes
-// on. reinit() begins a new life, resurrect() takes a kill back; only who owns the object may call
+// the count reaches zero after the kill, the release callback runs, and then wait() returns.
+// reinit() begins a new life, resurrect() takes a kill back; only the owner of the object may call
 // them.
 //
 // Invariants:
-//  1. From zero the count never rises but through reinit() or resurrect().
+//  1. From zero the count rises only through reinit() or resurrect().
 //  2. The initial reference belongs to the owner; kill() drops it.
 //  3. After kill() has returned, no tryget_live() succeeds (until reinit() or resurrect()).
-//  4. The release callback runs once for each time that the count comes to zero: in the thread that
-//     put the last reference, without a lock of ours, before wait() or is_drained() tells.
-//  5. Once wait() has succeeded, no thread that put touches the object: it may be destroyed.
-// What was done under a reference happens before the release callback and the end of wait().
+//  4. The release callback runs once for each time that the count reaches zero: in the thread that
+//     put the last reference, without a lock of ours, before wait() or is_drained() reports it.
+//  5. Once wait() has succeeded, no thread that put a reference touches the object: it may be
+//     destroyed.
+// What was done under a reference happens before the release callback and the return of wait().
 //
-// Thread contract: every function from any thread, save that kill(), reinit() and resurrect() are
+// Thread contract: every function from any thread, except that kill(), reinit() and resurrect() are
 // the owner's and are not called at the same time. Not for signal handlers. A thread that is
-// stopped between two instructions of a get or put (by a debugger, say) stops kill() as well.
+// stopped between two instructions of a get or put (by a debugger, say) blocks kill() as well.
 // Models: lib/percpu-refcount.c percpu_ref_kill_and_confirm(), percpu_ref_tryget_live(),
 // percpu_ref_tryget(), percpu_ref_reinit(), percpu_ref_resurrect() @v6.12; differs: kill() returns
 // confirmed (the kernel has a callback for that), and wait() is built in. The protocol, and why it
-// is right: core/percpu/percpu_count.h. Why it is so: docs/adr/0007-percpu-ref.md.
+// is correct: core/percpu/percpu_count.h. Why it was chosen: docs/adr/0007-percpu-ref.md.
 #pragma once
 
 #include <cstdint>
@@ -36,7 +37,7 @@
 
 namespace pmemd {
 
-// What PercpuCount runs on when it isn't tested.
+// The Machine that PercpuCount runs on outside tests.
 struct NativeMachine {
   using Word = std::atomic<uint64_t>;
   using Cell = CountCell;
@@ -63,14 +64,14 @@ struct NativeMachine {
 class PercpuRef {
  public:
   PercpuRef() : PercpuRef(nullptr) {}
-  // Dead and drained; reinit() makes it live. `release`, if any, must neither destroy the object
-  // nor call its reinit() or resurrect(): that is for who waits.
+  // Starts dead and drained; reinit() makes it live. `release`, if any, must neither destroy the
+  // object nor call its reinit() or resurrect(): only the waiter may.
   explicit PercpuRef(std::function<void()> release);
   PercpuRef(const PercpuRef&) = delete;
   PercpuRef& operator=(const PercpuRef&) = delete;
   ~PercpuRef();  // asserts: drained
 
-  // RAII reference; move-only. Made by tryget_live() and tryget() alone.
+  // RAII reference; move-only. Only tryget_live() and tryget() make one.
   class Ref {
    public:
     Ref() = default;
@@ -87,7 +88,7 @@ class PercpuRef {
     void reset() {
       if (ref_ != nullptr) std::exchange(ref_, nullptr)->put();
     }
-    // Gives the reference up without putting it; the taker owes a put().
+    // Gives the reference up without putting it; the caller now owes a put().
     void release() { ref_ = nullptr; }
 
    private:
@@ -106,13 +107,13 @@ class PercpuRef {
   Ref tryget() { return Ref(tryget_many(1) ? this : nullptr); }            // empty only at zero
   void put() { put_many(1); }
 
-  // n references in one step, or none; whoever takes them owes put_many(n), whole or in parts, from
+  // Takes n references in one step, or none; the caller owes put_many(n), at once or in parts, from
   // any thread. n may be 0.
   [[nodiscard]] bool tryget_live_many(uint64_t n) { return count_.tryget_live_many(n); }
   [[nodiscard]] bool tryget_many(uint64_t n) { return count_.tryget_many(n); }
   // The caller holds a reference, if only the initial one.
   void get_many(uint64_t n) { count_.get_many(n); }
-  // Asserts, at once or at the kill, that there were as many.
+  // Asserts, at once or at the kill, that there were that many.
   void put_many(uint64_t n) {
     if (n != 0 && count_.put_many(n)) [[unlikely]]
       finish();
@@ -123,7 +124,7 @@ class PercpuRef {
 
   bool is_dying() const { return count_.is_dying(); }
   bool is_drained() const PMEMD_EXCLUDES(mutex_);
-  // References held, the owner's initial one left out. Exact while nobody changes it; a snapshot
+  // References held, without the owner's initial one. Exact while nobody changes it; a snapshot
   // otherwise.
   uint64_t count() const { return count_.count(); }
 
@@ -135,7 +136,7 @@ class PercpuRef {
   PercpuCount<NativeMachine> count_;
   mutable Mutex mutex_;
   CondVar drained_cv_;
-  // Not "the count is zero": who brought it there has left the object too.
+  // More than "the count is zero": the thread that brought it there has left the object, too.
   bool drained_ PMEMD_GUARDED_BY(mutex_) = true;
 };
 

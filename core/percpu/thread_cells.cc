@@ -17,14 +17,15 @@ namespace {
 
 bool membarrier(int command) { return syscall(SYS_membarrier, command, 0, 0) == 0; }
 
-// Null where the process may not have it. Zeros, which is what atomics of 0 look like.
+// Null where the process may not map it. All zeros, which is what atomics of 0 look like.
 char* map_table() {
   constexpr size_t kBytes = ThreadCells::kMaxThreads * ThreadCells::kMaxColumns * sizeof(CountCell);
   if (!membarrier(MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED)) return nullptr;
   void* const memory = mmap(nullptr, kBytes, PROT_READ | PROT_WRITE,
                             MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (memory == MAP_FAILED) return nullptr;
-  // A huge page is two rows: it would make each thread pay for all columns. Refused: it only costs.
+  // A huge page is two rows: each thread would pay for all columns. If refused, it only costs
+  // memory.
   (void)madvise(memory, kBytes, MADV_NOHUGEPAGE);
   return static_cast<char*>(memory);
 }
@@ -32,7 +33,7 @@ char* map_table() {
 }  // namespace
 
 struct ThreadCells::Allocator {
-  // What the end of a thread with a row runs.
+  // Runs when a thread with a row ends.
   struct RowOwner {
     ~RowOwner() {
       Allocator& all = allocator();
@@ -48,7 +49,7 @@ struct ThreadCells::Allocator {
   }
 
   Mutex mutex;
-  // Last in, first out: what is in use stays together.
+  // Last in, first out: the rows in use stay together.
   std::vector<char*> free_rows PMEMD_GUARDED_BY(mutex);
   std::vector<Column> free_columns PMEMD_GUARDED_BY(mutex);
   Column next_column PMEMD_GUARDED_BY(mutex) = kNoColumn + sizeof(CountCell);  // never taken yet
@@ -96,7 +97,7 @@ char* ThreadCells::take_row() {
       all.free_rows.pop_back();
     } else if (rows < kMaxThreads) {
       my_row = the_table + rows * kRowBytes;
-      // Before the thread's first light_fence(), so a killer sees it as it sees its cells.
+      // Before the thread's first light_fence(), so that a killer sees it as it sees its cells.
       rows_taken.store(rows + 1, std::memory_order_release);
     }
   }

@@ -2,7 +2,7 @@
 //
 // The same bytes have an offset in a file, in a namespace, in a region's image, and an emulated
 // physical address. The space is part of the type, so that a range can't be handed to a layer that
-// counts differently; whoever translates says so by naming both types.
+// counts differently; code that translates names both types.
 // All ranges in the project are half-open: [begin, end).
 #pragma once
 
@@ -32,16 +32,16 @@ struct Range {
   constexpr bool empty() const { return begin >= end; }
   constexpr bool contains(uint64_t offset) const { return begin <= offset && offset < end; }
   constexpr bool contains(Range other) const { return begin <= other.begin && other.end <= end; }
-  // They have a byte in common; so nothing overlaps an empty range.
+  // Whether they share a byte; so nothing overlaps an empty range.
   constexpr bool overlaps(Range other) const {
     return std::max(begin, other.begin) < std::min(end, other.end);
   }
-  // Empty where they don't overlap; then begin <= end still holds.
+  // Empty if they don't overlap; begin <= end still holds.
   constexpr Range intersect(Range other) const {
     const uint64_t low = std::max(begin, other.begin);
     return {low, std::max(low, std::min(end, other.end))};
   }
-  // The units of `align` bytes (a power of two) that it touches: pages, sectors.
+  // Widened to the units of `align` bytes (a power of two) that it touches: pages, sectors.
   constexpr Range widened_to(uint64_t align) const {
     return {align_down(begin, align), align_up(end, align)};
   }

@@ -1,7 +1,7 @@
 // A set of bytes, kept as disjoint, sorted, merged half-open ranges.
 //
 // Memory grows with the number of distinct ranges, not with their length. Adjacent ranges merge.
-// insert() and erase() cost O(log n + ranges touched), and don't fail for want of memory.
+// insert() and erase() cost O(log n + ranges touched), and don't fail for lack of memory.
 //
 // Thread contract: none of its own; the owner's lock guards it.
 #pragma once
@@ -66,7 +66,7 @@ class RangeSet {
     return found;
   }
 
-  // The ranges of the set, whole, that `range` overlaps or touches, in order.
+  // The set's whole ranges that `range` overlaps or touches, in order.
   std::vector<RangeType> touching(RangeType range) const {
     std::vector<RangeType> found;
     for (auto it = first_reaching(range.begin); it != ranges_.end() && it->first <= range.end;
@@ -83,7 +83,7 @@ class RangeSet {
            (it != ranges_.end() && it->first <= range.begin && range.end <= it->second);
   }
 
-  // From the smallest range to the largest.
+  // In ascending order.
   template <class Visitor>
   void for_each(Visitor&& visit) const {
     for (const auto& [begin, end] : ranges_) visit(RangeType{begin, end});
@@ -106,7 +106,7 @@ class RangeSet {
  private:
   using Map = std::map<uint64_t, uint64_t>;  // begin → end
 
-  // The first range whose end is at or behind `offset` (one that ends there touches it).
+  // The first range that ends at or after `offset` (one that ends there touches it).
   static auto reaching(auto& ranges, uint64_t offset) {
     auto it = ranges.upper_bound(offset);
     if (it != ranges.begin()) {

@@ -1,19 +1,19 @@
-// What processes have asked for: open handles, and through them registered mappings, takeovers and
-// pins: their claims.
+// The open handles of processes, and their claims through them: registered mappings, takeovers and
+// pins.
 //
-// A handle lives from OPEN to RELEASE. A claim belongs to a handle and to the process that
-// asked for it, and goes with the first of them. A pin holds a reference of the pagemap, as
-// get_user_pages() holds the page's: a removal waits for it. The others hold none: they
-// outlive a removal, and work again after the next enable. What each costs is on the account of
-// the user that asked (core/base/user_budget.h): its Charge is kept here, and goes with it.
+// A handle lives from OPEN to RELEASE. A claim belongs to a handle and to the process that asked
+// for it, and ends with the first of them. A pin holds a reference of the pagemap, as
+// get_user_pages() holds the page's: a removal waits for it. The others hold none: they outlive a
+// removal, and work again after the next enable. Each is charged to the user who asked
+// (core/base/user_budget.h): the table keeps its Charge, which ends with it.
 //
-// The table is a gate too: while it is closed (the device isn't live), nothing new comes in.
+// The table is also a gate: while it is closed (the device isn't live), it admits nothing new.
 //
 // Invariants:
 //  1. close(only_if_idle) decides "no handle is open" and "none can be opened" in one step.
-//  2. A pin's reference is put when the pin leaves the table, once.
-//  3. One user's claims don't slow down another's requests: pins are found without a look at
-//     mappings, writers without a look at readers, a process's claims without those of others.
+//  2. A pin's reference is put exactly once, when the pin leaves the table.
+//  3. One user's claims don't slow down another's requests: finding pins doesn't look at mappings,
+//     finding writers doesn't look at readers, finding a process's claims doesn't look at others'.
 //  4. No byte of a file is taken over through two handles.
 //
 // Thread contract: any thread. References are put without the lock.
@@ -49,13 +49,13 @@ class ClaimTable {
 
   // --- the gate; closed at first
   void open() PMEMD_EXCLUDES(mutex_);
-  // False, and still open: `only_if_idle`, and a handle is open.
+  // False: stays open, because a handle is open and `only_if_idle` is set.
   [[nodiscard]] bool close(bool only_if_idle) PMEMD_EXCLUDES(mutex_);
 
-  // --- handles. None: the gate is closed. Ids are never 0 and never used again.
+  // --- handles. Nothing: the gate is closed. Ids are never 0 and never reused.
   std::optional<uint64_t> add_handle(uint64_t ino, pid_t pid, bool writable, Charge charge = {},
                                      bool noatime = false) PMEMD_EXCLUDES(mutex_);
-  // Its claims go with it. Unknown ids are ignored.
+  // Removes its claims, too. Ignores unknown ids.
   void remove_handle(uint64_t handle) PMEMD_EXCLUDES(mutex_);
   uint64_t handle_count() const PMEMD_EXCLUDES(mutex_);
   bool has_handle(uint64_t handle) const PMEMD_EXCLUDES(mutex_);
@@ -65,11 +65,11 @@ class ClaimTable {
   bool is_noatime(uint64_t handle) const PMEMD_EXCLUDES(mutex_);     // O_NOATIME
   std::vector<uint64_t> open_inodes() const PMEMD_EXCLUDES(mutex_);  // each once, ascending
 
-  // --- claims: the id. EBADF: no such handle. ENODEV: the gate is closed. EINVAL: an empty range.
-  // Whether a handle must be writable is for who calls (daemon/fuse/ioctl.cc).
+  // --- claims: each returns the id. EBADF: no such handle. ENODEV: the gate is closed. EINVAL: an
+  // empty range. The caller decides whether a handle must be writable (daemon/fuse/ioctl.cc).
   Result<uint64_t> add_mapping(uint64_t handle, pid_t pid, FileRange range, uint64_t address,
                                Charge charge = {}) PMEMD_EXCLUDES(mutex_);
-  // `ref`: the pin's own; empty is ENODEV.
+  // `ref`: the pin's own reference; ENODEV if it is empty.
   Result<uint64_t> add_pin(uint64_t handle, pid_t pid, FileRange range, PercpuRef::Ref ref,
                            Charge charge = {}) PMEMD_EXCLUDES(mutex_);
   // EEXIST: part of the range is taken over through another handle.
@@ -78,19 +78,19 @@ class ClaimTable {
       PMEMD_EXCLUDES(mutex_);
   // ENOENT: the handle has no claim of this kind and id (a removal may have taken it).
   Result<void> remove(uint64_t handle, ReferenceKind kind, uint64_t id) PMEMD_EXCLUDES(mutex_);
-  // The process has ended: its claims go. Which.
+  // Removes the claims of a process that has ended, and returns them.
   std::vector<Reference> remove_process(pid_t pid) PMEMD_EXCLUDES(mutex_);
-  // All pins go, whoever has them. How many.
+  // Removes all pins of all processes, and returns how many.
   uint64_t remove_pins() PMEMD_EXCLUDES(mutex_);
   bool is_pinned(uint64_t ino, FileRange range) const PMEMD_EXCLUDES(mutex_);
-  // Has the handle a claim of that id, of whatever kind?
+  // Whether the handle has a claim of that id, of any kind.
   bool has_claim(uint64_t handle, uint64_t id) const PMEMD_EXCLUDES(mutex_);
   // The claims of a kind; `only`: those that touch this range of this file. By inode, then id.
   std::vector<Reference> find(ReferenceKind kind, const std::optional<ReferenceFilter>& only) const
       PMEMD_EXCLUDES(mutex_);
 
-  // --- waits: until no handle is open, or no range is pinned. False when the deadline passed
-  // first, or after interrupt(): then waits end at once, for good.
+  // --- waits until no handle is open, or no range is pinned. False: the deadline passed first, or
+  // interrupt() was called, after which all waits end at once.
   [[nodiscard]] bool wait_handles_closed(Deadline deadline) PMEMD_EXCLUDES(mutex_);
   [[nodiscard]] bool wait_unpinned(Deadline deadline) PMEMD_EXCLUDES(mutex_);
   void interrupt() PMEMD_EXCLUDES(mutex_);
@@ -126,7 +126,7 @@ class ClaimTable {
   template <class Visitor>
   void visit(ReferenceKind kind, const std::optional<ReferenceFilter>& only, Visitor visitor) const
       PMEMD_REQUIRES(mutex_);
-  // Takes a claim out; its reference is put when the caller lets it go, without the lock.
+  // Takes a claim out; the caller destroys it, which puts its reference, without the lock.
   Claim take(Claims::iterator claim) PMEMD_REQUIRES(mutex_);
   bool wait_for_zero(const uint64_t& count, Deadline deadline) PMEMD_REQUIRES(mutex_);
 

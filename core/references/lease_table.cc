@@ -8,7 +8,7 @@ namespace pmemd {
 namespace {
 
 constexpr uint64_t kMaxRangesOfInode = 65'536;
-constexpr uint64_t kGranule = 2 * kMiB;  // of the first ranges that are coarse
+constexpr uint64_t kGranule = 2 * kMiB;  // of ranges when they first become coarse
 
 }  // namespace
 
@@ -45,7 +45,7 @@ bool LeaseTable::lend(uint64_t ino, FileRange range) {
     totals_.ranges += set.count();
     totals_.ranges -= count_before;
     if (set.count() > count_before)
-      spare.release();  // now the range's own
+      spare.release();  // now belongs to the range
     else
       merged = count_before - set.count();
   }
@@ -62,8 +62,8 @@ void LeaseTable::give_back(uint64_t ino, FileRange range) {
     RangeSet<FileSpace>& set = it->second.ranges;
     const uint64_t count_before = set.count();
     const uint64_t bytes_before = set.bytes();
-    // A cut in the middle makes two of one; the reference for the second can be had, since
-    // the first holds one.
+    // A cut in the middle makes two ranges of one; taking the second's reference can't fail,
+    // because the first holds one.
     set.erase(range);
     keep_limit(it->second);
     const uint64_t count_after = set.count();

@@ -1,19 +1,18 @@
-// What the kernel's page cache was lent, by inode and file range.
+// What was lent to the kernel's page cache, by inode and file range.
 //
 // A READ that is answered and a buffered write that is accepted leave pages in the page cache; a
 // mapping may reach them until the kernel is told to drop them. So each such range is a lease, and
 // each distinct range (adjacent ones merge) holds one reference of the pagemap. The kernel drops
-// clean pages without a word, so leases are an upper bound of what it holds.
+// clean pages without telling us, so leases are an upper bound of what it holds.
 //
 // Invariants:
 //  1. References held = number of distinct ranges. Memory grows with them, not with pages.
-//  2. A lease is there before the reply that lends leaves.
-//  3. At most kMaxRanges, and kMinRanges more for each inode: whoever reads or punches every other
-//     page of a large file makes its ranges coarser (more is lent than was read), not the table
-//     larger.
+//  2. A lease is recorded before the reply that lends it leaves.
+//  3. At most kMaxRanges, and kMinRanges more for each inode: reading or punching every other page
+//     of a large file makes its ranges coarser (more is lent than was read), not the table larger.
 //
-// Thread contract: any thread. lend() wants the caller to be inside a request that was admitted
-// (so that the pagemap can't be drained meanwhile).
+// Thread contract: any thread. The caller of lend() must be inside an admitted request (so that the
+// pagemap can't be drained meanwhile).
 #pragma once
 
 #include <chrono>
@@ -32,20 +31,21 @@ namespace pmemd {
 class LeaseTable {
  public:
   static constexpr uint64_t kMaxRanges = 1 << 20;
-  static constexpr uint64_t kMinRanges = 64;  // that an inode may have, however many others have
+  static constexpr uint64_t kMinRanges = 64;  // an inode may always have, whatever others have
 
   explicit LeaseTable(PercpuRef& ref) : ref_(&ref) {}
   LeaseTable(const LeaseTable&) = delete;
   LeaseTable& operator=(const LeaseTable&) = delete;
   ~LeaseTable();  // asserts: everything was given back
 
-  // False, and nothing lent, when the pagemap is dead and drained.
+  // False: lent nothing, because the pagemap is dead and drained.
   [[nodiscard]] bool lend(uint64_t ino, FileRange range) PMEMD_EXCLUDES(mutex_);
   // A cut in the middle makes two ranges of one; at the limit it makes the inode's ranges coarser.
   void give_back(uint64_t ino, FileRange range) PMEMD_EXCLUDES(mutex_);
   void give_back_all() PMEMD_EXCLUDES(mutex_);
 
-  // For a new life of the device, on another pagemap: nothing is lent, nobody lends meanwhile.
+  // For a new life of the device, on another pagemap: nothing may be lent, and nobody may be
+  // lending.
   void rebind(PercpuRef& ref) PMEMD_EXCLUDES(mutex_);
 
   std::vector<uint64_t> inodes() const PMEMD_EXCLUDES(mutex_);
@@ -56,8 +56,8 @@ class LeaseTable {
     uint64_t bytes = 0;
   };
   Totals totals() const PMEMD_EXCLUDES(mutex_);
-  // Adds the ranges (`only`: not others) to `list`, as long as it has less than `limit` entries.
-  // How many there are.
+  // Adds the ranges (`only`: just those that match) to `list` while it has fewer than `limit`
+  // entries. Returns how many there are.
   uint64_t append_to(std::vector<Reference>& list, size_t limit,
                      const std::optional<ReferenceFilter>& only) const PMEMD_EXCLUDES(mutex_);
 
@@ -68,7 +68,7 @@ class LeaseTable {
     std::chrono::system_clock::time_point since;  // of the first
   };
 
-  // Widens the ranges of one that has more than it may have, until it has half of that.
+  // If an inode has more ranges than allowed, widens them until it has half of that.
   void keep_limit(OfInode& lent) PMEMD_REQUIRES(mutex_);
 
   PercpuRef* ref_;  // changed by rebind() alone

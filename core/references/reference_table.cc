@@ -34,7 +34,7 @@ uint64_t ReferenceTable::held() const { return leases_.totals().ranges + claims_
 ReferenceTable::List ReferenceTable::list(size_t limit,
                                           const std::optional<ReferenceFilter>& only) const {
   List list{.references = requests_.list()};
-  // By kind from the last to the first, then as they came.
+  // By kind from the last to the first, then in the order in which they came.
   auto claims = claims_.list();
   std::ranges::sort(claims, {}, [](const Reference& one) {
     return std::pair(-static_cast<int>(one.kind), one.id);

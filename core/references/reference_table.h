@@ -1,9 +1,9 @@
-// All that stands on a device, in one place: what the page cache was lent, what processes have
-// opened, mapped and pinned, and the requests in flight.
+// All uses of a device, in one place: what was lent to the page cache, what processes have opened,
+// mapped and pinned, and the requests in flight.
 //
-// Three tables, since they change at three rates: a lease with the first touch of a range, a claim
-// with a system call, a request with each request. Memory grows with distinct ranges, with open
-// files and with what processes asked for; never with pages.
+// There are three tables because they change at three rates: leases at the first touch of a range,
+// claims with a system call, requests with each request. Memory grows with distinct ranges, open
+// files and claims; never with pages.
 //
 // Thread contract: any thread.
 #pragma once
@@ -31,13 +31,13 @@ class ReferenceTable {
   const ClaimTable& claims() const { return claims_; }
   RequestTable& requests() { return requests_; }
 
-  // How many hold a reference of the pagemap: its count, if nothing leaks.
+  // How many of them hold a reference of the pagemap: equals its count if nothing leaks.
   uint64_t held() const;
 
   struct List {
     std::vector<Reference> references;  // requests, pins, takeovers, mappings, handles, leases
-    std::array<uint64_t, kReferenceKinds> counts = {};  // of each kind, those omitted too
-    // The same by holder (leases and private pages are nobody's).
+    std::array<uint64_t, kReferenceKinds> counts = {};  // of each kind, including those omitted
+    // The same by holder (leases and private pages have no holder).
     std::map<pid_t, std::array<uint64_t, kReferenceKinds>> by_holder = {};
     uint64_t omitted = 0;
 
@@ -55,7 +55,7 @@ class ReferenceTable {
     }
     uint64_t count(ReferenceKind kind) const { return counts.at(static_cast<size_t>(kind)); }
   };
-  // At most `limit` of them, leases are left out first. `only`: not those of other ranges.
+  // At most `limit` of them; leases are left out first. `only`: just those that match.
   List list(size_t limit, const std::optional<ReferenceFilter>& only = std::nullopt) const;
 
  private:

@@ -7,14 +7,14 @@
 namespace pmemd {
 namespace {
 
-// Coarse: a few nanoseconds, some milliseconds off. Never 0.
+// A coarse clock: takes a few nanoseconds, may be some milliseconds off. Never 0.
 int64_t now_ns() {
   timespec now{};
   clock_gettime(CLOCK_REALTIME_COARSE, &now);
   return now.tv_sec * 1'000'000'000LL + now.tv_nsec;
 }
 
-// Where a thread looks for a free slot first: one of its own, as long as threads are few.
+// Where a thread first looks for a free slot: its own, as long as there are few threads.
 size_t first_slot() {
   static std::atomic<size_t> next = 0;
   thread_local const size_t mine = next.fetch_add(1, std::memory_order_relaxed);

@@ -1,7 +1,7 @@
-// Which requests are in flight, for who asks why something doesn't end. That they end is waited for
-// elsewhere (core/base/srcu.h); this only tells about them.
+// Lists the requests in flight, to show why something doesn't finish. Waiting for them to end is
+// done elsewhere (core/base/srcu.h); this table only reports them.
 //
-// A request takes one of a fixed number of slots: no lock, no allocation. If none is free it isn't
+// A request takes one of a fixed number of slots: no lock, no allocation. If none is free, it isn't
 // listed.
 //
 // Thread contract: any thread. list() is a snapshot: a request that ends meanwhile may be left out,
@@ -30,7 +30,7 @@ struct RequestOrigin {
 
 class RequestTable {
  private:
-  // A line each: the threads that serve requests write their own.
+  // A cache line each: the threads that serve requests write their own.
   struct alignas(64) Slot {
     std::atomic<int64_t> since_ns = 0;  // since the epoch; 0: free
     std::atomic<const char*> what = nullptr;
@@ -47,7 +47,7 @@ class RequestTable {
   RequestTable(const RequestTable&) = delete;
   RequestTable& operator=(const RequestTable&) = delete;
 
-  // RAII; movable. An empty one is of no request.
+  // RAII; movable. An empty one belongs to no request.
   class Entry {
    public:
     Entry() = default;
