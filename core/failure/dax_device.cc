@@ -23,7 +23,7 @@ void DaxDevice::set_alive(bool alive) {
 }
 
 void DaxDevice::wait_for_calls() {
-  const MustAllocate changed;  // what is waited for
+  const MustAllocate changed;  // the wait must follow the change
   // Holders wait for nobody, so this ends.
   while (!srcu_.synchronize(deadline_after(std::chrono::seconds(10)))) {
   }

@@ -9,7 +9,7 @@
 namespace pmemd {
 namespace {
 
-// What of the ranges one pagemap has, one after the other.
+// Consecutive ranges that belong to one pagemap.
 struct Piece {
   PagemapRef pagemap;
   PhysRanges ranges;
@@ -18,7 +18,7 @@ struct Piece {
 std::string describe(PhysRange range) { return fmt::format("{:#x}-{:#x}", range.begin, range.end); }
 
 bool is_metadata(const DevPagemap& pagemap, PhysRange range) {
-  // Metadata is at the begin of the first range: the first page tells of all.
+  // Metadata is at the start of the first range: the first page tells for all.
   return !pgmap_pfn_valid(pagemap, Pfn::of(range.begin));
 }
 
@@ -33,7 +33,7 @@ Result<PagemapRef> pagemap_of(PagemapRegistry& registry, PhysRange range) {
   return pagemap;
 }
 
-// The part of the range that lies in the pagemap's range with its first page; empty: there is none.
+// The part of `range` in that pagemap range which has its first page; empty: there is none.
 PhysRange part_of(const DevPagemap& pagemap, PhysRange range) {
   for (const PhysRange part : pagemap.ranges()) {
     if (part.contains(range.begin)) return range.intersect(part);
@@ -59,7 +59,7 @@ Result<std::vector<Piece>> pieces_of(PagemapRegistry& registry, const PhysRanges
   std::vector<Piece> pieces;
   for (PhysRange rest : ranges) {
     while (!rest.empty()) {
-      // A pagemap that we hold can't go, so what lies in it needs no look at the map.
+      // A pagemap that we hold can't go away, so ranges in it need no lookup.
       PhysRange part = pieces.empty() ? PhysRange() : part_of(*pieces.back().pagemap, rest);
       if (part.empty()) {
         PMEMD_ASSIGN(auto pagemap, pagemap_of(registry, rest));
@@ -74,14 +74,14 @@ Result<std::vector<Piece>> pieces_of(PagemapRegistry& registry, const PhysRanges
   return pieces;
 }
 
-// What the pagemap's own handler can't tell is told by the pages.
+// Asks the pagemap's own handler; if it can't tell, asks the pages.
 Result<void> fail_piece(const Piece& piece, unsigned mf_flags, FailedParts& parts) {
   const DevPagemapOps& ops = piece.pagemap->ops();
   if (ops.memory_failure) {
     const size_t before = parts.size();
     auto handled = ops.memory_failure(piece.ranges, mf_flags, parts);
     if (handled || handled.err() != EOPNOTSUPP) return handled;
-    parts.resize(before);  // what one of several layers could tell is in the pages' answer, too
+    parts.resize(before);  // the pages' answer includes what one of several layers could tell
   }
   if (ops.page_mapping) ops.page_mapping(piece.ranges, parts);
   return {};

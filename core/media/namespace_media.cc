@@ -52,7 +52,7 @@ Result<void> NamespaceMedia::view(DataRange range, Reader reader, std::vector<io
 Result<void> NamespaceMedia::check_clears(DataRange range) const {
   const uint64_t unit = clear_unit_;
   for (const DataRange& part : bad(range)) {
-    // Units are those of the region; a data area begins at a multiple of all of them.
+    // Units count from the region's start; a data area begins at a multiple of every unit size.
     const DataRange units = part.widened_to(unit);
     if (!clearable_ || !range.contains(units)) return fail(EIO);
   }
@@ -148,7 +148,7 @@ Result<void> NamespaceMedia::persist(DataRange range) {
 }
 
 Result<void> NamespaceMedia::allocate(DataRange range) {
-  // What is free has zeros; what is bad and free may have anything.
+  // Free bytes are zeros; free bytes that are bad may be anything.
   if (errors_.is_bad(space_.in_region(range))) PMEMD_TRY(discard(range));
   return image_->allocate(in_image(range.begin), range.length());
 }

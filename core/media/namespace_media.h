@@ -15,7 +15,7 @@
 
 namespace pmemd {
 
-// What a request does to the bytes. kWriteback: of what a mapping has stored.
+// What a request does to the bytes. kWriteback: writes back stores of a mapping.
 enum class MediaAccess { kRead, kWrite, kWriteback };
 
 class NamespaceMedia final : public Media {
@@ -39,32 +39,31 @@ class NamespaceMedia final : public Media {
   Result<uint64_t> clear(const std::vector<DataRange>& ranges) override;
   std::vector<DataRange> bad(DataRange range) const override;
 
-  // 256, 512 or 4096: what has to be written at once to be good again.
+  // 256, 512 or 4096: how much must be written at once to be good again.
   void set_clear_unit(uint64_t bytes) { clear_unit_ = bytes; }
-  // False: no write clears any more; each that would is EIO.
+  // False: no write clears errors any more; each that would is EIO.
   void set_clearable(bool clearable) { clearable_ = clearable; }
-  // Called, inside a request, with a range in which a read has met errors that nobody knew of. Must
-  // not block.
+  // Called, inside a request, with a range in which a read met latent errors. Must not block.
   void set_on_latent(std::function<void(DataRange)> on_latent) {
     on_latent_ = std::move(on_latent);
   }
-  // Called, inside a request, before a read and after a write that was done. Must not block.
+  // Called, inside a request, before a read and after a finished write. Must not block.
   void set_on_access(std::function<void(DataRange, MediaAccess)> on_access) {
     on_access_ = std::move(on_access);
   }
-  // Called, inside a request, with what a write has made good, if any of it was known. Must not
-  // block.
+  // Called, inside a request, with the ranges that a write made good, if any was known to be bad.
+  // Must not block.
   void set_on_cleared(std::function<void(const std::vector<DataRange>&)> on_cleared) {
     on_cleared_ = std::move(on_cleared);
   }
 
  private:
   uint64_t in_image(uint64_t offset) const { return kNamespaceMetadataSize + offset; }
-  // EIO: part of it is bad; tells of what nobody knew.
+  // EIO: part of it is bad; reports latent errors.
   Result<void> check_read(DataRange range, Reader reader) const;
   // Whether a write of `range` may make its bad bytes good: whole clear units. EIO.
   Result<void> check_clears(DataRange range) const;
-  // What was written there is made durable, and then is good.
+  // Makes what was written there durable, and then marks it good.
   Result<void> set_good(const std::vector<DataRange>& ranges);
   Result<void> write_now(uint64_t offset, std::span<const std::byte> data, Writer writer);
   Result<void> write_around_bad(uint64_t offset, std::span<const std::byte> data);

@@ -1,11 +1,11 @@
 // The data area of a volume: those of its legs, translated by its table.
 //
-// A leg may be gone, or going. What lies on it is EIO then, and everything else works: a write
-// that reaches over a gone leg and others stores nothing, save writeback, which stores what it can
-// and fails in the end, so that the loss is told.
+// A leg may be gone, or going. Data on it is EIO then, and everything else works: a write that
+// touches a gone leg and others stores nothing; but writeback stores what it can and still fails,
+// so that the loss is reported.
 //
-// Thread contract: that of Media; each leg's media lives until the caller's section ends, which is
-// what who takes a leg away waits for.
+// Thread contract: that of Media; each leg's media lives until the caller's section ends, because
+// the removal of a leg waits for that.
 // Models: drivers/md/dm-linear.c linear_dax_direct_access(), linear_dax_recovery_write(),
 // drivers/md/dm-stripe.c stripe_dax_direct_access() @v6.12; differs: a leg that goes away fails
 // its own bytes only; a request may touch several legs.
@@ -21,7 +21,7 @@ namespace pmemd {
 
 class VolumeMedia final : public Media {
  public:
-  // A leg's media; null: it is gone, or is going and takes no more of that.
+  // A leg's media; null: it is gone, or is going and no longer takes this kind of access.
   using LegMedia = std::function<Media*(Writer writer)>;
 
   // As many legs as the table has.
@@ -44,8 +44,8 @@ class VolumeMedia final : public Media {
   Result<Media*> leg(size_t index, Writer writer) const;
   // EIO: part of the range is on a leg that is gone.
   Result<void> check_legs(DataRange range) const;
-  // `act(media, leg range)` for each leg that has part of the range. The first error, and whether
-  // all are tried in spite of it.
+  // Calls `act(media, leg range)` for each leg that has part of the range. Returns the first error;
+  // kGoOn: tries the other legs after it.
   enum class OnError { kStop, kGoOn };
   template <class Act>
   Result<void> for_each_leg(DataRange range, OnError on_error, Act act) const;

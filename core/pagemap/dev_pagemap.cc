@@ -65,7 +65,7 @@ Result<void> DevPagemap::check() const {
 
 uint64_t DevPagemap::references() const {
   MutexLock lock(mutex_);
-  // The count is a sum that others change meanwhile: it may be a few too low for a moment.
+  // Others change the sum meanwhile: it may be a few too low for a moment.
   const uint64_t all = ref_.count();
   return all - std::min(all, page_references_);
 }

@@ -3,16 +3,16 @@
 //   live ──kill()──▶ dying ──(last put)──▶ drained ──memunmap_pages()──▶ released
 //     ▲────────resurrect()────┴───────────────┘
 //
-// A DevPagemap is made by who owns the device, enters the registry (core/pagemap/
-// pagemap_registry.h) with memremap_pages() and leaves it with memunmap_pages(). It has one
-// reference count for all of its ranges. Who holds a reference:
+// The owner of the device creates a DevPagemap; memremap_pages() enters it into the registry
+// (core/pagemap/pagemap_registry.h) and memunmap_pages() takes it out. It has one reference count
+// for all of its ranges. References are held by:
 //  - the pages themselves, one each, as long as they are set up (not kPrivate and kCoherent: there
-//    a page has one only while it is given out, taken by who gives it);
-//  - everybody who uses the memory, and would be hurt if it went: leases, pins, requests.
-// references() counts the latter alone.
+//    a page has one only while it is allocated, taken by the allocator);
+//  - every user of the memory that must not lose it: leases, pins, requests.
+// references() counts only the latter.
 //
-// Thread contract: constant after construction, save its reference, which has a contract of its
-// own, and what the registry keeps in it. references(): any thread.
+// Thread contract: constant after construction, except its reference, which has a contract of its
+// own, and the registry's data in it. references(): any thread.
 // Models: include/linux/memremap.h struct dev_pagemap, enum memory_type, struct dev_pagemap_ops,
 // mm/memremap.c pfn_first(), pfn_len(), pgmap_pfn_valid() @v6.12; differs: no compound pages
 // (vmemmap_shift), so a reference for each page of 4 KiB.
@@ -43,15 +43,15 @@ enum class MemoryType {
 };
 std::string_view to_string(MemoryType type);  // "private", "coherent", "fsdax", "generic", "p2pdma"
 
-// Called without any lock held. They must be good for as long as the pagemap lives.
+// Called without any lock held. They must stay valid for as long as the pagemap lives.
 struct DevPagemapOps {
   std::function<void(PhysRange)> page_free;               // the last reference of a page was put
   std::function<Result<void>(PhysRange)> migrate_to_ram;  // the CPU touches a private page
-  // Memory failed: adds what of it belongs to whom. EOPNOTSUPP: it can't tell; absent, the same.
+  // Memory failed: adds the parts and their owners. EOPNOTSUPP, or absent: it can't tell.
   std::function<Result<void>(const PhysRanges&, unsigned mf_flags, FailedParts&)> memory_failure =
       {};
-  // Whose pages these are, by what the pages themselves tell (the kernel's page->mapping): adds
-  // those that may be mapped.
+  // Adds the owners of the pages that may be mapped, from the pages themselves (the kernel's
+  // page->mapping).
   std::function<void(const PhysRanges&, FailedParts&)> page_mapping = {};
 };
 
@@ -61,7 +61,7 @@ class DevPagemap {
     std::string name;
     MemoryType type = MemoryType::kGeneric;
     std::vector<PhysRange> ranges;  // all under one reference; metadata included
-    uint64_t metadata_bytes = 0;    // at the begin of the first range: info block, page structs
+    uint64_t metadata_bytes = 0;    // at the start of the first range: info block, page structs
     DevPagemapOps ops = {};
     const void* owner = nullptr;  // whose device-private pages these are; never dereferenced
   };
@@ -81,27 +81,27 @@ class DevPagemap {
   const void* owner() const { return setup_.owner; }
 
   bool contains(Pfn pfn) const;
-  // Whether a page has a reference only while it is given out, instead of for as long as it is set
+  // Whether a page has a reference only while it is allocated, instead of for as long as it is set
   // up.
   bool is_allocated_by_page() const {
     return type() == MemoryType::kPrivate || type() == MemoryType::kCoherent;
   }
-  // Pages of the `index`-th range, its metadata left out.
+  // Pages of the `index`-th range, without its metadata.
   uint64_t pfn_len(size_t index) const;
 
   PercpuRef& ref() { return ref_; }
-  // References that somebody holds beyond those of the pages. A snapshot.
+  // References held beyond those of the pages. A snapshot.
   uint64_t references() const PMEMD_EXCLUDES(mutex_);
 
  private:
   friend class PagemapRegistry;
 
-  // EINVAL, as memremap_pages() tells.
+  // EINVAL as for memremap_pages().
   Result<void> check() const;
-  // Takes or puts, in one step, what is missing to `count` references of pages, of all ranges.
+  // Takes or puts references, in one step, so that the pages of all ranges hold `count`.
   void hold_page_references(uint64_t count) PMEMD_EXCLUDES(mutex_);
-  // How many they are when the first `nr_range` ranges are set up; 0 for a type whose pages are
-  // born without.
+  // How many they hold when the first `nr_range` ranges are set up; 0 for a type whose pages start
+  // without one.
   uint64_t page_references(size_t nr_range) const;
 
   const Setup setup_;
@@ -113,7 +113,7 @@ class DevPagemap {
   uint64_t page_references_ PMEMD_GUARDED_BY(mutex_) = 0;
 };
 
-// Whether `pfn` is a page of the pagemap that programs may have: in a range, and not metadata.
+// Whether `pfn` is a page of the pagemap that programs may use: in a range, and not metadata.
 bool pgmap_pfn_valid(const DevPagemap& pagemap, Pfn pfn);
 
 }  // namespace pmemd

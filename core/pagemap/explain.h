@@ -1,7 +1,7 @@
 // What the emulated physical map says of one pfn, and why.
 //
-// Made by the functions that decide, as they decide: PagemapRegistry::explain() calls them with a
-// list for their steps.
+// The functions that decide record their steps as they decide: PagemapRegistry::explain() passes
+// them a list.
 //
 // Thread contract: values.
 #pragma once
@@ -16,7 +16,7 @@
 
 namespace pmemd {
 
-// One question that a function asked, its answer, and what it was taken from.
+// One question that a function asked, its answer, and the evidence for it.
 struct ExplainStep {
   std::string function;  // "pfn_to_online_page"
   std::string asked;     // "is the section online?"
@@ -45,7 +45,7 @@ struct Explanation {
   std::string verdict;  // in words
 };
 
-// The verdict that goes with the other fields.
+// The verdict that follows from the other fields.
 std::string verdict_of(const Explanation& explanation);
 
 }  // namespace pmemd

@@ -1,4 +1,4 @@
-// A part of failed memory, in the coordinates of who stands on it; and how it failed.
+// A part of failed memory, in its user's coordinates; and how it failed.
 //
 // Thread contract: values.
 #pragma once
@@ -10,7 +10,7 @@
 
 namespace pmemd {
 
-// What one failure is of: as many ranges as it has, ascending, disjoint, not empty.
+// The ranges of one failure: ascending, disjoint, not empty.
 using PhysRanges = std::vector<PhysRange>;
 using DataRanges = std::vector<DataRange>;
 
@@ -18,7 +18,7 @@ using DataRanges = std::vector<DataRange>;
 inline constexpr unsigned kMfCountIncreased = 1U << 0;  // the caller holds a reference of the page
 inline constexpr unsigned kMfActionRequired = 1U << 1;  // somebody has just touched it
 inline constexpr unsigned kMfSoftOffline = 1U << 3;
-inline constexpr unsigned kMfMemPreRemove = 1U << 5;  // it is going; its bytes are good still
+inline constexpr unsigned kMfMemPreRemove = 1U << 5;  // being removed; its bytes are still good
 
 // A part of a failed range, as its owner knows it.
 struct FailedPart {

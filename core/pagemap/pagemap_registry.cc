@@ -13,8 +13,8 @@ namespace {
 
 bool is_drained(DevPagemap& pagemap) { return pagemap.ref().wait(Clock::now()).has_value(); }
 
-// The pagemaps that were abandoned with references out. Never destroyed, since late puts may come
-// as long as there are threads.
+// The pagemaps that were abandoned with references still held. Never destroyed, because late puts
+// may come as long as there are threads.
 class Abandoned {
  public:
   static Abandoned& instance() {
@@ -47,7 +47,7 @@ Result<void> PagemapRegistry::memremap_pages(DevPagemap& pagemap) {
   for (size_t index = 0; index < pagemap.ranges().size(); ++index) {
     auto done = pagemap_range(pagemap, index);
     if (done) continue;
-    // As if it had never been: nobody could find it, since we hold the lock.
+    // As if it had never existed: nobody could find it, because we hold the lock.
     pagemap.ref().kill();
     pagemap.hold_page_references(0);
     const bool nobody_has_it = is_drained(pagemap);
@@ -87,9 +87,9 @@ void PagemapRegistry::pageunmap_ranges(DevPagemap& pagemap) {
 
 Result<void> PagemapRegistry::memunmap_pages(DevPagemap& pagemap, Deadline deadline) {
   if (!pagemap.ref().is_dying()) pagemap.ref().kill();
-  // Of all ranges at once: a range that waits before the next one's are put waits for ever.
+  // For all ranges at once: waiting for one before the next one's are put would never end.
   pagemap.hold_page_references(0);
-  // The wait comes before the ranges leave: the other order hands them on with pages still out.
+  // Wait before the ranges leave: the other order would reuse them with pages still referenced.
   if (auto drained = pagemap.ref().wait(deadline); !drained) {
     return fail(ETIMEDOUT, fmt::format("{}: {} references left at the deadline", pagemap.name(),
                                        pagemap.references()));

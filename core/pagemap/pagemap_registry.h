@@ -8,14 +8,14 @@
 //     while anybody holds a reference; abandon() is the one exception, and counts them.
 //  4. The references of the pages of *all* ranges are put before anyone waits.
 //
-// Thread contract: any thread; of one pagemap, memremap_pages(), memunmap_pages(), resurrect() and
-// abandon() are the owner's, one at a time.
+// Thread contract: any thread; for one pagemap, only its owner calls memremap_pages(),
+// memunmap_pages(), resurrect() and abandon(), one at a time.
 // Models: mm/memremap.c memremap_pages(), memunmap_pages(), get_dev_pagemap(),
 // include/linux/mmzone.h pfn_valid(), mm/memory_hotplug.c pfn_to_online_page() @v6.12; differs: the
-// wait for the last reference has a deadline; a collision anywhere in a range is seen, also with a
-// pagemap that is dying (the kernel looks at its first and last pfn, for live ones); a set-up is
-// seen by others whole or not at all. Kept as it is: in a section with System RAM, a page of a
-// dying pagemap is told to be online.
+// wait for the last reference has a deadline; a collision anywhere in a range is detected, also
+// with a pagemap that is dying (the kernel checks the first and last pfn, for live ones); others
+// see a set-up whole or not at all. Kept as in the kernel: in a section with System RAM, a page of
+// a dying pagemap is reported to be online.
 #pragma once
 
 #include <cstdint>
@@ -33,7 +33,7 @@
 
 namespace pmemd {
 
-// A pagemap with a reference that keeps it, as get_dev_pagemap() gives it. Move-only.
+// A pagemap with a reference that keeps it, as get_dev_pagemap() returns it. Move-only.
 class PagemapRef {
  public:
   PagemapRef() = default;
@@ -74,41 +74,42 @@ class PagemapRegistry {
   // Registers all ranges, makes the reference live, and gives each page its own.
   // EINVAL: a type without the ops or the owner it must have; no range; one that is empty, not
   // aligned to 2 MiB, or beyond the address space; metadata that isn't whole pages or leaves none.
-  // ENOMEM: part of a range belongs to a pagemap already, be it this one. ENXIO: to System RAM.
+  // ENOMEM: part of a range already belongs to a pagemap, even this one. ENXIO: to System RAM.
   Result<void> memremap_pages(DevPagemap& pagemap) PMEMD_EXCLUDES(mutex_);
 
   // Kills the reference unless its owner has done so, puts the pages' references, waits for the
   // last one, and takes the ranges out.
   // ETIMEDOUT: references left at the deadline, with their number; still registered and dying:
   // call again, or resurrect(), or abandon(). A pagemap that isn't registered (its
-  // memremap_pages() failed) is no error.
+  // memremap_pages() failed) is not an error.
   Result<void> memunmap_pages(DevPagemap& pagemap, Deadline deadline) PMEMD_EXCLUDES(mutex_);
 
-  // Takes a kill back, be it that memunmap_pages() timed out: live again, its pages' references
-  // taken again. Asserts: killed and registered. Nobody may be in memunmap_pages().
+  // Takes a kill back, also after memunmap_pages() timed out: the pagemap is live again, and its
+  // pages take their references again. Asserts: killed and registered. Nobody may be in
+  // memunmap_pages().
   void resurrect(DevPagemap& pagemap) PMEMD_EXCLUDES(mutex_);
 
-  // Gives up on references that never come: takes a killed pagemap out, so that its ranges can be
-  // registered again, and keeps the object for as long as somebody holds a reference, so that late
-  // puts find it. What never drains is kept until the process ends.
-  // Returns how many references were abandoned.
+  // Gives up on references that are never put: takes a killed pagemap out, so that its ranges can
+  // be registered again, and keeps the object for as long as somebody holds a reference, so that
+  // late puts find it. One that never drains is kept until the process ends. Returns how many
+  // references were abandoned.
   uint64_t abandon(std::unique_ptr<DevPagemap> pagemap) PMEMD_EXCLUDES(mutex_);
 
   // A live reference to the pagemap that `pfn` belongs to; empty if there is none, or if it was
-  // killed. `cached`: the result of an earlier call; it is handed back if the pfn is in that
-  // pagemap too (even if that was killed since: its holder keeps it), and put if not.
+  // killed. `cached`: the result of an earlier call; it is returned if the pfn is in that pagemap,
+  // too (even if that was killed since: its holder keeps it), and put if not.
   PagemapRef get_dev_pagemap(Pfn pfn, PagemapRef cached = {}) PMEMD_EXCLUDES(mutex_);
 
-  // Memory of the emulated machine, there from the start, online, for good.
-  // EINVAL: empty, not aligned to 2 MiB, or beyond the address space. EEXIST: part of it is System
-  // RAM already, or a device's.
+  // Adds memory of the emulated machine: present from the start, online, never removed.
+  // EINVAL: empty, not aligned to 2 MiB, or beyond the address space. EEXIST: part of it is already
+  // System RAM, or a device's.
   Result<void> add_system_ram(PhysRange range) PMEMD_EXCLUDES(mutex_);
 
-  // Whether there are pages; also in the holes of a section that was there from the start.
+  // Whether there is a page; true also in the holes of an early section.
   bool pfn_valid(Pfn pfn) PMEMD_EXCLUDES(mutex_);
-  // Whether it is a page of System RAM that is online, and no device's.
+  // Whether it is an online page of System RAM, not a device's.
   bool pfn_to_online_page(Pfn pfn) PMEMD_EXCLUDES(mutex_);
-  // All of the above for one pfn, at one moment, with the steps that decided.
+  // The answers to all of the above for one pfn, at one moment, with the steps that decided.
   Explanation explain(Pfn pfn) const PMEMD_EXCLUDES(mutex_);
 
  private:
@@ -125,8 +126,7 @@ class PagemapRegistry {
   DevPagemap* find(Pfn pfn) const PMEMD_REQUIRES(mutex_);
   PagemapRef tryget_live(Pfn pfn) const PMEMD_REQUIRES(mutex_);
 
-  // `steps`: if not null, gets the questions asked. `found`: a reference to be put without the
-  // lock.
+  // `steps`: if not null, gets the questions asked. `found`: a reference to put without the lock.
   bool valid(Pfn pfn, ExplainSteps* steps) const PMEMD_REQUIRES(mutex_);
   bool online(Pfn pfn, ExplainSteps* steps, PagemapRef& found) const PMEMD_REQUIRES(mutex_);
 

@@ -1,4 +1,4 @@
-// What decides about a pfn, and the telling of it.
+// The functions that decide about a pfn, and how they report it.
 #include <fmt/format.h>
 
 #include "core/pagemap/pagemap_registry.h"
@@ -7,7 +7,7 @@ namespace pmemd {
 namespace {
 
 // A function's questions. Each answer passes through ask() on its way to the branch that it
-// decides, so that what is told is what was done. Without a list, nothing is put into words.
+// decides, so the report matches the decision. Without a list, nothing is put into words.
 class Questions {
  public:
   Questions(const char* function, ExplainSteps* steps) : function_(function), steps_(steps) {}
@@ -46,7 +46,7 @@ bool PagemapRegistry::valid(Pfn pfn, ExplainSteps* steps) const {
                      [&] { return section.is_valid() ? "it has pages" : "nothing is in it"; })) {
     return false;
   }
-  // Traditionally all of a section that was there at boot counts, holes included.
+  // Traditionally all of a section that was present at boot counts, holes included.
   if (questions.ask("is the section early?", section.is_early(), [&] {
         return section.is_early() ? "there from the start: all of it counts, holes too"
                                   : "a device made it: its subsections count";

@@ -46,7 +46,7 @@ void PhysicalMap::add_device(PhysRange range) {
     MemSection& section = activate(nr);
     assert((section.subsections_ & bits) == 0);
     section.subsections_ |= bits;
-    section.has_zone_device_ = true;  // of no account where it has all of it: that is never online
+    section.has_zone_device_ = true;  // no matter if a device has all of it: never online
   });
 }
 

@@ -1,14 +1,14 @@
-// The emulated physical map: which sections there are, and what is in them.
+// The emulated physical map: which sections exist, and what is in them.
 //
 // A section is 128 MiB, the unit in which memory goes online; a subsection is 2 MiB, the unit in
-// which a device's pages come and go. System RAM that is there from the start is "early". Nothing
-// here knows a pagemap: a section can hold RAM and devices, and only get_dev_pagemap() tells whose
-// a page is.
+// which a device's pages come and go. System RAM that is present from the start is "early". Nothing
+// here knows pagemaps: a section can hold RAM and devices, and only get_dev_pagemap() tells which
+// device a page belongs to.
 //
 // Invariants:
 //  1. Nothing is stored for a section without memory; 16 bytes for one that has some (and for its
-//     neighbours: they are kept in blocks of 256, as the kernel does with a page of them).
-//  2. Two devices may share a section, never a subsection; the caller has seen to that.
+//     neighbours: they are kept in blocks of 256, as the kernel keeps a page of them).
+//  2. Two devices may share a section, never a subsection; the caller ensures that.
 //
 // Thread contract: none of its own; the registry's lock guards it.
 // Models: include/linux/mmzone.h struct mem_section, valid_section(), early_section(),
@@ -33,7 +33,8 @@ inline constexpr uint64_t kSectionSize = 128 * kMiB;
 inline constexpr unsigned kSubsectionsPerSection = kSectionSize / kSubsectionSize;
 inline constexpr uint64_t kSectionEnd = kPhysicalAddressEnd / kSectionSize;
 
-// Numbers of the section, and of the subsection in it. Of any pfn, also one that doesn't exist.
+// The numbers of the section, and of the subsection in it, for any pfn, even one that doesn't
+// exist.
 constexpr uint64_t pfn_to_section_nr(Pfn pfn) { return pfn.value / (kSectionSize / kPageSize); }
 constexpr unsigned pfn_to_subsection(Pfn pfn) {
   return pfn.value / (kSubsectionSize / kPageSize) % kSubsectionsPerSection;
@@ -44,7 +45,7 @@ class MemSection {
   bool is_valid() const { return is_present_; }  // it has pages
   bool is_early() const { return is_early_; }    // since boot: all of it counts as having pages
   bool is_online() const { return is_online_; }  // the page allocator has pages of it
-  // There is, or was, a device's page in it, too: "online" doesn't hold for each pfn.
+  // It also has, or had, a device's page: "online" doesn't hold for each pfn.
   bool is_online_device() const { return is_online_ && has_zone_device_; }
   bool pfn_section_valid(Pfn pfn) const {
     return (subsections_ >> pfn_to_subsection(pfn) & 1) != 0;
@@ -63,16 +64,16 @@ static_assert(kSubsectionsPerSection == 64, "one word holds the subsections of a
 
 class PhysicalMap {
  public:
-  // Ranges are 2 MiB-aligned and within the address space, and there is nothing in them yet.
+  // Ranges must be 2 MiB-aligned, within the address space, and still empty.
   void add_system_ram(PhysRange range);
   void add_device(PhysRange range);
-  // What add_device() added, whole. The device taint stays as long as the section does.
+  // Removes exactly what add_device() added. The device taint stays as long as the section does.
   void remove_device(PhysRange range);
 
   bool overlaps_system_ram(PhysRange range) const { return system_ram_.overlaps(range); }
   const RangeSet<PhysSpace>& system_ram() const { return system_ram_; }
 
-  // Any number; one that isn't there is not valid.
+  // Takes any number; a missing section isn't valid.
   const MemSection& section(uint64_t section_nr) const;
   uint64_t bytes_of_memory() const { return roots_.size() * sizeof(Root); }
 
@@ -83,7 +84,8 @@ class PhysicalMap {
     uint64_t present = 0;  // how many of them
   };
 
-  // Calls visit(section, bits): each section that `range` touches, with its subsections there.
+  // Calls visit(section, bits) for each section that `range` touches, with the subsections it
+  // touches there.
   template <class Visitor>
   void for_each_section(PhysRange range, Visitor visit);
   MemSection& activate(uint64_t section_nr);

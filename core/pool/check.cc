@@ -52,7 +52,7 @@ Result<void> check_table(Database& database, std::span<const Column> columns,
   for (const Column& column : columns) {
     names += (names.empty() ? "" : ", ") + std::string(column.name);
   }
-  // Not by an index: what it says may differ.
+  // Not by an index, whose contents may differ.
   PMEMD_ASSIGN(Statement rows, database.prepare(fmt::format("SELECT {} FROM {} NOT INDEXED", names,
                                                             columns.front().table)));
   int count = 0;
@@ -79,15 +79,15 @@ Result<void> check_values(Database& database, std::vector<Finding>& findings) {
     while (end < all.size() && all[end].table == all[begin].table) ++end;
     const auto columns = all.subspan(begin, end - begin);
     begin = end;
-    // Of those that this version has, check_schema() has told.
+    // check_schema() has reported missing tables of this version.
     PMEMD_ASSIGN(const bool is_there, database.has_table(columns.front().table));
     if (is_there) PMEMD_TRY(check_table(database, columns, findings));
   }
   return {};
 }
 
-// Rules of several values, or several rows, of tables that aren't a file system's. A query's rows
-// are what is wrong, in words. An older pool lacks tables.
+// Rules over several values, or several rows, of tables that aren't a file system's. A query
+// returns what is wrong, in words. An older pool lacks tables.
 struct Rule {
   const char* table;
   const char* sql;
@@ -175,7 +175,7 @@ Result<void> check_images(PoolView& view, std::vector<Finding>& findings) {
   return {};
 }
 
-// What no namespace covers must be zero, or the next one would show old bytes.
+// Space that no namespace covers must be zero, or the next namespace there would show old bytes.
 Result<void> check_free_space(PoolView& view, std::vector<Finding>& findings) {
   const std::string& pool = view.pool().path();
   const Labels& labels = view.labels();
@@ -183,7 +183,7 @@ Result<void> check_free_space(PoolView& view, std::vector<Finding>& findings) {
     if (!live) continue;
     const auto image =
         ImageFile::open(image_path(pool, region.id), region.size_bytes, region.reservation);
-    if (!image) continue;  // check_images() tells
+    if (!image) continue;  // check_images() reports it
     for (const RegionRange extent : labels.free_extents(region)) {
       PMEMD_ASSIGN(const auto mapped, image->map(extent));
       PMEMD_ASSIGN(const bool zero, mapped->is_zero(0, extent.length()));
@@ -208,7 +208,7 @@ Result<std::vector<Finding>> check_regions(PoolView& view) {
     MutexLock lock(database.mutex());
     PMEMD_TRY(check_schema(database, findings));
   }
-  if (!findings.empty()) return findings;  // what comes now relies on it
+  if (!findings.empty()) return findings;  // the checks below rely on it
   PMEMD_TRY(check_references(database, findings));
   PMEMD_TRY(check_values(database, findings));
   if (!view.labels_error()) {

@@ -1,4 +1,4 @@
-// Does a pool hold together? What lies below file systems; core/filesystem/check.h has all of it.
+// Checks a pool below its file systems; core/filesystem/check.h checks all of it.
 //
 // Reads only. Thread contract: PoolView's.
 #pragma once
@@ -11,13 +11,13 @@
 
 namespace pmemd {
 
-// What is wrong with the database as such (SQLite's integrity check, the schema, references, and
-// each value of each row, by core/pool/columns.h), and then, only if that is well, with labels
+// Returns what is wrong with the database itself (SQLite's integrity check, the schema, references,
+// and each value of each row, by core/pool/columns.h), and then, only if that is sound, with labels
 // and images: overlaps, alignment, bounds, info blocks, image sizes, files and rows that belong to
-// nothing. Empty when all holds together. What is made or destroyed meanwhile is left out.
+// nothing. Empty if nothing is wrong. Skips what is made or destroyed meanwhile.
 Result<std::vector<Finding>> check_regions(PoolView& view);
 
-// Which tables, columns, indexes and triggers are not those of core/pool/schema.h. Wants the
+// Adds the tables, columns, indexes and triggers that differ from core/pool/schema.h. Needs the
 // database's mutex.
 Result<void> check_schema(Database& database, std::vector<Finding>& findings);
 

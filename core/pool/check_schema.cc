@@ -1,5 +1,5 @@
-// Whether the database has the schema that this version makes: a damaged one may have lost an index
-// that keeps names unique, or what an index is over.
+// Checks that the database has the schema that this version makes: a damaged one may have lost an
+// index that keeps names unique, or the columns of an index.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -14,7 +14,7 @@
 namespace pmemd {
 namespace {
 
-// By "table dirents" or "index orphans": its columns, in words that depend on nothing but them.
+// From "table dirents" or "index orphans" to its columns, in a text that depends only on them.
 using Shapes = std::map<std::string, std::string>;
 
 // Without spaces and comments, which have changed from version to version.

@@ -91,7 +91,7 @@ bool is_within(int64_t value, const Column& column) {
   return value >= column.min && value <= column.max;
 }
 
-// What is shown of a text or blob: it may be anything.
+// Makes a text or blob, which may be anything, safe to show.
 std::string shown(std::string_view bytes) {
   std::string text = "'";
   for (const char c : bytes.substr(0, kShownBytes)) {

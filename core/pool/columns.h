@@ -1,9 +1,9 @@
-// What each column of pool.db may hold, declared once: for whoever reads a row, and for `check`.
+// What each column of pool.db may hold, declared once: for code that reads rows, and for `check`.
 //
-// SQLite's types belong to values: in a damaged database an INTEGER column holds a text, a NULL, or
-// any 64 bits, and sqlite3_column_int64() makes a number of each. So no value of the database is
-// used before its column here has accepted it. Rules that need more than the one value (a range
-// that ends in its data area, rows that overlap) are those of who reads the rows.
+// SQLite types values, not columns: in a damaged database an INTEGER column may hold a text, a
+// NULL, or any 64 bits, and sqlite3_column_int64() makes a number of each. So no value of the
+// database is used before its column here has accepted it. The code that reads the rows checks
+// rules that need more than one value (a range that ends in its data area, rows that overlap).
 //
 // Thread contract: constants; a RowReader belongs to one thread, and lives as long as the row.
 #pragma once
@@ -31,7 +31,7 @@ inline constexpr uint64_t kFileSizeMax = uint64_t{UINT32_MAX} * kPageSize;
 // The kernel's.
 inline constexpr size_t kXattrNameMax = 255;
 inline constexpr uint64_t kXattrSizeMax = 64 * kKiB;
-// What extended attributes are kept: of these prefixes, and the kernel's ACLs.
+// The extended attributes that are kept: those with these prefixes, and the kernel's ACLs.
 inline constexpr std::array<std::string_view, 3> kXattrPrefixes = {"user.", "trusted.",
                                                                    "security."};
 inline constexpr std::string_view kAclAccessName = "system.posix_acl_access";
@@ -53,7 +53,7 @@ struct Column {
 
   bool accepts(const Statement::Value& value) const;
   bool accepts(const Statement& row, int index) const { return accepts(row.column(index)); }
-  // What is wrong with a value that isn't accepted: "inodes.uid is 1099511627776: not in [0, …]".
+  // Describes a value that isn't accepted: "inodes.uid is 1099511627776: not in [0, …]".
   std::string problem(const Statement& row, int index) const;
 };
 
@@ -64,11 +64,11 @@ using Type = Column::Type;
 bool is_uuid(std::string_view text);
 bool is_namespace_mode(std::string_view text);
 bool is_volume_type(std::string_view text);
-bool is_inode_mode(int64_t mode);      // of a known type, and nothing but type and permissions
-bool is_entry_type(int64_t type);      // of a known one
+bool is_inode_mode(int64_t mode);      // a known type, and only type and permission bits
+bool is_entry_type(int64_t type);      // a known type
 bool is_entry_name(std::string_view);  // no '/', no NUL, neither "." nor ".."
 bool has_no_nul(std::string_view text);
-bool is_xattr_name(std::string_view);  // with a prefix that is kept, and something behind it
+bool is_xattr_name(std::string_view);  // has a prefix that is kept, and something after it
 
 inline constexpr int64_t kIdMax = UINT32_MAX;
 inline constexpr int64_t kUserMax = int64_t{UINT32_MAX} - 1;  // (uid_t)-1 is nobody
@@ -77,12 +77,12 @@ inline constexpr int64_t kAddressEnd = int64_t{kPhysicalAddressEnd};
 inline constexpr int64_t kIndexEnd = int64_t{1} << kInodeSerialShift;
 inline constexpr int64_t kFileEnd = int64_t{kFileSizeMax};
 inline constexpr int64_t kPage = int64_t{kPageSize};
-// Rows are numbered upwards from one; a number near SQLite's last would break their order.
+// Rows are numbered upwards from 1; a number near SQLite's last would break their order.
 inline constexpr int64_t kRowMax = int64_t{1} << 62;
 inline constexpr int64_t kAny = std::numeric_limits<int64_t>::max();
 inline constexpr int64_t kPathMax = 16 * int64_t{kMiB};
 
-// Of a table and a name, what is in [min, max].
+// An integer column whose values are in [min, max].
 constexpr Column number(std::string_view table, std::string_view name, int64_t min, int64_t max,
                         int64_t align = 1) {
   return {.table = table, .name = name, .min = min, .max = max, .align = align};
@@ -207,15 +207,15 @@ inline constexpr Column kEventFileLength = or_null(number("events", "file_length
 
 }  // namespace columns
 
-// All of them, those of a table one behind the other, in the schema's order.
+// All columns, grouped by table, in the schema's order.
 std::span<const Column> all_columns();
 
-// Where a pool goes that its database has been damaged of: the hint of such errors.
+// The hint of errors about a damaged database.
 inline constexpr const char* kDamagedHint =
     "pmemd --check shows all of it; restore pool.db from a backup; the images are untouched";
 
-// Reads the columns of one row. A value that its column doesn't accept reads as zero or as nothing,
-// and done() says so: nothing that was read is used before it has been asked.
+// Reads the columns of one row. A value that its column doesn't accept reads as zero or as empty,
+// and done() reports it: call it before using anything that was read.
 class RowReader {
  public:
   explicit RowReader(const Statement& row) : row_(row) {}
@@ -228,13 +228,13 @@ class RowReader {
   T number(int index, const Column& column) {
     return static_cast<T>(integer(index, column));
   }
-  // Good until the statement's next step.
+  // Valid until the statement's next step.
   std::string_view bytes(int index, const Column& column) {
     const Statement::Value value = row_.column(index);
     return accepts(value, index, column) ? value.bytes() : std::string_view();
   }
 
-  // EIO: what the first such value is.
+  // EIO: a value wasn't accepted; the message describes the first.
   Result<void> done() const;
 
  private:

@@ -1,5 +1,5 @@
-// Fletcher's checksum over 32-bit words, as docs/pool-format.md has it: a += word; b += a, both
-// modulo 2^32 from 0. A single changed word always shows, and so does the order of words.
+// Fletcher's checksum over 32-bit words, as in docs/pool-format.md: a += word; b += a, both modulo
+// 2^32 from 0. It always detects a single changed word, and a changed order of words.
 //
 // Thread contract: a value.
 // Models: nd_fletcher64() of drivers/nvdimm/core.c @v6.12; differs: words come one by one.
@@ -15,7 +15,7 @@ class Fletcher64 {
     sum_ += word;
     sum_of_sums_ += sum_;
   }
-  // As its two words, the lower one first.
+  // Adds its two words, the lower one first.
   void add_u64(uint64_t word) {
     add(static_cast<uint32_t>(word));
     add(static_cast<uint32_t>(word >> 32));

@@ -26,7 +26,7 @@ constexpr size_t kDataOffsetAt = 72;
 constexpr size_t kAlignAt = 80;
 constexpr size_t kChecksumAt = kInfoBlockSize - 8;
 
-// What a mode is in the block. Never changed, never used again.
+// The numbers of modes in the block. Never changed, never reused.
 struct ModeNumber {
   NamespaceMode mode;
   uint32_t number;
@@ -59,7 +59,7 @@ void put_uuid(std::span<std::byte> bytes, size_t at, const std::string& text) {
   (void)error;
 }
 
-// Of what lies before it.
+// The checksum of the bytes before it.
 uint64_t checksum(std::span<const std::byte> bytes) {
   Fletcher64 sum;
   for (size_t at = 0; at < kChecksumAt; at += 4) sum.add(get<uint32_t>(bytes, at));

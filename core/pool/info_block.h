@@ -1,7 +1,7 @@
-// The info block of a namespace: says, in the image itself, what the labels say in pool.db.
+// The info block of a namespace: repeats, in the image itself, what the labels say in pool.db.
 //
 // It lies kInfoBlockOffset bytes into the namespace, so that labels and images that don't belong
-// together are seen before anything is written. docs/pool-format.md has the layout.
+// together are detected before anything is written. docs/pool-format.md has the layout.
 //
 // Invariants:
 //  1. decode_info_block() takes any bytes: it returns a block or an error, and reads nothing else.
@@ -39,13 +39,13 @@ struct InfoBlock {
   bool operator==(const InfoBlock&) const = default;
 };
 
-// What the block of a namespace must be.
+// The block that a namespace must have.
 InfoBlock make_info_block(const std::string& pool_uuid, const NamespaceRecord& record);
 
-// The uuids are valid ones (asserted).
+// The uuids must be valid (asserted).
 std::array<std::byte, kInfoBlockSize> encode_info_block(const InfoBlock& block);
 
-// EIO: no info block (its size or magic), or a damaged one. ENOTSUP: of a newer version.
+// EIO: not an info block (its size or magic), or a damaged one. ENOTSUP: of a newer version.
 Result<InfoBlock> decode_info_block(std::span<const std::byte> bytes);
 
 }  // namespace pmemd

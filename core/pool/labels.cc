@@ -66,7 +66,7 @@ Result<void> load_namespaces(Database& database, Labels& labels) {
                                       reader.number(6, columns::kNamespaceSize));
     record.align = reader.number(7, columns::kNamespaceAlign);
     label.live = reader.integer(8, columns::kNamespaceLive) != 0;
-    (void)reader.integer(9, columns::kNamespaceClean);  // read when they are wanted
+    (void)reader.integer(9, columns::kNamespaceClean);  // read when needed
     (void)reader.integer(10, columns::kNamespaceNextIndex);
     PMEMD_TRY(reader.done());
     record.mode = *mode;
@@ -96,7 +96,7 @@ Result<std::vector<uint64_t>> load_legs(Database& database, uint64_t volume) {
   }
 }
 
-// Behind the namespaces, since its size comes from its legs.
+// After the namespaces, because a volume's size comes from its legs.
 Result<void> load_volumes(Database& database, Labels& labels) {
   PMEMD_ASSIGN(const bool has_volumes, database.has_table("volumes"));
   if (!has_volumes) return {};
@@ -115,7 +115,7 @@ Result<void> load_volumes(Database& database, Labels& labels) {
     const auto type = parse_volume_type(reader.bytes(3, columns::kVolumeType));
     const auto chunk = reader.number(4, columns::kVolumeChunk);
     label.live = reader.integer(5, columns::kVolumeLive) != 0;
-    (void)reader.integer(6, columns::kVolumeClean);  // read when they are wanted
+    (void)reader.integer(6, columns::kVolumeClean);  // read when needed
     (void)reader.integer(7, columns::kVolumeNextIndex);
     PMEMD_TRY(reader.done());
     PMEMD_ASSIGN(record.legs, load_legs(database, record.serial));
@@ -156,7 +156,7 @@ void check_namespace(const NamespaceRecord& record, const RegionLabel* region,
   };
   const RegionRange range = record.range;
   if (region == nullptr) return add(fmt::format("there is no region{}", record.region));
-  // It would go with the region, image and all.
+  // It would be destroyed with the region and its image.
   if (!region->live) add(fmt::format("region{} is still being made", record.region));
   if (record.serial == 0 || record.serial >= kSerialEnd) {
     add(fmt::format("its serial {} is out of range", record.serial));

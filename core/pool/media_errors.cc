@@ -145,7 +145,7 @@ Result<MediaErrors::Ranges> MediaErrors::clear(const Ranges& ranges) {
   }
   good.for_each([&](RegionRange part) { before.insert(part); });
   if (before.empty()) return Ranges();
-  // Sectors with an error that this write has left alone stay.
+  // Sectors that still have an error which this write didn't cover stay.
   left.for_each([&](RegionRange part) { good.erase(sectors_of(part)); });
   PMEMD_TRY(apply({change_of(kInjected, ranges, {}), change_of(kKnown, good.ranges(), {})}));
   const MustAllocate committed;
@@ -206,7 +206,7 @@ Result<void> MediaErrors::apply(const std::vector<Change>& changes) {
   {
     Transaction transaction(db_);
     PMEMD_TRY(transaction.begin());
-    // By range, since rows that merely touch, which no pool of ours has, are one range in memory.
+    // By range, because rows that merely touch (no pool of ours has such) are one range in memory.
     PMEMD_ASSIGN(Statement erase, db_.prepare("DELETE FROM badblocks WHERE region = ?"
                                               " AND kind = ? AND start >= ? AND start < ?"));
     PMEMD_ASSIGN(Statement put, db_.prepare("INSERT INTO badblocks (region, kind, start, length)"

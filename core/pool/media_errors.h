@@ -1,21 +1,20 @@
 // The bad bytes of a region, as the platform and as the kernel would know them.
 //
-//   injected   the platform's errors: what a load would trip over
+//   injected   the platform's errors: a load there would fail
 //   known      the record (badblocks): whole sectors of 512 bytes
 //   latent     injected, not known: nobody has touched it yet, no scrub has found it
 //   bad        either: can't be read
 //
-// Errors are of the region, not of a namespace: they stay when a namespace is destroyed, as they
+// Errors belong to the region, not to a namespace: they stay when a namespace is destroyed, as they
 // would stay in the memory.
 //
 // Invariants:
-//  1. A change is one transaction, and in memory only when that is committed.
+//  1. A change is one transaction, and reaches memory only when that is committed.
 //  2. Ranges of a kind are disjoint and merged; known ones are whole sectors.
-//  3. Whoever asks after a change has returned sees it.
+//  3. A query after a change has returned sees the change.
 //  4. At most kMaxRanges: injecting can't make us allocate without a limit.
 //
-// Thread contract: any thread. No lock is held on return. Asking costs one load where nothing is
-// bad.
+// Thread contract: any thread. No lock is held on return. A query costs one load if nothing is bad.
 // Models: block/badblocks.c badblocks_set(), badblocks_clear(), badblocks_check(),
 // drivers/nvdimm/pmem.c pmem_clear_bb() @v6.12; differs: no limit of 512 entries of at most 512
 // sectors each; what the platform knows and the kernel doesn't is here too.
@@ -35,7 +34,7 @@ namespace pmemd {
 
 inline constexpr uint64_t kSectorSize = 512;
 
-// The whole sectors that `range` touches.
+// Widens `range` to the whole sectors that it touches.
 template <class Space>
 constexpr Range<Space> sectors_of(Range<Space> range) {
   return {range.begin / kSectorSize * kSectorSize,
@@ -47,14 +46,14 @@ class MediaErrors {
   static constexpr uint64_t kMaxRanges = 262'144;  // of both kinds together
   using Ranges = std::vector<RegionRange>;
 
-  // Reads those of the pool; none, if it is of a version that has no such table. EIO: rows that
-  // overlap, aren't whole sectors (known ones), or are no ranges.
+  // Reads the region's errors from the pool; none, if its version has no such table. EIO: rows that
+  // overlap, aren't whole sectors (known ones), or aren't ranges.
   static Result<std::unique_ptr<MediaErrors>> load(Database& db, uint32_t region,
                                                    uint64_t max_ranges = kMaxRanges);
   MediaErrors(const MediaErrors&) = delete;
   MediaErrors& operator=(const MediaErrors&) = delete;
 
-  // The region goes: each change is ENOENT from now on, and none is under way any more.
+  // The region goes away: each later change is ENOENT, and none is in progress any more.
   void close() PMEMD_EXCLUDES(change_mutex_);
   void reopen() PMEMD_EXCLUDES(change_mutex_);
 
@@ -65,25 +64,25 @@ class MediaErrors {
   Ranges injected(RegionRange range) const PMEMD_EXCLUDES(mutex_);
   Ranges latent(RegionRange range) const PMEMD_EXCLUDES(mutex_);
 
-  // Each is one transaction, however many ranges it has (in any order), and survives a SIGKILL of
-  // the daemon when it returns. ENOSPC: kMaxRanges, or the host's disk; EIO. After an error nothing
-  // has changed.
+  // Each of these is one transaction, however many ranges it has (in any order), and survives a
+  // SIGKILL of the daemon once it has returned. ENOSPC: kMaxRanges, or the host's disk; EIO. After
+  // an error nothing has changed.
   //
-  // `errors` become bad in the platform's eyes, `known` (widened to sectors) in the kernel's too.
+  // The platform has `errors` from now on; the kernel also knows `known` (widened to sectors).
   Result<void> inject(const Ranges& errors, const Ranges& known)
       PMEMD_EXCLUDES(change_mutex_, mutex_);
-  // Takes the platform's errors away; what is known stays known.
+  // Removes the platform's errors; known ranges stay known.
   Result<void> uninject(const Ranges& ranges) PMEMD_EXCLUDES(change_mutex_, mutex_);
-  // What is latent in `ranges` becomes known; returns those sectors.
+  // Makes latent errors in `ranges` known; returns their sectors.
   Result<Ranges> discover(const Ranges& ranges) PMEMD_EXCLUDES(change_mutex_, mutex_);
-  // The ranges were written anew: their errors go, and then from the record each sector that has
-  // none left. Returns what was bad and isn't any more.
+  // The ranges were written anew: removes their errors, and then each sector without an error from
+  // the record. Returns what was bad and is now good.
   Result<Ranges> clear(const Ranges& ranges) PMEMD_EXCLUDES(change_mutex_, mutex_);
 
  private:
   using Set = RangeSet<RegionSpace>;
   enum Kind : int { kKnown = 0, kInjected = 1 };
-  // Ranges of one kind that go, and those that come instead.
+  // Ranges of one kind to remove, and those to add instead.
   struct Change {
     Kind kind;
     Ranges erase, put;

@@ -45,15 +45,15 @@ Result<std::unique_ptr<Pool>> Pool::open(const std::string& path, Mode mode,
 
 namespace {
 
-// Whether the pool was left by a kill: a stop copies the WAL into the database and removes it.
+// Whether the daemon was killed: an orderly stop copies the WAL into the database and removes it.
 bool has_wal(const std::string& pool) {
   std::error_code error;
   const auto size = std::filesystem::file_size(database_path(pool) + "-wal", error);
   return !error && size > 0;
 }
 
-// Of a damaged WAL SQLite reads what lies before the damage, and nobody can tell it from a whole
-// one. So what it says of `clean` isn't relied on: it may be older than the enable.
+// SQLite reads a damaged WAL up to the damage, and nobody can tell that from a whole one. So its
+// value of `clean` isn't trusted: it may be older than the enable.
 Result<void> mark_unclean(Database& database) {
   Transaction transaction(database);
   PMEMD_TRY(transaction.begin());
@@ -82,8 +82,8 @@ Result<std::unique_ptr<Pool>> Pool::open_locked(std::string path, UniqueFd lock,
 
 namespace {
 
-// What a reader may look at, and nobody may write: another schema, serials that may be given twice,
-// rows whose label is lost.
+// Refuses pools that may be read but not written: another schema, serials that may be given out
+// twice, rows whose label is lost.
 Result<void> refuse_to_write(Database& database, const Labels& labels) {
   std::vector<Finding> findings;
   {
@@ -139,7 +139,7 @@ Result<void> Pool::open_images() {
   return {};
 }
 
-// What can't be erased now keeps its place, which nobody else gets; the next open tries again.
+// What can't be erased now keeps its space, so that nobody else gets it; the next open tries again.
 Result<void> Pool::remove_half_made() {
   Labels labels;
   {

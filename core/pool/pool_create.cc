@@ -18,7 +18,7 @@
 namespace pmemd {
 namespace {
 
-// Takes away what was made so far, unless all was.
+// Removes what was made so far, unless the creation completed.
 struct Unfinished {
   explicit Unfinished(std::string pool_path) : pool(std::move(pool_path)) {}
   Unfinished(const Unfinished&) = delete;
@@ -43,7 +43,7 @@ struct Unfinished {
 
 Result<UniqueFd> enter_directory(const SafeEntry& entry, Unfinished& unfinished) {
   const std::string& pool = unfinished.pool;
-  // The bytes of everybody's files are in it: for its owner only.
+  // It holds the bytes of everybody's files: for its owner only.
   if (::mkdirat(entry.directory.get(), entry.name.c_str(), 0700) == 0) {
     unfinished.directory = true;
   } else if (errno != EEXIST) {
@@ -58,7 +58,7 @@ Result<UniqueFd> enter_directory(const SafeEntry& entry, Unfinished& unfinished)
   return lock;
 }
 
-// The metadata of a new pool, all in the database file when this returns, durable.
+// Writes the metadata of a new pool: all of it is durable in the database file when this returns.
 Result<void> write_database(const std::string& path, const Labels& labels) {
   PMEMD_ASSIGN(auto database, Database::open(path, Database::Mode::kCreate));
   {
@@ -76,8 +76,8 @@ Result<void> write_database(const std::string& path, const Labels& labels) {
     for (const auto& label : labels.namespaces) PMEMD_TRY(insert_namespace(*database, label));
     PMEMD_TRY(transaction.commit());
   }
-  // Closing copies the WAL into the database, and removes it only if that was done. The header of
-  // the database must tell the version without it.
+  // Closing copies the WAL into the database, and removes it only if the copy succeeded. The
+  // database's header must have the version without the WAL.
   database.reset();
   if (::access((path + "-wal").c_str(), F_OK) == 0) {
     return fail(EIO, path + ": the new database could not be completed", "check the host's disk");
@@ -114,7 +114,7 @@ Labels first_labels(uint64_t region_size, Reservation reservation) {
 
 }  // namespace
 
-// pool.db gets its name last: until then there is no pool, and what is there is left over.
+// pool.db gets its name last: until then there is no pool, only leftovers.
 Result<std::unique_ptr<Pool>> Pool::create(const std::string& path, uint64_t region_size,
                                            Reservation reservation) {
   PMEMD_TRY(check_size("region0", region_size));

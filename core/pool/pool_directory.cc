@@ -22,7 +22,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// Of SQLite's database header, the big-endian words that the version rule wants.
+// The big-endian words of SQLite's database header that the version rule needs.
 constexpr size_t kHeaderSize = 100;
 constexpr std::string_view kHeaderMagic("SQLite format 3\0", 16);
 constexpr size_t kUserVersionAt = 60;
@@ -34,7 +34,7 @@ int32_t get_big_endian(const std::array<unsigned char, kHeaderSize>& header, siz
   return static_cast<int32_t>(value);
 }
 
-// 0, if nobody has written one.
+// 0 if nobody has written one.
 int lock_owner(int fd) {
   std::array<char, 16> text;
   const ssize_t length = ::pread(fd, text.data(), text.size(), 0);
@@ -43,7 +43,7 @@ int lock_owner(int fd) {
   return pid;
 }
 
-// One that is about a file names the pool already.
+// An error about a file names the pool already.
 std::unexpected<Error> of_pool(const std::string& pool, Error error) {
   if (!error.message.starts_with(pool)) error.message = "pool " + pool + ": " + error.message;
   return std::unexpected(std::move(error));
@@ -92,7 +92,7 @@ Result<UniqueFd> lock_pool(const UniqueFd& directory, const std::string& pool, L
     return fail(EBUSY, fmt::format("pool {}: in use by pmemd with pid {}", pool, pid),
                 "stop it or use another pool");
   }
-  // A creation that failed removes the lock that it holds.
+  // A failed creation removes the lock that it holds.
   struct stat status = {};
   if (::fstat(fd.get(), &status) != 0 || status.st_nlink == 0) {
     return fail(EBUSY, fmt::format("pool {}: somebody else was creating it", pool), "try again");
@@ -100,7 +100,7 @@ Result<UniqueFd> lock_pool(const UniqueFd& directory, const std::string& pool, L
   return fd;
 }
 
-// Only for a message: that it can't be written is no reason to fail.
+// Only for a message: a failed write doesn't matter.
 void record_lock_owner(const UniqueFd& lock) {
   const std::string text = fmt::format("{}\n", ::getpid());
   clear_lock_owner(lock);
@@ -144,8 +144,8 @@ Result<int32_t> check_version(const std::string& pool) {
   return version;
 }
 
-// The database is made first and renamed last. So an image beside an unborn database is of a
-// creation that was interrupted, and one without is of a pool that has lost its pool.db.
+// The database is made first and renamed last. So an image beside an unborn database is from an
+// interrupted creation, and one without is from a pool that has lost its pool.db.
 Result<void> remove_leftovers(const std::string& pool) {
   PMEMD_ASSIGN(const auto found, names_in(pool));
   std::set<std::string> names(found.begin(), found.end());
@@ -160,7 +160,7 @@ Result<void> remove_leftovers(const std::string& pool) {
                 fmt::format("pool {}: the directory holds something else: {}", pool, name),
                 "use an empty directory");
   }
-  // The unborn database last, so that it can be seen that all this is left over.
+  // The unborn database last: it shows that all the rest is left over.
   names.erase("pool.db.new");
   std::error_code error;
   for (const std::string& name : names) fs::remove(fs::path(pool) / name, error);

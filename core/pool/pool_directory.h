@@ -1,7 +1,7 @@
 // The files of a pool's directory: what they are called, the lock, the version, leftovers.
 //
-// Paths are absolute, and were found by find_pool(): nobody else can put anything in the way of
-// them. Errors name the pool.
+// Paths are absolute and come from find_pool(): nobody else can interfere with them. Errors name
+// the pool.
 #pragma once
 
 #include <cstdint>
@@ -18,33 +18,33 @@ std::string unborn_database_path(const std::string& pool);  // its name until th
 std::string image_path(const std::string& pool, uint32_t region);  // <pool>/region<N>.img
 std::string lock_path(const std::string& pool);
 
-// The way to the pool's directory, by its real path (no links in it); the directory need not be
-// there. Errors as find_safe_entry().
+// Finds the pool's directory by its real path (no links in it); the directory need not exist.
+// Errors as find_safe_entry().
 Result<SafeEntry> find_pool(const std::string& pool);
 
-// The directory, which only root and our user can change, as its pool.db, which SQLite opens by its
-// path, and what SQLite keeps beside it. Images and the lock are checked when they are opened.
-// EPERM, ELOOP, EIO: it isn't so (core/base/safe_path.h). ENOENT, ENOTDIR.
+// Opens the directory and checks that only root and our user can change it, its pool.db, which
+// SQLite opens by its path, and SQLite's files beside it. Images and the lock are checked when they
+// are opened. EPERM, ELOOP, EIO: a check failed (core/base/safe_path.h). ENOENT, ENOTDIR.
 Result<UniqueFd> open_pool_directory(const SafeEntry& pool);
 
-// Holds as long as the descriptor, or a copy in a child, is open. Exclusive: nobody else has the
-// pool open at all; shared: nobody has it exclusively. EBUSY: somebody has (message: the pid).
-// EPERM, ELOOP, EIO: somebody else could have put that file there.
+// The lock holds as long as the descriptor, or a copy in a child, is open. Exclusive: nobody else
+// has the pool open at all; shared: nobody has it exclusively. EBUSY: somebody has it (message: the
+// pid). EPERM, ELOOP, EIO: somebody else could have put that file there.
 enum class LockKind { kExclusive, kShared };
 Result<UniqueFd> lock_pool(const UniqueFd& directory, const std::string& pool, LockKind kind);
-// Who has it, for the message above; the lock must be exclusive.
+// Writes our pid into it, for the message above; the lock must be exclusive.
 void record_lock_owner(const UniqueFd& lock);
 void clear_lock_owner(const UniqueFd& lock);
-// Whoever wrote there last that it has the pool; 0: nobody, or it can't be read.
+// The pid that was last written there; 0: none, or it can't be read.
 int pool_owner(const std::string& pool);
 
-// The version in the database's header; reads nothing else, writes nothing. The lock must be
+// Reads the version in the database's header, and nothing else; writes nothing. The lock must be
 // held, and no Database open in this process (core/database/database.h invariant 3).
-// ENOTSUP: a newer one. EIO: no pool's database, or a damaged one.
+// ENOTSUP: a newer version. EIO: not a pool's database, or a damaged one.
 Result<int32_t> check_version(const std::string& pool);
 
-// Makes room for a new pool in an existing directory: removes what an interrupted creation has left
-// there. The lock must be held. EEXIST: there is a pool. ENOTEMPTY: there is something else.
+// Clears an existing directory for a new pool: removes what an interrupted creation left there. The
+// lock must be held. EEXIST: there is a pool. ENOTEMPTY: there is something else.
 Result<void> remove_leftovers(const std::string& pool);
 
 // Makes the entries of a directory durable.

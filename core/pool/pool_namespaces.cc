@@ -1,12 +1,12 @@
-// Namespaces of a pool: made, destroyed, mapped.
+// Namespaces of a pool: making, destroying, mapping.
 //
-// The order of each change is what makes a kill or a power loss at any point harmless:
+// The order of the steps makes a kill or a power loss at any point harmless:
 //   create:  label, not live, durable → info block, durable → label live, durable
 //   destroy: label not live, durable → bytes zeroed, durable → rows and label deleted
-// A label that is not live keeps its range from everybody, and the next open goes on from the
-// second step of destroy. So a range is free only when it is zero, and no label is live without its
-// info block. The last deletion need not be durable: whoever gets the range next makes it so with
-// its own label, which lies behind it in the WAL.
+// A label that is not live reserves its range, and the next open continues with the second step of
+// destroy. So a range is free only when it is zero, and no label is live without its info block.
+// The last deletion need not be durable: the next namespace in the range makes it so with its own
+// label, which follows it in the WAL.
 #include <fmt/format.h>
 #include <uuid/uuid.h>
 
@@ -206,7 +206,7 @@ Result<void> Pool::erase_namespace(const NamespaceRecord& record) {
   return {};
 }
 
-// In transactions of a bounded size: a million files in one would be a WAL of hundreds of MiB.
+// In transactions of bounded size: one for a million files would make a WAL of hundreds of MiB.
 Result<void> Pool::delete_inodes(uint64_t serial) {
   constexpr uint64_t kRowsAtOnce = 20000;
   constexpr std::array kDeletions = {

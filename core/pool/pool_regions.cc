@@ -1,12 +1,12 @@
-// Regions of a pool: made, destroyed.
+// Regions of a pool: making, destroying.
 //
-// The order of each change is what makes a kill or a power loss at any point harmless:
+// The order of the steps makes a kill or a power loss at any point harmless:
 //   create:  label, not live, durable → image, durable → label live, durable
 //   destroy: namespaces → label not live, without bad ranges, durable → image removed, durable →
 //            label deleted
-// A label that is not live keeps its id, and its addresses, from everybody, and the next open goes
-// on from the removal of its image. So an image is always some label's. Namespaces go first, as
-// they do alone: nothing is left in a region that is not live.
+// A label that is not live reserves its id and its addresses, and the next open continues with the
+// removal of its image. So every image has a label. Namespaces go first, each as when destroyed
+// alone: a region that is not live is empty.
 #include <fmt/format.h>
 #include <unistd.h>
 
@@ -145,7 +145,7 @@ Result<void> Pool::empty_and_unlist(const RegionRecord& region,
   return unlist_region(region);
 }
 
-// Bad ranges go in the same step: whoever still has them must find no row to write to.
+// Deletes bad ranges in the same step: code that still holds them must find no row to write to.
 Result<void> Pool::unlist_region(const RegionRecord& region) {
   const auto errors = media_errors(region.id);
   errors->close();

@@ -13,7 +13,7 @@ Result<std::unique_ptr<PoolView>> PoolView::open(Pool& pool) {
                Database::open(database_path(pool.path()), Database::Mode::kReadOnly));
   {
     MutexLock lock(view->database_->mutex());
-    PMEMD_TRY(view->database_->execute("BEGIN"));  // it begins with the first row that is read
+    PMEMD_TRY(view->database_->execute("BEGIN"));  // takes effect at the first row read
   }
   auto labels = load_labels(*view->database_);
   if (labels) {

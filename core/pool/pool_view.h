@@ -1,10 +1,10 @@
-// A pool's database as it is at one moment: what `check` looks at.
+// A pool's database at one moment: the view that `check` examines.
 //
-// A connection of its own, with one read transaction: all that is read through it belongs together,
-// whatever is committed meanwhile, and nobody is stopped by it. Images have no such moment: who
-// finds something wrong in their bytes asks is_as_seen() whether it may be of what came later.
+// A connection of its own, with one read transaction: everything read through it is consistent,
+// whatever is committed meanwhile, and it blocks nobody. Images have no such moment: after finding
+// something wrong in their bytes, ask is_as_seen() whether a later change may explain it.
 //
-// Thread contract: one thread; any others may change the pool.
+// Thread contract: one thread; other threads may change the pool.
 #pragma once
 
 #include <memory>
@@ -19,7 +19,7 @@ namespace pmemd {
 
 class PoolView {
  public:
-  // EIO: the database can't be read at all. That its labels can't be is a finding (labels_error()).
+  // EIO: the database can't be read at all. Unreadable labels are a finding (labels_error()).
   static Result<std::unique_ptr<PoolView>> open(Pool& pool);
   ~PoolView();
   PoolView(const PoolView&) = delete;
@@ -30,16 +30,16 @@ class PoolView {
   const Labels& labels() const { return labels_; }
   const Result<void>& labels_error() const { return labels_error_; }
 
-  // Of what was live when the view was opened.
+  // For objects that were live when the view was opened.
   Result<bool> is_clean(uint64_t serial);
   // As Pool's.
   Result<std::optional<uint64_t>> extents_checksum(uint64_t serial);
 
   // Whether no region has been made or destroyed since the view was opened.
   bool has_same_regions() const { return pool_.region_changes() == region_changes_; }
-  // Whether no namespace has been made since then either.
+  // Whether no namespace has been made since then, either.
   Result<bool> has_no_new_label();
-  // Whether the namespace or volume is there, and as clean as it was.
+  // Whether the namespace or volume still exists, and is as clean as it was.
   bool is_as_seen(const NamespaceRecord& record);
   bool is_as_clean(uint64_t serial, bool clean);
 

@@ -1,9 +1,9 @@
-// Volumes of a pool: made, destroyed.
+// Volumes of a pool: making, destroying.
 //
-// As namespaces (pool_namespaces.cc), in steps, each durable before the next:
+// As for namespaces (pool_namespaces.cc), in steps, each durable before the next:
 //   create:  label, not live → bytes of the legs zeroed, their rows deleted → label live
 //   destroy: label not live → bytes of the legs zeroed → rows and label deleted
-// What a kill leaves is destroyed from the second step on by the next open. A leg that comes free
+// After a kill, the next open destroys the volume from the second step on. A leg that becomes free
 // is an empty file system either way: its data is zeros, and without a root directory the next
 // enable makes one.
 #include <fmt/format.h>
@@ -35,7 +35,8 @@ uint32_t lowest_free_volume_id(const Labels& labels) {
   return id;
 }
 
-// The namespaces' parts that a range of a namespace or volume comes down to, in order of neither.
+// Adds the parts of namespaces that a range of a namespace or volume maps to, in no particular
+// order.
 void add_namespaces(const Labels& labels, uint64_t serial, DataRange range,
                     std::vector<Pool::NamespaceRange>& found) {
   if (const NamespaceLabel* const label = labels.find_namespace(serial)) {
@@ -146,7 +147,7 @@ Result<void> Pool::zero_legs(const VolumeRecord& record) {
   std::vector<NamespaceRange> parts;
   {
     MutexLock lock(mutex_);
-    // All of each leg, not only what a striped volume uses: its superblock was elsewhere.
+    // All of each leg, not only the part that a striped volume uses: its superblock was elsewhere.
     for (const uint64_t leg : record.legs) {
       add_namespaces(labels_, leg, {0, labels_.data_bytes(leg)}, parts);
     }
@@ -165,7 +166,7 @@ Result<void> Pool::set_volume_live(uint64_t serial, bool live) {
   return database_->sync();
 }
 
-// The legs' files are orphans at most.
+// The legs have at most orphans, no files.
 Result<void> Pool::make_volume(const VolumeRecord& record) {
   PMEMD_TRY(database_->sync());
   PMEMD_TRY(fault_zero_legs.hit());
@@ -208,7 +209,7 @@ Result<void> Pool::destroy_volume(const VolumeRecord& record) {
     if (label == nullptr) {
       return fail(ENOENT, record.name() + ": there is no such volume", "list -V shows them");
     }
-    PMEMD_TRY(check_leg(record.serial));  // EBUSY: a leg of another
+    PMEMD_TRY(check_leg(record.serial));  // EBUSY: a leg of another volume
     known = label->record;
     label->live = false;
   }

@@ -1,4 +1,4 @@
-// What a pool is made of: regions, namespaces and volumes, and how they are called.
+// The parts of a pool: regions, namespaces and volumes, and their names.
 //
 // Thread contract: values.
 #pragma once
@@ -32,7 +32,7 @@ enum class NamespaceMode {
 inline constexpr std::array kNamespaceModes = {NamespaceMode::kFsDax, NamespaceMode::kDevDax,
                                                NamespaceMode::kPrivate, NamespaceMode::kP2p};
 std::string_view to_string(NamespaceMode mode);  // "fsdax", "devdax", "private", "p2p"
-// Whether what is stored is there after the daemon's end.
+// Whether stored data survives the daemon.
 constexpr bool is_persistent(NamespaceMode mode) {
   return mode == NamespaceMode::kFsDax || mode == NamespaceMode::kDevDax;
 }
@@ -49,7 +49,7 @@ struct RegionRecord {
 
 struct NamespaceRecord {
   uint32_t region = 0;
-  uint32_t id = 0;      // namespace<region>.<id>; the lowest free one is taken
+  uint32_t id = 0;      // namespace<region>.<id>; a new one takes the lowest free id
   uint64_t serial = 0;  // never reused in this pool, from 1; the upper bits of its inode numbers
   std::string uuid;
   NamespaceMode mode = NamespaceMode::kFsDax;
@@ -57,11 +57,11 @@ struct NamespaceRecord {
   uint64_t align = kNamespaceMetadataSize;
 
   std::string name() const;  // "namespace0.1"
-  // What the mount shows: "pmem0" (id 0) or "pmem0.1"; "dax0.1"; "hmm0.1"; "p2p0.1".
+  // Its name in the mount: "pmem0" (id 0) or "pmem0.1"; "dax0.1"; "hmm0.1"; "p2p0.1".
   std::string device_name() const;
   uint64_t data_bytes() const { return range.length() - kNamespaceMetadataSize; }
-  // Where a part of the data area lies in the region; and the part of a region's range that lies in
-  // the data area (empty: none does).
+  // Translates a part of the data area to the region; and a region's range to the part of the data
+  // area in it (empty: none is).
   RegionRange in_region(DataRange data) const {
     assert(data.begin <= data.end && data.end <= data_bytes());
     return RegionRange::sized(data_begin() + data.begin, data.length());
@@ -78,18 +78,18 @@ struct NamespaceRecord {
 
 // Several fsdax namespaces or volumes as one device, with a file system of its own.
 struct VolumeRecord {
-  uint32_t id = 0;      // volume<id>; the lowest free one is taken
-  uint64_t serial = 0;  // one counter with namespaces: above those of its legs
+  uint32_t id = 0;      // volume<id>; a new one takes the lowest free id
+  uint64_t serial = 0;  // from the same counter as namespaces': above those of its legs
   std::string uuid;
   std::vector<uint64_t> legs;  // their serials, in order
   VolumeTable table;
 
   std::string name() const;         // "volume0"
-  std::string device_name() const;  // what the mount shows: "vol0"
+  std::string device_name() const;  // in the mount: "vol0"
   uint64_t data_bytes() const { return table.size_bytes(); }
 };
 
-// What is wrong with a pool; empty when it holds together. `check` shows it.
+// One thing that is wrong with a pool, as `check` shows it.
 struct Finding {
   std::string object;   // "namespace0.0", "pool.db", "inode 1099511627777"
   std::string problem;  // in words

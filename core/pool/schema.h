@@ -1,12 +1,12 @@
 // The tables of pool.db. docs/pool-format.md explains them; a change here is a new version.
 //
-// Version rule: PRAGMA application_id says that it is ours, PRAGMA user_version which version.
+// Version rule: PRAGMA application_id marks it as ours, PRAGMA user_version is the version.
 // A newer one is refused and not touched; an older one is upgraded in one transaction.
 //
 // Inode numbers are pool-wide: (namespace serial << kInodeSerialShift) | index, index from 1 (the
 // root directory of an fsdax, the one file of the others). Neither half is ever reused, so that a
-// node id the kernel still holds never means another file. All rows of a namespace's inodes lie in
-// one key range.
+// node id that the kernel still holds never means another file. All rows of a namespace's inodes
+// lie in one key range.
 #pragma once
 
 #include <array>
@@ -19,8 +19,8 @@ inline constexpr int32_t kPoolVersion = 4;
 
 inline constexpr unsigned kInodeSerialShift = 40;
 inline constexpr uint64_t kRootIndex = 1;
-// Serials lie below, since SQLite's integers are signed: even the end of the last one's numbers is
-// one.
+// Serials are below this, because SQLite's integers are signed: even the end of the last serial's
+// numbers must be one.
 inline constexpr uint64_t kSerialEnd = (uint64_t{1} << (63 - kInodeSerialShift)) - 1;
 
 constexpr uint64_t make_inode_number(uint64_t serial, uint64_t index) {
@@ -147,8 +147,8 @@ CREATE TABLE IF NOT EXISTS extent_checksums (  -- of what is clean; absent: not 
 );
 )sql";
 
-// Which tables came with which version; make_tables() of core/pool/upgrade.h makes them. An
-// interrupted upgrade leaves a database that may have them: its header is the last to change.
+// The tables that each version added; make_tables() of core/pool/upgrade.h makes them. An
+// interrupted upgrade may leave a database that has them already: its header changes last.
 struct SchemaStep {
   int32_t version;
   const char* sql;

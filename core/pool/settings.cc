@@ -97,7 +97,7 @@ std::string names_of(const Rows& rows, Name name) {
   return fmt::format("{}", fmt::join(names, ", "));
 }
 
-// "6.1", "6.12": whether that kernel is before 6.5. Nothing: no version.
+// "6.1", "6.12": sets whether that kernel is before 6.5. False: not a version.
 bool parse_kernel_version(std::string_view text, bool& is_before_6_5) {
   unsigned major = 0, minor = 0;
   const char* const begin = std::to_address(text.begin());

@@ -13,7 +13,7 @@ Result<std::vector<Strays>> find_strays(Database& database, const Labels& labels
   std::vector<Strays> found;
   for (const auto& [table, column] : {std::pair("inodes", "ino"), std::pair("dirents", "parent"),
                                       std::pair("extents", "ino"), std::pair("xattrs", "ino")}) {
-    // From one serial to the next; what is no number comes behind all numbers.
+    // From one serial to the next; values that aren't numbers sort after all numbers.
     PMEMD_ASSIGN(Statement next,
                  database.prepare(fmt::format("SELECT {0} FROM {1} WHERE {0} > ? ORDER BY {0}"
                                               " LIMIT 1",

@@ -1,6 +1,6 @@
-// Rows that belong to nobody: of a serial that no namespace and no volume has.
+// Rows with a serial that no namespace and no volume has.
 //
-// They are files that are lost, of a device whose label has gone: what its label had taken is free
+// They are lost files of a device whose label is gone: the space that the label had taken is free
 // to others, who would find its bytes there.
 #pragma once
 
@@ -18,11 +18,11 @@ struct Strays {
   uint64_t serial = 0;
 };
 
-// One of each table and serial; costs a look-up a namespace and table, however many rows there are.
-// Wants the database's mutex.
+// One for each table and serial; costs one lookup per namespace and table, however many rows there
+// are. Needs the database's mutex.
 Result<std::vector<Strays>> find_strays(Database& database, const Labels& labels);
 
-// EIO: there are some (the first one).
+// EIO: there are some (the message names the first).
 Result<void> refuse_strays(Database& database, const Labels& labels);
 
 }  // namespace pmemd

@@ -25,7 +25,7 @@ Result<void> upgrade_database(const std::string& pool, int32_t version) {
     PMEMD_TRY(database->execute(fmt::format("PRAGMA user_version = {}", kPoolVersion)));
     PMEMD_TRY(transaction.commit());
   }
-  database.reset();  // copies the WAL into the database, and removes it only if that was done
+  database.reset();  // copies the WAL into the database, and removes it only if the copy succeeded
   if (::access((path + "-wal").c_str(), F_OK) == 0) {
     return fail(EIO, path + ": could not be upgraded", "check the host's disk");
   }

@@ -104,7 +104,7 @@ std::vector<VolumeTable::LegRange> VolumeTable::map(DataRange range) const {
     LegRange part = find(offset);
     part.range.end = std::min(part.range.end, part.range.begin + (range.end - offset));
     offset += part.range.length();
-    // Of one leg alone, chunks go on.
+    // With a single leg, chunks continue each other.
     if (!found.empty() && found.back().leg == part.leg &&
         found.back().range.end == part.range.begin) {
       found.back().range.end = part.range.end;

@@ -1,15 +1,16 @@
-// How a volume is put together from its legs: which byte of it is which byte of which leg.
+// How a volume is composed of its legs: which byte of it is which byte of which leg.
 //
-//   linear    one leg behind the other
+//   linear    one leg after the other
 //   striped   chunks in turn: chunk 0 on leg 0, chunk 1 on leg 1, … chunk n on leg 0 again
 //
-// Both directions are exact, and inverse to each other. A leg may be a volume itself: who goes
-// through several layers asks the table of each.
+// Both directions are exact, and inverse to each other. A leg may be a volume itself: code that
+// goes through several layers asks the table of each.
 //
 // Invariants:
 //  1. Each byte of the volume is one byte of one leg, and no byte of a leg is two of the volume.
-//  2. What a range becomes is in order of what it is in, disjoint, and merged where it goes on.
-//  3. Boundaries between legs are multiples of kPageSize: no page is on two.
+//  2. A range is translated to ranges that are in order, disjoint, and merged where they continue
+//     each other.
+//  3. Boundaries between legs are multiples of kPageSize: no page is on two legs.
 //
 // Thread contract: constant after construction; functions from any thread.
 // Models: drivers/md/dm-linear.c linear_map(), drivers/md/dm-stripe.c stripe_map(),
@@ -40,11 +41,12 @@ class VolumeTable {
   static constexpr size_t kMaxLegs = 256;
   static constexpr uint64_t kDefaultChunkBytes = 2 * kMiB;  // a huge page lies on one leg
 
-  VolumeTable() = default;  // of nothing
+  VolumeTable() = default;  // has no legs
 
   // `chunk_bytes`: of a striped volume; of a linear one 0. `leg_bytes`: the data areas, in order.
-  // EINVAL: no leg, or more than kMaxLegs; a leg that is no whole pages, or too small for a chunk;
-  // a chunk that is no power of two or below kPageSize; more bytes than there are addresses.
+  // EINVAL: no leg, or more than kMaxLegs; a leg that isn't whole pages, or is too small for a
+  // chunk; a chunk that isn't a power of two or is below kPageSize; more bytes than there are
+  // addresses.
   static Result<VolumeTable> make(VolumeType type, uint64_t chunk_bytes,
                                   std::vector<uint64_t> leg_bytes);
 
@@ -53,7 +55,7 @@ class VolumeTable {
   size_t legs() const { return leg_bytes_.size(); }
   // linear: the sum; striped: the smallest leg, rounded down to chunks, times the legs.
   uint64_t size_bytes() const { return size_bytes_; }
-  // So much of a leg, from its begin.
+  // How much of a leg is used, from its start.
   uint64_t used_bytes(size_t leg) const;
 
   struct LegRange {
@@ -61,12 +63,13 @@ class VolumeTable {
     DataRange range;  // in its data area
     bool operator==(const LegRange&) const = default;
   };
-  // Within the volume (asserted). In order of the volume: a striped range in pieces of a chunk.
+  // `range` must be within the volume (asserted). In order of the volume: a striped range in pieces
+  // of a chunk.
   std::vector<LegRange> map(DataRange range) const;
-  // The same bytes, each leg once: what is contiguous on the volume is so on each of its legs.
+  // The same bytes, each leg once: what is contiguous on the volume is contiguous on each leg.
   std::vector<LegRange> map_by_leg(DataRange range) const;
-  // Where a leg's range lies on the volume, in order; one range a chunk, if striped over several.
-  // What the volume doesn't use of the leg is left out.
+  // Where a leg's range lies on the volume, in order; one range per chunk, if striped over several
+  // legs. Leaves out what the volume doesn't use of the leg.
   std::vector<DataRange> rmap(size_t leg, DataRange range) const;
 
  private:
