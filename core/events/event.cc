@@ -78,7 +78,7 @@ uint64_t EventBus::publish(EventKind kind, std::string name_of_namespace, DataRa
     Event event;
     {
       MutexLock lock(mutex_);
-      if (delivering_ || queue_.empty()) return seq;  // another thread is at it, or did it
+      if (delivering_ || queue_.empty()) return seq;  // another thread delivers, or has
       delivering_ = true;
       event = std::move(queue_.front());
       queue_.pop_front();

@@ -1,4 +1,4 @@
-// Events: what happened to a range, in one shape for every subscriber.
+// Events: what happened to a range, in one format for every subscriber.
 //
 // Thread contract: EventBus: any thread. The sink is called without a lock held, in the order of
 // `seq`, one call at a time, and must not block: it hands the event on to a thread of its own.
@@ -25,9 +25,9 @@ enum class EventKind {
   kDestroyed,
   kPoison,    // a touch of the range gets SIGBUS
   kCleared,   // it was poisoned, and was written anew
-  kScrub,     // it was looked through
+  kScrub,     // it was scrubbed
   kShutdown,  // the file system there can't go on
-  // What mappings stored to the file's range could not be written back, and is lost:
+  // Stores of mappings to the file's range could not be written back, and are lost:
   kNoSpace,         // there is no space for it, in the namespace or on the host
   kWritebackError,  // for another reason
 };
@@ -35,14 +35,14 @@ std::string_view to_string(EventKind kind);  // "pre-remove", "removed", …
 std::optional<EventKind> parse_event_kind(std::string_view text);
 std::string all_event_kinds();  // "pre-remove, removed, …"
 
-// A file's part of an event, in the file's coordinates.
+// The part of an event in a file, in the file's coordinates.
 struct EventFile {
   std::string path;  // from the mount's root
   FileRange range;
 };
 
 struct Event {
-  uint64_t seq = 0;  // given by the bus: ever larger; without gaps while the daemon lives
+  uint64_t seq = 0;  // set by the bus: always increasing; without gaps while the daemon lives
   std::chrono::system_clock::time_point time = {};
   EventKind kind = EventKind::kEnabled;
   std::string name_of_namespace = {};
@@ -54,14 +54,14 @@ class EventBus {
  public:
   using Sink = std::function<void(const Event&)>;
 
-  // Before the first publish().
+  // Must be called before the first publish().
   void set_sink(Sink sink) { sink_ = std::move(sink); }
-  // The same: what the first event's number will be; 1, if not called.
+  // The same: sets the first event's number; 1 if not called.
   void number_from(uint64_t seq) PMEMD_EXCLUDES(mutex_);
-  // The number that the event got.
+  // Returns the event's number.
   uint64_t publish(EventKind kind, std::string name_of_namespace, DataRange range,
                    std::optional<EventFile> file = std::nullopt) PMEMD_EXCLUDES(mutex_);
-  uint64_t published() const PMEMD_EXCLUDES(mutex_);  // so many
+  uint64_t published() const PMEMD_EXCLUDES(mutex_);  // how many
 
  private:
   Sink sink_;

@@ -29,14 +29,14 @@ bool concerns_all_files(EventKind kind) {
          kind == EventKind::kDestroyed;
 }
 
-// Of "/pmem0/a": "/a"; of "/pmem0": "/".
+// "/pmem0/a" becomes "/a"; "/pmem0" becomes "/".
 std::string_view below_device(std::string_view path) {
   const size_t slash = path.find('/', 1);
   return slash == std::string_view::npos ? "/" : path.substr(slash);
 }
 
-// May the mount show the namespace or volume of that name as what `pattern` matches? Of which mode
-// it is, its name doesn't tell, but two that are shown alike there aren't.
+// Whether the mount may show the namespace or volume of that name under a name that `pattern`
+// matches. The object's name doesn't tell its mode, but no two objects are shown alike.
 bool may_be_shown_as(const std::string& name, std::string_view pattern) {
   NamespaceRecord record;
   VolumeRecord volume;

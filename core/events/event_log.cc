@@ -14,9 +14,9 @@ namespace {
 
 FaultPoint fault_write("events.write", "writing events to pool.db");
 
-constexpr size_t kBatch = 512;  // rows that a transaction holds the database for
+constexpr size_t kBatch = 512;  // rows in one transaction, which holds the database meanwhile
 constexpr std::chrono::milliseconds kMemoryRetry{100};
-constexpr std::string_view kGap = "gap";  // a row of so many (length) that are missing
+constexpr std::string_view kGap = "gap";  // a row for `length` missing events
 
 int64_t to_ns(std::chrono::system_clock::time_point time) {
   return std::chrono::duration_cast<std::chrono::nanoseconds>(time.time_since_epoch()).count();
@@ -38,7 +38,7 @@ LoggedEvent event_of(const Statement& row) {
                                             reader.number(8, columns::kEventFileLength))};
   }
   const auto known = parse_event_kind(kind);
-  // One that is damaged, and one of a later version, is missing.
+  // A damaged event counts as missing, and so does one of a later version.
   if (!reader.done() || !known) {
     logged.missed = kind == kGap ? std::max<uint64_t>(length, 1) : 1;
     return logged;
@@ -67,7 +67,7 @@ void bind(Statement& put, const LoggedEvent& logged) {
 
 uint64_t count_of(const LoggedEvent& logged) { return logged.missed == 0 ? 1 : logged.missed; }
 
-// How many events a row stands for: its kind and its length.
+// How many missing events a row stands for, by its kind and length.
 uint64_t missed_of(const Statement& row) {
   RowReader reader(row);
   const bool is_gap = reader.bytes(1, columns::kEventKind) == kGap;
@@ -130,9 +130,9 @@ EventLog::~EventLog() {
     next = next_seq_;
     work_cv_.notify_all();
   }
-  if (!writer_.joinable()) return;  // it has never begun
+  if (!writer_.joinable()) return;  // it never started
   writer_.join();
-  (void)write({}, next);  // gives back what wasn't used
+  (void)write({}, next);  // gives back unused numbers
 }
 
 uint64_t EventLog::next_seq() const {
@@ -150,7 +150,7 @@ void EventLog::append(const Event& event) {
   const Deadline deadline = deadline_after(options_.wait_for_numbers);
   MutexLock lock(mutex_);
   next_seq_ = event.seq + 1;
-  // A database that can't be written: numbers go on, and some may be used again after a restart.
+  // If the database can't be written, numbers go on, and some may be reused after a restart.
   while (event.seq >= reserved_ && can_write_) {
     work_cv_.notify_all();
     if (!written_cv_.wait_until(mutex_, deadline)) break;
@@ -159,7 +159,7 @@ void EventLog::append(const Event& event) {
   if (queue_.size() < options_.max_queued) {
     try {
       queue_.push_back({event});
-    } catch (const std::bad_alloc&) {  // it is missing, and that is told
+    } catch (const std::bad_alloc&) {  // it is missing, and readers are told
       if (!queue_.empty()) queue_.back() = gap(event.seq, count_of(queue_.back()) + 1);
     }
   } else if (queue_.back().missed != 0) {
@@ -189,7 +189,7 @@ void EventLog::run() {
     }
     Result<void> written = or_no_memory([&] { return write(batch, reserve_to); });
     MutexLock lock(mutex_);
-    // Memory comes back; what is lost doesn't.
+    // Memory comes back; a lost event doesn't.
     while (written.err() == ENOMEM && !stop_) {
       (void)work_cv_.wait_until(mutex_, deadline_after(kMemoryRetry));
       mutex_.unlock();
@@ -199,7 +199,7 @@ void EventLog::run() {
     const MustAllocate no_event_is_lost;
     can_write_ = written.has_value();
     if (written) reserved_ = reserve_to;
-    // What can't be written is missing from now on, in one place.
+    // Events that can't be written are missing from now on, as one gap.
     if (!written && !batch.empty()) {
       uint64_t missed = 0;
       for (const LoggedEvent& logged : batch) missed += count_of(logged);
@@ -212,7 +212,7 @@ void EventLog::run() {
     }
     writing_.clear();
     written_cv_.notify_all();
-    // Not at once again, where only a gap waits to be told: with the next event.
+    // If only a gap is left to write, don't retry at once: wait for the next event.
     while (is_gap_alone() && !stop_) work_cv_.wait(mutex_);
   }
 }
@@ -239,7 +239,7 @@ Result<void> EventLog::write(const std::deque<LoggedEvent>& batch, uint64_t rese
   return done;
 }
 
-// The oldest rows become one that says how many have gone.
+// Replaces the oldest rows by one that says how many are gone.
 Result<void> EventLog::trim() {
   const uint64_t go = rows_ - options_.keep;
   uint64_t missed = 0, last = 0;
@@ -282,7 +282,7 @@ Result<void> EventLog::read_rows(uint64_t since, uint64_t through, size_t max_ev
 Result<EventPage> EventLog::read(uint64_t since, size_t max_events) {
   std::vector<LoggedEvent> unwritten;
   EventPage page;
-  // Memory first: what is written meanwhile is found twice then, and not missed.
+  // Memory first: an event that is written meanwhile is then found twice, not missed.
   {
     MutexLock lock(mutex_);
     page.through = last_seq_;
@@ -304,7 +304,7 @@ Result<EventPage> EventLog::read(uint64_t since, size_t max_events) {
     page.events.resize(max_events);
     page.through = page.events.empty() ? since : page.events.back().event.seq;
   }
-  // Of a gap that began before `since`, no more than came after it.
+  // Of a gap that began before `since`, count only the events after it.
   for (LoggedEvent& logged : page.events) {
     if (logged.missed != 0) logged.missed = std::min(logged.missed, logged.event.seq - since);
   }

@@ -1,17 +1,17 @@
-// Events that last: the last ones published, in the pool, so that a subscriber may ask for what it
-// has missed, also over restarts of the daemon.
+// Keeps the most recent events in the pool, so that a subscriber can ask for those it missed, even
+// across restarts of the daemon.
 //
 // Invariants:
-//  1. Numbers: an event's is above those of all events before it, over restarts too. Numbers are
-//     reserved in the pool in steps, before they are used; so what a SIGKILL leaves of a step is
+//  1. An event's number is above those of all earlier events, even across restarts. Numbers are
+//     reserved in the pool in steps, before they are used; so after a SIGKILL the rest of a step is
 //     never used, and the numbers have a gap there.
-//  2. append() never waits for the database, save where numbers aren't reserved yet (a bounded
-//     wait; behind it, or while the database can't be written, numbers go on all the same). Its
-//     queue is bounded: what finds no room is dropped from the log, not from those who listen, and
-//     a reader is told how many are missing, in their place. A failure path must not wait for the
-//     host's disk; a log with a gap that is told is the lesser evil.
-//  3. Whoever reads on from `through` misses nothing and sees nothing twice.
-//  4. At most `keep` events are kept, and a few beside; older ones are told as missed.
+//  2. append() never waits for the database, except while numbers aren't reserved yet (a bounded
+//     wait; after it, or while the database can't be written, numbers go on all the same). Its
+//     queue is bounded: events that find no room are dropped from the log, but not from live
+//     subscribers, and a reader is told how many are missing, in their place. A failure path must
+//     not wait for the host's disk; a log with a reported gap is the lesser evil.
+//  3. A reader that continues from `through` misses nothing and sees nothing twice.
+//  4. At most `keep` events are kept, and a few more; older ones are reported as missed.
 //
 // Thread contract: append(): one call at a time, in order of `seq` (the bus's sink). The others:
 // any thread. No lock is held across a transaction.
@@ -31,7 +31,7 @@
 
 namespace pmemd {
 
-// An event; or, with `missed`, so many that are not there any more, the last of them `event.seq`.
+// An event; or, if `missed` isn't 0, that many missing events, the last of them `event.seq`.
 struct LoggedEvent {
   Event event = {};
   uint64_t missed = 0;
@@ -39,17 +39,17 @@ struct LoggedEvent {
 
 struct EventPage {
   std::vector<LoggedEvent> events;
-  uint64_t through = 0;  // all that there was up to this number is in the page
-  bool is_last = false;  // there was no more
+  uint64_t through = 0;  // the page has everything up to this number
+  bool is_last = false;  // there was nothing after it
 };
 
 class EventLog {
  public:
   struct Options {
     uint64_t keep = 100'000;
-    uint64_t trim = 1'000;       // so many go at once
-    size_t max_queued = 16'384;  // that are not written yet
-    uint64_t reserve = 65'536;   // numbers at a time
+    uint64_t trim = 1'000;       // how many are dropped at once
+    size_t max_queued = 16'384;  // events not written yet
+    uint64_t reserve = 65'536;   // numbers reserved at a time
     std::chrono::milliseconds wait_for_numbers{1'000};
   };
 
@@ -60,16 +60,16 @@ class EventLog {
   EventLog(const EventLog&) = delete;
   EventLog& operator=(const EventLog&) = delete;
 
-  // What no event has had as number, nor will have from anybody else.
+  // A number that no event has had, and that nobody else will use.
   uint64_t next_seq() const PMEMD_EXCLUDES(mutex_);
 
   void append(const Event& event) PMEMD_EXCLUDES(mutex_);
 
-  // What came after the event `since` (0: from the oldest that is kept), at most `max_events`.
-  // EIO: pool.db.
+  // Events after the event `since` (0: from the oldest kept one), at most `max_events`. EIO:
+  // pool.db.
   Result<EventPage> read(uint64_t since, size_t max_events) PMEMD_EXCLUDES(mutex_);
 
-  // Until all that was appended before is written, or dropped. ETIMEDOUT.
+  // Waits until everything appended before is written, or dropped. ETIMEDOUT.
   Result<void> flush(Deadline deadline) PMEMD_EXCLUDES(mutex_);
 
  private:
@@ -77,9 +77,9 @@ class EventLog {
   Result<void> start() PMEMD_EXCLUDES(mutex_);
   void run() PMEMD_EXCLUDES(mutex_);
   bool wants_numbers() const PMEMD_REQUIRES(mutex_);
-  // What couldn't be written: it waits for the next event.
+  // Whether only a gap is queued: it waits for the next event.
   bool is_gap_alone() const PMEMD_REQUIRES(mutex_);
-  // One transaction: the batch, numbers up to `reserve_to`, and what is too old goes.
+  // One transaction: writes the batch, reserves numbers up to `reserve_to`, drops old events.
   Result<void> write(const std::deque<LoggedEvent>& batch, uint64_t reserve_to);
   Result<void> trim();
   Result<void> read_rows(uint64_t since, uint64_t through, size_t max_events,
@@ -95,7 +95,7 @@ class EventLog {
   std::deque<LoggedEvent> queue_ PMEMD_GUARDED_BY(mutex_);
   std::deque<LoggedEvent> writing_ PMEMD_GUARDED_BY(mutex_);  // until it is committed
   uint64_t next_seq_ PMEMD_GUARDED_BY(mutex_) = 1;
-  uint64_t last_seq_ PMEMD_GUARDED_BY(mutex_) = 0;  // that is in the queue, or was
+  uint64_t last_seq_ PMEMD_GUARDED_BY(mutex_) = 0;  // that is or was in the queue
   uint64_t reserved_ PMEMD_GUARDED_BY(mutex_) = 0;  // numbers below it are ours
   bool can_write_ PMEMD_GUARDED_BY(mutex_) = true;
   bool stop_ PMEMD_GUARDED_BY(mutex_) = false;

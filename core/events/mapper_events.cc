@@ -201,7 +201,7 @@ void MapperEvents::put_back(uint64_t handle, const MapperEvent& event) {
 
 bool MapperEvents::poll(uint64_t handle, Wakeup wakeup) {
   MutexLock lock(mutex_);
-  // A handle that is gone is never forgotten again.
+  // A handle that is already gone would never be forgotten.
   if (wakeup && claims_.has_handle(handle)) queues_[handle].wakeup.swap(wakeup);
   const auto it = queues_.find(handle);
   return it != queues_.end() && !it->second.events.empty();

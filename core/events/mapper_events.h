@@ -1,25 +1,27 @@
-// What mappers are told of their ranges, and what they answer (client/pmemd_ioctl.h).
+// Tells mappers what happens to their ranges, and takes their answers (client/pmemd_ioctl.h).
 //
 // A mapper has registered mappings or takeovers through a handle (core/references/claim_table.h).
 // What happens to a range becomes one event for each mapping that it touches, clipped to it, in the
-// coordinates of the file and of the mapping. Events wait in a queue of the handle until somebody
-// reads them. Some are questions: whoever asks waits until each is answered or can't be any more.
+// coordinates of the file and of the mapping. Events wait in the handle's queue until somebody
+// reads them. Some are questions: the asker waits until each is answered or can't be answered any
+// more.
 //
 // Invariants:
 //  1. A mapping that is registered while tell() runs gets one event; one that isn't registered any
-//     more gets none, and those that it had are never read.
-//  2. At most kMaxEvents wait for a handle; of more, the oldest go, and are counted. Nobody who
-//     doesn't read costs more, or holds up others.
+//     more gets none, and its earlier events are never read.
+//  2. At most kMaxEvents wait for a handle; beyond that the oldest are dropped and counted. A
+//     mapper that doesn't read costs no more than that, and holds up nobody.
 //  3. A question has one outcome. It ends with its answer, its timeout, its claim, its handle, or
-//     interrupt(); an answer that comes later is refused.
-//  4. What is announced (away) is taken back or made good (kEnabled) to the same mappings.
-//  5. Of each poll() the next event either shows in its result or calls its wakeup, once.
+//     interrupt(); a later answer is refused.
+//  4. A loss that was announced (away) is taken back or made good (kEnabled) to the same mappings.
+//  5. After each poll(), the next event either shows in its result or calls its wakeup, once.
 //
-// Thread contract: any thread. collect(), ask_takeover() and wait_answers() block: from no thread
-// that serves requests, since the answers are requests. Wakeups run without a lock, and must not
-// block. Models: mm/memory-failure.c collect_procs_fsdax(), kill_procs(), fs/notify/notification.c
+// Thread contract: any thread. collect(), ask_takeover() and wait_answers() block: never call them
+// from a thread that serves requests, because the answers are requests. Wakeups run without a lock,
+// and must not block.
+// Models: mm/memory-failure.c collect_procs_fsdax(), kill_procs(), fs/notify/notification.c
 // fsnotify_insert_event() @v6.12; differs: events that are read instead of signals, to those who
-// asked for them; an overflow loses the oldest, and says how many.
+// asked for them; an overflow drops the oldest, and says how many.
 #pragma once
 
 #include <chrono>
@@ -50,22 +52,22 @@ enum class MapperEventKind : uint32_t {
   kTakeover = 6,
 };
 
-// What happened, as all are told.
+// What happened, the same for all mappers.
 struct MapperNotice {
   MapperEventKind kind = MapperEventKind::kPoison;
   uint64_t seq = 0;  // of the failure, as the EventBus numbers it
   std::chrono::system_clock::time_point time = {};
-  // Not 0: an answer is wanted, and waited for so long.
+  // Not 0: an answer is wanted, and we wait this long for it.
   std::chrono::milliseconds answer_within{0};
 };
 
-// What one of them is told.
+// What one mapper is told.
 struct MapperEvent {
   MapperNotice notice;
   uint64_t id = 0;       // of the mapping or takeover
-  FileRange range = {};  // the part of it that is meant
-  uint64_t address = 0;  // where the mapping has it; 0: a takeover
-  uint64_t missed = 0;   // so many of the handle were dropped before it
+  FileRange range = {};  // the affected part of it
+  uint64_t address = 0;  // where the mapping has that part; 0: a takeover
+  uint64_t missed = 0;   // how many of the handle's events were dropped before this one
 };
 
 class MapperEvents {
@@ -75,36 +77,38 @@ class MapperEvents {
   using Wakeup = std::function<void()>;
   enum class Answer { kDone, kRefused };
 
-  // `claims` outlives it.
+  // `claims` must outlive it.
   explicit MapperEvents(ClaimTable& claims) : claims_(claims) {}
   MapperEvents(const MapperEvents&) = delete;
   MapperEvents& operator=(const MapperEvents&) = delete;
 
   // --- what happens
 
-  // Each registered mapping of `ino` that overlaps the range gets one event. How many did.
-  // With `answer_within` a wait_answers() must follow.
+  // Gives each registered mapping of `ino` that overlaps the range one event; returns how many. If
+  // `answer_within` is set, a wait_answers() must follow.
   uint64_t tell(uint64_t ino, FileRange range, const MapperNotice& notice) PMEMD_EXCLUDES(mutex_);
-  // The same for all of every mapping, of any file. kEnabled: only for those that were told
-  // kPreRemove or kRemoved so, and not kEnabled since.
+  // The same for the whole of every mapping, of any file. kEnabled: only for mappings that were
+  // told kPreRemove or kRemoved by this function, and not kEnabled since.
   uint64_t tell_all(const MapperNotice& notice) PMEMD_EXCLUDES(mutex_);
 
   class Asked;  // questions, until collect()
-  // Asks the takeovers of `ino` that overlap the range, each for its part; their time runs from now
-  // on. Doesn't wait, so that many ranges can be asked at once. After interrupt() nobody is asked.
+  // Asks the takeovers of `ino` that overlap the range, each about its part; their timeouts start
+  // now. Doesn't wait, so that many ranges can be asked at once. After interrupt() it asks nobody.
   [[nodiscard]] Asked ask(uint64_t ino, FileRange range, uint64_t seq,
                           std::chrono::system_clock::time_point time) PMEMD_EXCLUDES(mutex_);
-  // Must follow: waits for each until its own timeout. The parts that were handled: sorted,
-  // disjoint. What was refused, came too late, or lost its owner meanwhile isn't among them.
+  // Must follow: waits for each answer until its own timeout. Returns the parts that were handled:
+  // sorted, disjoint; not those that were refused, answered too late, or lost their owner
+  // meanwhile.
   std::vector<FileRange> collect(const Asked& asked) PMEMD_EXCLUDES(mutex_);
   // Both, for one range.
   std::vector<FileRange> ask_takeover(uint64_t ino, FileRange range, uint64_t seq,
                                       std::chrono::system_clock::time_point time)
       PMEMD_EXCLUDES(mutex_);
 
-  // Behind tell…() with this `seq` that wanted answers: waits until each handle of the device has
-  // answered all that it was asked, or is closed; one that was asked nothing must close. A claim
-  // that ends counts as answered. False: some are left at the deadline, or interrupt().
+  // Call it after the tell…() with this `seq` that wanted answers: waits until each handle of the
+  // device has answered all its questions, or is closed; a handle that was asked nothing must
+  // close. A claim that ends counts as answered. False: the deadline passed with some left, or
+  // interrupt().
   bool wait_answers(uint64_t seq, Deadline deadline) PMEMD_EXCLUDES(mutex_);
 
   // Ends all waits, for good.
@@ -112,38 +116,39 @@ class MapperEvents {
 
   // --- what a mapper does, through its handle
 
-  // The oldest event, which is then gone.
+  // Takes the oldest event.
   std::optional<MapperEvent> read(uint64_t handle) PMEMD_EXCLUDES(mutex_);
-  // It could not be handed over: it is the oldest again. One of a claim or handle that has gone
-  // meanwhile is gone too.
+  // The event could not be delivered: makes it the oldest again. It is dropped if its claim or
+  // handle has gone meanwhile.
   void put_back(uint64_t handle, const MapperEvent& event) PMEMD_EXCLUDES(mutex_);
-  // Is there an event? `wakeup` is called once, when one more has come (also if there are some: who
-  // polls edge-triggered asks no second time before that). It replaces one that waits already; an
-  // empty one only asks.
+  // Whether there is an event. `wakeup` is called once, when the next one comes (even if some are
+  // waiting: an edge-triggered poller doesn't ask again before that). It replaces an earlier
+  // wakeup; an empty one only asks.
   bool poll(uint64_t handle, Wakeup wakeup) PMEMD_EXCLUDES(mutex_);
-  // ENOENT: no such question waits for an answer of this handle (it may have come too late).
-  // EINVAL: kRefused of anything but a takeover.
+  // ENOENT: no such question waits for this handle's answer (the answer may be too late). EINVAL:
+  // kRefused for anything but a takeover.
   Result<void> answer(uint64_t handle, uint64_t seq, uint64_t id, Answer answer)
       PMEMD_EXCLUDES(mutex_);
 
-  // --- a claim, a handle is gone: after it left the ClaimTable. Unknown ones are ignored.
+  // --- a claim or a handle is gone: call these after it left the ClaimTable. Unknown ones are
+  // ignored.
   void forget(uint64_t handle, uint64_t id) PMEMD_EXCLUDES(mutex_);
   void forget_handle(uint64_t handle) PMEMD_EXCLUDES(mutex_);
 
   struct Counts {
     uint64_t events = 0;     // that wait to be read
     uint64_t queues = 0;     // handles that have, or wait for, events
-    uint64_t questions = 0;  // not answered yet, or not collected by who asked
+    uint64_t questions = 0;  // not answered yet, or not collected by the asker
   };
   Counts counts() const PMEMD_EXCLUDES(mutex_);
 
  private:
   struct Queue {
     std::deque<MapperEvent> events;
-    uint64_t missed = 0;  // dropped since the last one that was read
+    uint64_t missed = 0;  // dropped since the last event that was read
     Wakeup wakeup;
   };
-  // handle, id of the claim, a number of its own
+  // handle, id of the claim, own number
   using QuestionKey = std::tuple<uint64_t, uint64_t, uint64_t>;
   struct Question {
     uint64_t seq = 0;
@@ -153,10 +158,10 @@ class MapperEvents {
     std::optional<Answer> answer = {};
   };
   using Questions = std::map<QuestionKey, Question>;
-  // Who holds up one wait_answers().
+  // The handles that hold up one wait_answers().
   struct Grace {
-    std::map<uint64_t, uint64_t> left;  // by handle: questions that are open; 1: it must close
-    uint64_t holding = 0;               // handles of which some are
+    std::map<uint64_t, uint64_t> left;  // by handle: open questions; 1: it must close
+    uint64_t holding = 0;               // handles with any left
   };
   using Wakeups = std::vector<Wakeup>;
 
@@ -166,11 +171,11 @@ class MapperEvents {
                 Wakeups& wakeups) PMEMD_REQUIRES(mutex_);
   QuestionKey ask_one(const Reference& whom, FileRange range, const MapperNotice& notice,
                       Wakeups& wakeups) PMEMD_REQUIRES(mutex_);
-  // Those of a wait_answers() are done with; a takeover's stays for who asked.
+  // Drops a question of wait_answers(); a takeover's stays for its asker.
   void settle(Questions::iterator question) PMEMD_REQUIRES(mutex_);
-  // Those of `first` to `last` that are open have lost their owner.
+  // The open questions from `first` to `last` have lost their owner.
   void drop_questions(const QuestionKey& first, const QuestionKey& last) PMEMD_REQUIRES(mutex_);
-  // Waits for the answer to a takeover, and takes the question out.
+  // Waits for the answer of a takeover, and takes the question out.
   std::optional<Answer> wait_for_answer(const QuestionKey& key) PMEMD_REQUIRES(mutex_);
 
   ClaimTable& claims_;
@@ -182,7 +187,7 @@ class MapperEvents {
   std::map<uint64_t, Queue> queues_ PMEMD_GUARDED_BY(mutex_);  // by handle
   Questions questions_ PMEMD_GUARDED_BY(mutex_);
   std::map<uint64_t, Grace> graces_ PMEMD_GUARDED_BY(mutex_);  // by seq
-  // Claims (handle, id) that were told that all of them goes.
+  // Claims (handle, id) that were told that all of their range goes away.
   std::set<std::pair<uint64_t, uint64_t>> away_ PMEMD_GUARDED_BY(mutex_);
 };
 

@@ -72,7 +72,7 @@ bool has_mask(const Acl& acl) {
   return false;
 }
 
-// How far left in the mode an entry's three bits stand; -1: it has none there.
+// How far left an entry's three bits are in the mode; -1: it has none there.
 int mode_shift(uint16_t tag, bool masked) {
   switch (tag) {
     case kAclUserObj:
@@ -143,7 +143,7 @@ void chmod_acl(Acl& acl, mode_t mode) {
 }
 
 InheritedAcl inherit_acl(const Acl& acl, mode_t mode) {
-  // Both can only take permissions away from what the other one grants.
+  // Each can only take away permissions that the other grants.
   Acl access = acl;
   chmod_acl(access, mode & acl_mode(acl));
   InheritedAcl inherited{(mode & ~ACCESSPERMS) | acl_mode(access), std::nullopt};

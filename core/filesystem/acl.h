@@ -39,22 +39,22 @@ struct AclEntry {
 };
 using Acl = std::vector<AclEntry>;
 
-// No entries: the value stands for "no ACL". EINVAL: malformed, or an ACL that no ACL can be (a
-// missing or repeated entry, wrong order, no mask where one is needed). EOPNOTSUPP: other version.
+// No entries: the value means "no ACL". EINVAL: malformed, or not a valid ACL (a missing or
+// repeated entry, wrong order, no mask where one is needed). EOPNOTSUPP: another version.
 Result<Acl> parse_acl(std::string_view value);
 std::string encode_acl(const Acl& acl);
 
 // The nine permission bits that belong to an access ACL.
 mode_t acl_mode(const Acl& acl);
-// It says nothing that the mode doesn't: such an access ACL isn't kept.
+// Whether it says no more than the mode: such an access ACL isn't kept.
 bool acl_is_only_mode(const Acl& acl);
-// What chmod makes of an access ACL.
+// Changes an access ACL as chmod does.
 void chmod_acl(Acl& acl, mode_t mode);
 
 // What a new inode in a directory with default ACL `acl` gets; `mode` as asked for (no umask).
 struct InheritedAcl {
   mode_t mode = 0;            // all bits of it
-  std::optional<Acl> access;  // where the mode doesn't say it all
+  std::optional<Acl> access;  // if the mode doesn't say it all
 };
 InheritedAcl inherit_acl(const Acl& acl, mode_t mode);
 

@@ -12,8 +12,7 @@
 namespace pmemd {
 namespace {
 
-// How many chunks with room are looked at for one with a long enough run, before a whole one is
-// opened.
+// How many chunks with room are searched for a long enough run, before a whole chunk is opened.
 constexpr int kCandidates = 8;
 
 uint64_t block_in_chunk(uint64_t offset) { return (offset % Allocator::kChunkSize) / kPageSize; }
@@ -93,7 +92,7 @@ bool Allocator::allocate(uint64_t ino, FileRange hole, bool large, std::optional
     std::optional<DataRange> taken;
     if (large) taken = take_congruent({ino, file_chunk}, hole.begin, length, goal);
     if (!taken) taken = take_packed(length, goal);
-    assert(taken);  // blocks are free, so there is a way to get at them
+    assert(taken);  // blocks are free, so some can be taken
     pieces.push_back({hole.begin, taken->begin, taken->length()});
     hole.begin += taken->length();
     goal = taken->end;
@@ -108,10 +107,10 @@ std::optional<DataRange> Allocator::take_congruent(const Part& part, uint64_t fi
   if (const auto it = reserved_.find(part); it != reserved_.end()) {
     const uint64_t index = it->second;
     const Run run = run_at(partial_.at(index), first, most);
-    if (run.count == 0) return std::nullopt;  // what was there is on its way to the free list
+    if (run.count == 0) return std::nullopt;  // its old blocks are still being freed
     return take(index, run);
   }
-  // A chunk that an earlier life of this file began.
+  // A chunk that an earlier life of this file started.
   if (goal && first != 0 && block_in_chunk(*goal) == first) {
     if (partial_.contains(*goal / kChunkSize)) return take_at(*goal, length);
   }

@@ -1,11 +1,11 @@
-// The free space of a data area, and who may take it first.
+// The free space of a data area, and its reservations.
 //
-// The area is cut into chunks of 2 MiB. A large file gets each 2 MiB-aligned part of itself from a
-// chunk of its own, at the same place in it (file offset and data offset congruent), so that a
+// The area is cut into chunks of 2 MiB. Each 2 MiB-aligned part of a large file gets a chunk of its
+// own, with its blocks at the same place in it (file offset and data offset congruent), so that a
 // mapping of it could use huge pages: the whole chunk is reserved at the part's first block, and
-// only blocks that are asked for are taken. Small files share chunks, the fullest one that has room
-// first, so that whole chunks stay whole. Reservations are a wish, not a right: when nothing else
-// is left they are broken, and space ends only when the last block is taken.
+// only blocks that are asked for are taken. Small files share chunks, the fullest one with room
+// first, so that whole chunks stay whole. Reservations are a preference, not a right: when nothing
+// else is left they are broken, and space runs out only when the last block is taken.
 //
 // Invariants:
 //  1. Every block is free in exactly one place (a whole chunk, or a partial chunk's bitmap), or
@@ -44,15 +44,15 @@ class Allocator {
 
   // With `used` taken (any order). EIO: they overlap, leave the area, or aren't whole blocks.
   static Result<Allocator> with_used(uint64_t size, std::vector<DataRange> used);
-  // Whether it could be made; sorts `used`. EIO: the same.
+  // Checks whether it could be made; sorts `used`. EIO: the same.
   static Result<void> check_used(uint64_t size, std::vector<DataRange>& used);
 
   uint64_t size_bytes() const { return size_; }
   uint64_t free_bytes() const { return free_blocks_ * kPageSize; }  // reserved ones included
 
   // Takes space for the blocks of `hole` (whole blocks) of file `ino`; appends the pieces, in
-  // order. `large`: place them congruently. `goal`: where the first would best lie.
-  // False, and nothing taken: less is free than the hole wants.
+  // order. `large`: place them congruently. `goal`: the best place for the first.
+  // False: took nothing, because less is free than the hole needs.
   bool allocate(uint64_t ino, FileRange hole, bool large, std::optional<uint64_t> goal,
                 std::vector<Extent>& pieces);
   void free(DataRange range);
@@ -70,7 +70,7 @@ class Allocator {
 
   struct Chunk {
     std::bitset<kBlocksPerChunk> free;
-    std::optional<Part> owner;  // whom it is reserved for
+    std::optional<Part> owner;  // the part it is reserved for
   };
   // Blocks of one chunk: [first, first + count).
   struct Run {
@@ -95,13 +95,13 @@ class Allocator {
   DataRange take(uint64_t index, Run run);
   void give(uint64_t index, Run run);
   void break_reservation(std::map<Part, uint64_t>::iterator it);
-  // `by_room_` follows a partial chunk's room; call around each change of it.
+  // Keep `by_room_` in step with a partial chunk's room; call these around each change of it.
   void unlist(uint64_t index, const Chunk& chunk);
   void relist(uint64_t index, const Chunk& chunk);
 
   uint64_t size_;
   uint64_t free_blocks_;
-  RangeSet<ChunkSpace> whole_;                       // chunks that are free and nobody's
+  RangeSet<ChunkSpace> whole_;                       // chunks that are free and unreserved
   std::map<uint64_t, Chunk> partial_;                // by chunk number; what is in neither is taken
   std::set<std::pair<uint64_t, uint64_t>> by_room_;  // (free blocks, chunk) of unreserved partials
   std::map<Part, uint64_t> reserved_;                // → chunk

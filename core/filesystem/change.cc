@@ -13,7 +13,7 @@
 namespace pmemd {
 namespace {
 
-// So many are reserved at a time; those left at the end are never used.
+// How many are reserved at a time; those left at the end are never used.
 constexpr uint64_t kIndexBatch = 4096;
 
 }  // namespace
@@ -120,7 +120,7 @@ Result<void> Change::commit(Transaction& transaction) {
   return {};
 }
 
-// What is large was set aside before the commit (FreedSpace::expect()).
+// Large memory was reserved before the commit (FreedSpace::expect()).
 void Change::apply() noexcept {
   const MustAllocate committed;
   if (end_index_) fs_.end_index = *end_index_;
@@ -136,8 +136,8 @@ void Change::apply() noexcept {
   if (fs_.inode_count) *fs_.inode_count += created_.size() - removed_.size();
 }
 
-// Reads and overwrites stamp the cached row at any time; what they did since the change copied it
-// stays, where the change itself set no time.
+// Reads and overwrites stamp the cached row at any time; stamps set since the change copied it stay
+// where the change itself set no time.
 void Change::apply_edit(const Edit& edit) {
   Inode& inode = fs_.inodes.at(edit.row.ino);
   const InodeRow cached = std::exchange(inode.row, edit.row);

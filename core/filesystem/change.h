@@ -1,5 +1,5 @@
-// One change of metadata: copies of the rows it touches, written in one transaction and put into
-// the cache once that is committed. Private to this folder.
+// One change of metadata: copies the rows that it touches, writes them in one transaction and puts
+// them into the cache once that is committed. Private to this folder.
 //
 //   FreedSpace freed(fs);              // retired last, without a lock
 //   MutexLock lock(fs.change_mutex);
@@ -11,7 +11,7 @@
 //   return change.commit(transaction);
 //
 // Thread contract: change_mutex and the transaction are held as long as the Change lives.
-// Errors: the database's, and those named. After a failure nothing has changed, in memory neither.
+// Errors: the database's, and those named. After a failure nothing has changed, not even in memory.
 #pragma once
 
 #include <cstdint>
@@ -27,7 +27,7 @@
 #include "core/filesystem/inode.h"
 #include "core/filesystem/state.h"
 
-// The caller's change_mutex is this object's too, which the analysis can't know.
+// The caller's change_mutex is also this object's, which the analysis can't know.
 #define PMEMD_CHANGE_HELD PMEMD_ATTRIBUTE(no_thread_safety_analysis)
 
 namespace pmemd {
@@ -36,7 +36,7 @@ class Change {
  public:
   Change(FsState& fs, FreedSpace& freed) : fs_(fs), freed_(freed) {}
 
-  // When it happens: one time for all that it stamps.
+  // The time of the change: the same for everything that it stamps.
   int64_t now() const { return now_; }
 
   // The change's copy of a row, the same one each time. ESTALE: no such inode.
@@ -44,18 +44,19 @@ class Change {
   // ENOTDIR; ENOENT: the directory has been removed.
   Result<InodeRow*> open_directory(uint64_t ino);
 
-  // A number nobody had before.
+  // A number that was never used.
   Result<uint64_t> new_inode_number() PMEMD_CHANGE_HELD;
   Result<void> create(const InodeRow& row, std::string_view target);
   Result<void> remap(uint64_t ino, ExtentMap::Plan plan);
   Result<void> remove(uint64_t ino);  // the row, its extents and xattrs
 
-  // One entry, and one subdirectory's `..`, less. EIO: the database counts none.
+  // Counts one entry less, and one link less for a subdirectory's `..`. EIO: the database counts
+  // none.
   Result<void> drop_entry(InodeRow* dir);
   Result<void> drop_subdirectory(InodeRow* dir);
 
-  // One link less; the inode goes with the last one, unless the kernel knows it. `row` is not to
-  // be used afterwards. EIO: it has none.
+  // Drops one link; the last one removes the inode, unless the kernel knows it. `row` must not be
+  // used afterwards. EIO: it has none.
   Result<void> drop_link(InodeRow* row);
 
   // The value of a directory's default ACL; empty: none.
@@ -70,7 +71,7 @@ class Change {
     InodeRow row;
   };
 
-  // What commit() does once the transaction is in the table.
+  // Runs in commit(), once the transaction is in the table.
   void apply() noexcept PMEMD_CHANGE_HELD;
   void apply_edit(const Edit& edit) PMEMD_REQUIRES(fs_.mutex);
   void apply_removal(uint64_t ino) PMEMD_REQUIRES(fs_.mutex);

@@ -35,7 +35,7 @@ constexpr std::array kRules = {
     "SELECT ?1 + 1, 'there is no root directory' WHERE NOT EXISTS"
     " (SELECT * FROM inodes WHERE ino = ?1 + 1 AND mode >> 12 = 4 AND nlink > 0"
     "  AND parent = ?1 + 1)"
-    // None at all: it was never enabled, which is when the root is made.
+    // No inode at all: it was never enabled; the first enable makes the root.
     " AND EXISTS (SELECT * FROM inodes WHERE ino >= ?1 AND ino < ?2)",
 
     "SELECT ino, 'unknown type, mode ' || mode FROM inodes WHERE ino >= ?1 AND ino < ?2"
@@ -113,7 +113,7 @@ constexpr std::array kRules = {
     " LEFT JOIN inodes i ON i.ino = x.ino WHERE i.ino IS NULL",
 };
 
-// Names are bytes; what is shown is text.
+// Names are bytes; makes text of one, to show it.
 std::string printable(std::string_view bytes) {
   std::string text;
   for (const char c : bytes) {
@@ -127,7 +127,7 @@ std::string printable(std::string_view bytes) {
   return text;
 }
 
-// One check under way.
+// One check in progress.
 class Check {
  public:
   // `table`: the one that has the device's label.
@@ -165,7 +165,7 @@ class Check {
   const uint64_t data_bytes_;
   const uint64_t first_;
   const uint64_t end_;
-  std::map<uint64_t, std::unique_ptr<MappedImage>> images_;  // by serial; mapped when first wanted
+  std::map<uint64_t, std::unique_ptr<MappedImage>> images_;  // by serial; mapped when first needed
   std::vector<Finding> findings_;
 };
 
@@ -190,7 +190,7 @@ Result<void> Check::rule(const char* sql, uint64_t next_index) {
   return {};
 }
 
-// Every directory that has a link comes to the root by its parents.
+// Every directory that has a link leads to the root through its parents.
 Result<void> Check::cycles() {
   std::unordered_map<uint64_t, uint64_t> parents;
   PMEMD_ASSIGN(Statement query,
@@ -202,7 +202,8 @@ Result<void> Check::cycles() {
     if (!row) break;
     parents.emplace(query.column_int(0), query.column_int(1));
   }
-  // Who was found to come to the root gets it as parent, so that each path is walked once.
+  // A directory that was found to lead to the root gets it as parent, so that each path is walked
+  // once.
   const uint64_t root = first_ + kRootIndex;
   int found = 0;
   for (const auto& [ino, unused] : parents) {
@@ -271,8 +272,8 @@ Result<bool> Check::is_zero(DataRange range) {
       if (auto image = pool_.map_namespace(space)) mapped->second = *std::move(image);
     }
     MappedImage* const image = mapped->second.get();
-    if (image == nullptr) continue;  // check_regions() has told why
-    // Bad bytes can't be looked at, and get zeros before anybody has them.
+    if (image == nullptr) continue;  // check_regions() has reported it
+    // Bad bytes can't be read, and are zeroed before anybody gets them.
     RangeSet<RegionSpace> good;
     good.insert(space.in_region(part));
     for (const RegionRange& all : good.ranges()) {
@@ -294,12 +295,13 @@ Result<void> Check::free_space() {
   if (!clean) return {};
   PMEMD_ASSIGN(auto ranges, used());
   const auto allocator = Allocator::with_used(data_bytes_, std::move(ranges));
-  if (!allocator) return {};  // the tables' rules have told why
+  if (!allocator) return {};  // the tables' rules have reported it
   Result<void> read;
   allocator->for_each_free([&](DataRange range) {
     if (!read) return;
     auto zero = is_zero(range);
-    // Between two moments at which nobody had it enabled: else the bytes are of who has.
+    // Only between two moments at which it was disabled: otherwise its user may have changed the
+    // bytes.
     if (zero && !*zero && view_.is_as_clean(serial_, true)) zero = is_zero(range);
     if (!view_.is_as_clean(serial_, true)) return;
     if (!zero) {
@@ -320,7 +322,7 @@ Result<std::vector<Finding>> check_filesystem(PoolView& view, const NamespaceRec
   Check check(view, "namespaces", record.name(), record.serial, record.data_bytes());
   PMEMD_TRY(check.tables());
   PMEMD_TRY(check.checksum());
-  // The bytes of a leg are its volume's.
+  // A leg's bytes belong to its volume.
   if (view.labels().volume_of(record.serial) == nullptr) PMEMD_TRY(check.free_space());
   return check.take_findings();
 }

@@ -16,7 +16,7 @@ struct NewInode {
   std::string_view target;
 };
 
-// Owner, group and mode as the directory wants them; its ACLs are written by inherit().
+// Owner, group and mode follow the directory's rules; inherit() writes the ACLs.
 InodeRow new_row(const InodeRow& parent, const NewInode& wanted, const Caller& caller,
                  int64_t now) {
   InodeRow row;
@@ -36,7 +36,7 @@ InodeRow new_row(const InodeRow& parent, const NewInode& wanted, const Caller& c
   return row;
 }
 
-// The default ACL of the directory takes the umask's place.
+// The directory's default ACL replaces the umask.
 Result<void> inherit(FsState& fs, Change& change, uint64_t parent, mode_t umask, InodeRow& row) {
   if (S_ISLNK(row.mode)) return {};
   PMEMD_ASSIGN(const std::string value, change.default_acl(parent));

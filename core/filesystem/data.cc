@@ -16,7 +16,7 @@
 namespace pmemd {
 namespace {
 
-// What a hole reads as; nobody writes to it.
+// What a hole reads as; never written.
 alignas(kPageSize) std::array<std::byte, kMiB> zeros;
 
 void add_zeros(std::vector<iovec>& parts, uint64_t length) {
@@ -33,14 +33,14 @@ uint64_t total_length(const std::vector<Extent>& extents) {
   return length;
 }
 
-// Zeroes what is mapped of `range` already; what is new is zero.
+// Zeroes the blocks of `range` that are already mapped; new blocks are zero anyway.
 Result<void> zero_range(FsState& fs, uint64_t ino, FileRange range, uint64_t size) {
   std::vector<Extent> old;
   PMEMD_TRY(fs.with_file(ino, [&](Inode& inode) -> Result<void> {
     old = inode.extents.find(range);
     return {};
   }));
-  // What may fail on bad bytes comes first.
+  // Steps that may fail on bad bytes come first.
   for (const Extent& extent : old) {
     if (!fs.media.bad(extent.data()).empty()) PMEMD_TRY(fs.media.zero(extent.data()));
   }
@@ -55,13 +55,13 @@ Result<void> zero_range(FsState& fs, uint64_t ino, FileRange range, uint64_t siz
   });
 }
 
-// The first of the ranges that ends behind `offset`.
+// The first of the ranges that ends after `offset`.
 std::vector<FileRange>::const_iterator first_behind(const std::vector<FileRange>& ranges,
                                                     uint64_t offset) {
   return std::ranges::upper_bound(ranges, offset, {}, &FileRange::end);
 }
 
-// The first offset from `offset` on that is in none of the extents and lent ranges, and the first
+// The first offset, from `offset` on, that is in none of the extents and lent ranges; and the first
 // that is in one. Neither is clipped to the size.
 uint64_t next_hole(const ExtentMap& extents, const std::vector<FileRange>& lent, uint64_t offset) {
   for (bool moved = true; moved;) {
@@ -117,7 +117,7 @@ Result<void> FileSystem::write(uint64_t ino, uint64_t offset, std::span<const st
   FsState& fs = *state_;
   std::vector<Extent> target;
   bool in_place = false;
-  std::optional<MustAllocate> recorded;  // what it takes is taken: the bytes come after
+  std::optional<MustAllocate> recorded;  // its space is taken: the bytes follow
   PMEMD_TRY(fs.with_file(ino, [&](Inode& inode) -> Result<void> {
     target = inode.extents.find(range);
     in_place = range.end <= inode.row.size && total_length(target) == range.length();
@@ -127,7 +127,7 @@ Result<void> FileSystem::write(uint64_t ino, uint64_t offset, std::span<const st
     return {};
   }));
   if (!in_place) {
-    // A write that can't clear what it meets must not leave a larger file behind.
+    // A write that can't clear the bad bytes it meets must not leave a larger file behind.
     for (const Extent& extent : target) {
       if (fs.media.bad(extent.data()).empty()) continue;
       PMEMD_TRY(fs.media.write(extent.data_offset,
@@ -148,7 +148,7 @@ Result<void> FileSystem::write(uint64_t ino, uint64_t offset, std::span<const st
     });
     if (part) continue;
     if (written) written = std::move(part);
-    // What a mapping stored elsewhere is on the medium all the same.
+    // Stores of a mapping to other extents still reach the medium.
     if (writer == Media::Writer::kProgram) break;
   }
   // Only now: an fsync that ran meanwhile may have missed the bytes.

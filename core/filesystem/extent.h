@@ -15,12 +15,12 @@ struct Extent {
   constexpr FileRange file() const { return FileRange::sized(file_offset, length); }
   constexpr DataRange data() const { return DataRange::sized(data_offset, length); }
 
-  // The part that lies in `range`; of length 0 where there is none.
+  // The part that lies in `range`; its length is 0 if there is none.
   constexpr Extent clip(FileRange range) const {
     const FileRange part = file().intersect(range);
     return {part.begin, data_offset + (part.begin - file_offset), part.length()};
   }
-  // `next` goes on where this one ends, in the file and in the data area.
+  // Whether `next` begins where this one ends, in the file and in the data area.
   constexpr bool continues_in(const Extent& next) const {
     return file().end == next.file_offset && data().end == next.data_offset;
   }

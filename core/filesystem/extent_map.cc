@@ -10,7 +10,7 @@
 namespace pmemd {
 namespace {
 
-// Appends `extent`, as part of the last one where it continues that.
+// Appends `extent`, merged with the last one if it continues that.
 void append_merged(std::vector<Extent>& extents, const Extent& extent) {
   if (extent.length == 0) return;
   if (!extents.empty() && extents.back().continues_in(extent)) {
@@ -88,7 +88,7 @@ ExtentMap::Plan ExtentMap::plan(FileRange cut, std::span<const Extent> added) co
   Plan plan;
   if (hull.empty()) return plan;
 
-  // All that the change may touch: neighbours too, since they may merge.
+  // Everything that the change may touch, including neighbours, which may merge.
   std::vector<Extent> before;
   for (auto it = first_behind(hull.begin == 0 ? 0 : hull.begin - 1);
        it != extents_.end() && it->first <= hull.end; ++it) {

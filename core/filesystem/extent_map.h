@@ -1,11 +1,11 @@
 // The extents of one file, by file offset.
 //
-// A change is planned first and applied when it is committed: a plan says which rows of the table
-// go and come, and which space the file gives up.
+// A change is planned first and applied when it is committed: a plan lists the table rows to remove
+// and to add, and the space that the file gives up.
 //
 // Invariants:
-//  1. Extents are disjoint; two that continue each other are one.
-//  2. plan() changes nothing; apply(plan) is what the plan's rows make of the table.
+//  1. Extents are disjoint; two that continue each other are merged.
+//  2. plan() changes nothing; apply(plan) does to the map what the plan's rows do to the table.
 //
 // Thread contract: none of its own; the owner's lock guards it.
 #pragma once
@@ -24,9 +24,9 @@ namespace pmemd {
 class ExtentMap {
  public:
   struct Plan {
-    std::vector<uint64_t> erase;   // rows that go, by file offset
-    std::vector<Extent> put;       // rows that come, or replace one of the same file offset
-    std::vector<DataRange> freed;  // what the file gives up
+    std::vector<uint64_t> erase;   // rows to remove, by file offset
+    std::vector<Extent> put;       // rows to add, or to replace one of the same file offset
+    std::vector<DataRange> freed;  // space that the file gives up
 
     bool empty() const { return erase.empty() && put.empty(); }
   };
@@ -39,10 +39,10 @@ class ExtentMap {
   std::vector<Extent> find(FileRange range) const;
   std::vector<FileRange> holes(FileRange range) const;
 
-  // The extent that holds `offset`, or else the first one behind it.
+  // The extent that contains `offset`, or else the first one after it.
   std::optional<Extent> next(uint64_t offset) const;
 
-  // Where in the data area a block at `offset` (a hole) would best lie: congruent with a neighbour
+  // The best place in the data area for a block at `offset` (a hole): congruent with a neighbour
   // that it touches or shares a 2 MiB chunk of the file with.
   std::optional<uint64_t> goal(uint64_t offset) const;
 
@@ -57,7 +57,7 @@ class ExtentMap {
  private:
   using Map = std::map<uint64_t, Extent>;
 
-  // The first extent that ends behind `offset`.
+  // The first extent that ends after `offset`.
   Map::const_iterator first_behind(uint64_t offset) const;
 
   Map extents_;

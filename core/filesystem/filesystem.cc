@@ -21,8 +21,8 @@ namespace {
 
 constexpr size_t kTimesBatch = 64;
 
-// Removes the inodes without links that the kernel doesn't know; returns the others. `freed` gets
-// what they had. Nothing is in use yet.
+// Removes the inodes without links that the kernel doesn't know; returns the others. Adds the space
+// of the removed ones to `freed`. Nothing is in use yet.
 Result<std::vector<uint64_t>> remove_orphans(Database& db, Rows& rows, const LookupCounts& lookups,
                                              std::vector<DataRange>& freed) {
   Transaction transaction(db);
@@ -85,8 +85,9 @@ Result<void> check_superblock(Database& db, Rows& rows, Media& media,
              : verify_superblock(media, options.serial, options.superblock_elsewhere);
 }
 
-// What is bad stays bad: it is made good when it is allocated. But its bytes go, clean or not: it
-// may have been freed when it couldn't be cleared, and its error may be taken away at any time.
+// Bad bytes stay bad until they are allocated, which makes them good. But their contents are
+// dropped, clean or not: they may have been freed while they couldn't be cleared, and their error
+// may be removed at any time.
 Result<void> drop_free(Media& media, const Allocator& free_space, bool clean) {
   Result<void> dropped;
   const auto drop = [&](DataRange range) {
@@ -125,7 +126,7 @@ Result<void> FileSystem::format(Database& db, uint64_t serial, uint64_t data_byt
   PMEMD_ASSIGN(Rows rows, Rows::prepare(db, serial, data_bytes));
   PMEMD_ASSIGN(const auto found, rows.inode(make_inode_number(serial, kRootIndex)));
   if (found) return {};
-  // A new root would hide them all, and their space is taken.
+  // A new root would hide all files, while their space is taken.
   PMEMD_ASSIGN(const bool has_files, rows.has_files());
   if (has_files) {
     return fail(EIO, "pool.db: files without a root directory", kDamagedHint);
@@ -153,7 +154,7 @@ Result<std::unique_ptr<FileSystem>> FileSystem::mount(Database& db, Media& media
     MutexLock lock(db.mutex());
     PMEMD_ASSIGN(rows, Rows::prepare(db, options.serial, media.size_bytes()));
   }
-  // First: nothing changes, above all no byte, where it isn't known whose data area this is.
+  // First: nothing, above all no byte, may change unless we know whose data area this is.
   PMEMD_TRY(check_superblock(db, *rows, media, options));
   PMEMD_ASSIGN(auto extents, verify_rows(db, *rows, media.size_bytes(), options));
   if (options.mark_in_use) PMEMD_TRY(options.mark_in_use());
@@ -201,10 +202,10 @@ Result<struct statvfs> FileSystem::statfs() {
   struct statvfs stat = {};
   stat.f_bsize = stat.f_frsize = kPageSize;
   stat.f_blocks = fs.allocator.size_bytes() / kPageSize;
-  // What is on its way back counts: who frees space expects to see it.
+  // Space on its way back counts as free: a user who frees space expects to see it.
   stat.f_bfree = stat.f_bavail =
       (fs.allocator.free_bytes() + fs.retiring_bytes + fs.zeroing_bytes) / kPageSize;
-  // Inodes take no data blocks; that there are as many left as blocks is a custom of others.
+  // Inodes take no data blocks; reporting as many free inodes as blocks is a convention.
   stat.f_files = *fs.inode_count + stat.f_bfree;
   stat.f_ffree = stat.f_favail = stat.f_bfree;
   stat.f_namemax = kNameMax;
@@ -213,7 +214,7 @@ Result<struct statvfs> FileSystem::statfs() {
 
 void FileSystem::forget(uint64_t ino) {
   FsState& fs = *state_;
-  // Most that are forgotten leave nothing to do.
+  // Most forgotten inodes need no work.
   const auto drop = [&fs, ino] {
     MutexLock change(fs.change_mutex);
     MutexLock lock(fs.mutex);
@@ -225,7 +226,7 @@ void FileSystem::forget(uint64_t ino) {
     return true;
   };
   if (drop()) return;
-  // What fails here is tried again by the next mount, except times, which are the least of it.
+  // The next mount retries what fails here, except times, which matter least.
   (void)fs.remove_if_unused(ino);
   (void)fs.write_times({&ino, 1});
   (void)drop();
@@ -251,7 +252,7 @@ Result<void> FileSystem::flush_times() {
       if (inode.times_dirty) dirty.push_back(ino);
     }
   }
-  // Some at a time, so that others get their turn.
+  // A few at a time, so that others get their turn.
   for (std::span<const uint64_t> rest = dirty; !rest.empty();) {
     const auto batch = rest.first(std::min(rest.size(), kTimesBatch));
     PMEMD_TRY(state_->write_times(batch));
@@ -262,7 +263,7 @@ Result<void> FileSystem::flush_times() {
 
 namespace {
 
-// What an fsync has to persist of the inode, whatever others do of it at the same time.
+// What an fsync must persist of the inode, even if others persist some of it at the same time.
 std::vector<DataRange> begin_fsync(Inode& inode) {
   inode.unsynced.for_each([&](FileRange range) { inode.syncing.insert(range); });
   std::vector<DataRange> ranges;
@@ -272,7 +273,7 @@ std::vector<DataRange> begin_fsync(Inode& inode) {
       ranges.push_back(data.widened_to(kPageSize));
     }
   });
-  // From here on nothing fails; before it, all is still unsynced.
+  // Nothing fails after this; before it, everything is still unsynced.
   inode.unsynced.clear();
   ++inode.fsyncs;
   return merged(std::move(ranges));
@@ -287,8 +288,8 @@ void end_fsync(Inode& inode, bool durable) {
 
 }  // namespace
 
-// Bytes first, then the metadata. After a power loss in between, what the table doesn't know of is
-// free space, and discarded by the mount that finds the namespace unclean.
+// Bytes first, then the metadata. After a power loss in between, bytes that the table doesn't
+// record are in free space, which the mount that finds the namespace unclean discards.
 Result<void> FileSystem::fsync(uint64_t ino, bool datasync) {
   FsState& fs = *state_;
   std::vector<DataRange> ranges;
@@ -335,7 +336,7 @@ Result<std::map<uint64_t, std::string>> FileSystem::paths(const std::set<uint64_
   for (const uint64_t ino : inos) {
     std::string path;
     uint64_t at = ino;
-    // As many steps as there are entries: a pool that doesn't hold together may have a loop.
+    // At most as many steps as there are entries: a damaged pool may have a loop.
     for (size_t steps = 0; at != root() && steps <= names.size(); ++steps) {
       const auto found = names.find(at);
       if (found == names.end()) break;

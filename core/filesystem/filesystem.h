@@ -1,13 +1,13 @@
 // The file system of one fsdax namespace: inodes, directories, extents. No FUSE types.
 //
-// The database is the truth; memory caches inodes that are in use. Data lies in extents
+// The database is authoritative; memory caches inodes that are in use. Data lies in extents
 // of the namespace's data area; a hole has none and reads as zeros.
 //
 // Invariants:
 //  1. A change is one transaction, committed before the function returns; a failed one leaves
 //     everything as it was. Exception: times that a read or an overwrite changes are kept in memory
 //     and written by fsync(), flush_times(), forget(), every other change of the inode, and when
-//     the inode has to make room for others.
+//     the inode must make room for others.
 //  2. Space goes from a file to the free list only after every request that may still use it has
 //     ended (Srcu::retire), and reads as zeros from then on.
 //  3. An extent is recorded before bytes are written to it.
@@ -15,7 +15,7 @@
 //
 // Thread contract: every function from any thread, inside a read section of the namespace's Srcu
 // (which the caller holds until the request's reply has left). No lock is held on return.
-// Errors: the errnos that ext4 returns for the call; each function names those of its own.
+// Errors: the errnos that ext4 returns for the call; each function names its own.
 #pragma once
 
 #include <sys/stat.h>
@@ -48,8 +48,8 @@ namespace pmemd {
 
 class FsState;
 
-// What inodes are stamped with: the kernel's coarse real-time clock, which its own file systems use
-// too. It never runs ahead of time(2), and never behind what it told before.
+// The time for inodes' stamps: the kernel's coarse real-time clock, which its own file systems use,
+// too. It never runs ahead of time(2), and never goes back.
 timespec current_time();
 
 struct Attr {
@@ -61,15 +61,16 @@ struct Attr {
   dev_t rdev = 0;
   uint64_t size = 0;    // bytes
   uint64_t blocks = 0;  // of 512 bytes
-  // Of holes, that the kernel's page cache may have filled without a request; not in `blocks`.
+  // Blocks of holes that the kernel's page cache may have filled without a request; not in
+  // `blocks`.
   uint64_t dirtied_blocks = 0;
   timespec atime = {}, mtime = {}, ctime = {}, btime = {};
 
-  // As whoever copies a file sparsely decides it.
+  // The test that programs use to copy a file sparsely.
   bool has_holes() const { return S_ISREG(mode) && blocks * 512 < size; }
 };
 
-// Who asks: the owner of what is made; the kernel has checked permissions already.
+// The caller: owns what it creates; the kernel has already checked permissions.
 struct Caller {
   uid_t uid = 0;
   gid_t gid = 0;
@@ -85,23 +86,23 @@ struct SetAttr {
   std::optional<uid_t> uid;
   std::optional<gid_t> gid;
   std::optional<uint64_t> size;
-  std::optional<timespec> atime, mtime, ctime;  // "now" is the caller's to fill in
+  std::optional<timespec> atime, mtime, ctime;  // the caller fills in "now"
 };
 
 struct DirEntry {
   std::string name;
   uint64_t ino = 0;
   mode_t type = 0;           // S_IFMT bits
-  uint64_t next_cookie = 0;  // where to go on behind this entry
+  uint64_t next_cookie = 0;  // continues after this entry
 };
 
-// How often the kernel has been told of each inode and not yet forgotten it. Belongs to the mount;
-// outlives the FileSystem, so that a namespace that is disabled and enabled again keeps the
-// unlinked files which are still open. Thread contract: any thread.
+// The lookups of each inode that the kernel hasn't yet forgotten. Belongs to the mount; outlives
+// the FileSystem, so that a namespace that is disabled and enabled again keeps unlinked files that
+// are still open. Thread contract: any thread.
 class LookupCounts {
  public:
   void add(uint64_t ino, uint64_t count = 1) PMEMD_EXCLUDES(mutex_);
-  // True when the count has come to zero: the kernel doesn't know the inode any more.
+  // True: the count is now zero: the kernel doesn't know the inode any more.
   bool drop(uint64_t ino, uint64_t count) PMEMD_EXCLUDES(mutex_);
   bool is_known(uint64_t ino) const PMEMD_EXCLUDES(mutex_);
   uint64_t size() const PMEMD_EXCLUDES(mutex_);
@@ -118,31 +119,31 @@ class FileSystem {
   struct Options {
     uint64_t serial = 0;  // the namespace's; upper bits of all inode numbers
     bool clean = true;    // false: discard all free space first
-    // What extents_checksum() was when it was disabled, if that is known and it is clean.
+    // The extents_checksum() when it was disabled, if that is known and it is clean.
     std::optional<uint64_t> extents_checksum = {};
-    // Called when all has been verified, before the first change.
+    // Called when everything has been verified, before the first change.
     std::function<Result<void>()> mark_in_use = {};
     bool tolerant = false;  // carry on without metadata that can't be read
-    // Where the superblock is if the device was put together wrongly: pages of the data area.
+    // Where the superblock is if the device was assembled wrongly: pages of the data area.
     std::vector<DataRange> superblock_elsewhere = {};
     std::function<timespec()> clock = current_time;
-    // So many inodes are kept in memory, and those that can't be let go of.
+    // How many inodes are kept in memory, beside those that can't be dropped.
     size_t cached_inodes_max = 32768;
-    // How long a request that finds no space waits for others to end that hold some up.
+    // How long a request that finds no space waits for others that delay freed space.
     std::chrono::milliseconds space_timeout{20};
   };
 
-  // Makes the root directory (0755, owner given), unless it is there; and takes the last block of
-  // the data area, which has `data_bytes`, for the superblock; 0: without one, as it was in pools
-  // of version 2.
+  // Makes the root directory (0755, owner given), unless it exists; and takes the last block of the
+  // data area, which has `data_bytes`, for the superblock; 0: without one, as in pools of version
+  // 2.
   static Result<bool> is_formatted(Database& db, uint64_t serial);
   static Result<void> format(Database& db, uint64_t serial, uint64_t data_bytes,
                              const Caller& owner);
 
   // Reads the free space from the extents, removes orphans that `lookups` doesn't know.
-  // EIO: extents overlap or leave the data area (message names them), or aren't those of
+  // EIO: extents overlap or leave the data area (the message names them), or don't match
   // Options::extents_checksum. EUCLEAN: the superblock is another's, or elsewhere; or it is
-  // poisoned, and not Options::tolerant. In all these nothing has been changed.
+  // poisoned, and Options::tolerant isn't set. After any of these nothing has changed.
   static Result<std::unique_ptr<FileSystem>> mount(Database& db, Media& media, Srcu& srcu,
                                                    const LookupCounts& lookups,
                                                    const Options& options);
@@ -167,21 +168,21 @@ class FileSystem {
                       std::string_view new_name, unsigned flags);
   Result<std::string> readlink(uint64_t ino);
 
-  // Entries behind `cookie` (0: from the start), `.` and `..` first, until `take` returns false.
+  // Entries after `cookie` (0: from the start), `.` and `..` first, until `take` returns false.
   // Cookies stay valid while entries come and go.
   Result<void> readdir(uint64_t dir, uint64_t cookie,
                        const std::function<bool(const DirEntry&)>& take,
                        Atime atime = Atime::kTouch);
-  // The same with what lookup() would tell of each; of `.` and `..` nothing: an empty Attr. Counts
-  // no lookups either.
+  // The same with the Attr that lookup() would return for each; an empty one for `.` and `..`.
+  // Counts no lookups, either.
   Result<void> readdirplus(uint64_t dir, uint64_t cookie,
                            const std::function<bool(const DirEntry&, const Attr&)>& take,
                            Atime atime = Atime::kTouch);
 
   // --- attributes
   Result<Attr> getattr(uint64_t ino);  // ESTALE: no such inode
-  // size: EFBIG beyond the largest file (16 TiB - 4 KiB, as ext4's with blocks of 4 KiB; the space
-  // decides how much of that can be written); frees, and zeroes the rest of the last block.
+  // size: EFBIG beyond the largest file (16 TiB - 4 KiB, as in ext4 with blocks of 4 KiB; free
+  // space limits how much of that can be written); frees, and zeroes the rest of the last block.
   Result<Attr> setattr(uint64_t ino, const SetAttr& change);
   // The kernel's POSIX ACL xattrs come through here: system.posix_acl_access follows the mode and
   // the mode follows it, as in ext4. ENODATA, EEXIST, ERANGE, E2BIG, ENOSPC, EOPNOTSUPP.
@@ -204,28 +205,30 @@ class FileSystem {
                      Media::Writer writer = Media::Writer::kProgram);
   // mode: 0, FALLOC_FL_KEEP_SIZE, PUNCH_HOLE|KEEP_SIZE, ZERO_RANGE[|KEEP_SIZE]; others EOPNOTSUPP.
   Result<void> fallocate(uint64_t ino, int mode, uint64_t offset, uint64_t length);
-  // SEEK_DATA, SEEK_HOLE. ENXIO behind the end. `lent`: ranges (disjoint, in order) that the kernel
-  // may have dirtied without telling; they count as data.
+  // SEEK_DATA, SEEK_HOLE. ENXIO past the end. `lent`: ranges (disjoint, in order) that the kernel
+  // may have dirtied without telling us; they count as data.
   Result<uint64_t> lseek(uint64_t ino, uint64_t offset, int whence,
                          const std::vector<FileRange>& lent);
-  // How much of these ranges (disjoint, in order) lies in holes, up to the page that the file ends
-  // in. Bytes.
+  // How many bytes of these ranges (disjoint, in order) lie in holes, up to the page that the file
+  // ends in.
   Result<uint64_t> hole_bytes(uint64_t ino, const std::vector<FileRange>& ranges);
-  // Data and metadata durable when it returns. EIO, ENOSPC.
+  // Data and metadata are durable when it returns. EIO, ENOSPC.
   Result<void> fsync(uint64_t ino, bool datasync);
 
-  // --- the whole
+  // --- the file system as a whole
   Result<struct statvfs> statfs();
   // The kernel has forgotten the inode: drops it from the cache, and removes it if it has no links.
   void forget(uint64_t ino);
-  // False: some of what was freed could not be zeroed, so the next mount must discard all of it.
+  // False: some freed space could not be zeroed, so the next mount must discard all free space.
   bool free_space_is_zero() const;
-  // Of all rows of extents. When no request is under way any more, and none begins.
+  // The checksum of all rows of extents. Call it only when no request is in flight and none can
+  // begin.
   Result<uint64_t> extents_checksum();
   Result<void> flush_times();  // times kept in memory, of all inodes
   size_t cached_inodes() const;
-  // The reverse map: adds what of `ranges` belongs to which file, in their order; what is nobody's
-  // is left out. Metadata of the file system is its root's. After an error nothing was added.
+  // The reverse map: adds the files' parts of `ranges`, in the order of `ranges`; leaves out space
+  // that nobody owns. The file system's metadata belongs to its root. After an error nothing is
+  // added.
   Result<void> owners(const DataRanges& ranges, FailedParts& parts);
   // One path of each of these inodes, from the root: "/a/b"; those without links have none. Reads
   // every directory once: for reports, not for requests.

@@ -40,7 +40,7 @@ Result<void> check_regular(const InodeRow& row) {
 }
 
 void Inode::touch_atime(int64_t now) {
-  // Times may be any, so that they aren't subtracted.
+  // Not subtracted, because times may be any value.
   if (row.atime > row.mtime && row.atime > row.ctime && row.atime > now - kDay) return;
   row.atime = now;
   times_dirty = true;

@@ -1,4 +1,4 @@
-// An inode as the table has it, and as memory keeps it while the kernel knows it.
+// An inode as in the table, and as in memory while the kernel knows it.
 //
 // Thread contract: values; the owner's lock guards the cached ones.
 #pragma once
@@ -18,8 +18,8 @@
 
 namespace pmemd {
 
-// Times are nanoseconds since the epoch; what 64 bits can't hold (before 1677, after 2262) becomes
-// the nearest that they can.
+// Times are nanoseconds since the epoch; a time that 64 bits can't hold (before 1677, after 2262)
+// becomes the nearest that they can.
 int64_t to_nanoseconds(const timespec& time);
 timespec to_timespec(int64_t nanoseconds);
 
@@ -38,8 +38,7 @@ struct InodeRow {
   bool is_directory() const { return S_ISDIR(mode); }
   bool is_regular() const { return S_ISREG(mode); }
   void set_permissions(mode_t bits) { mode = (mode & S_IFMT) | (bits & ~S_IFMT & 07777); }
-  // False: it has these times already. The clock is coarse, so that most of many writes change
-  // none.
+  // False: it has these times already. The clock is coarse, so most of many writes change none.
   bool touch(int64_t now) {
     const bool is_new = mtime != now || ctime != now;
     mtime = ctime = now;
@@ -50,20 +49,19 @@ struct InodeRow {
 struct Inode {
   InodeRow row;
   bool times_dirty = false;  // `row`'s times are newer than the table's
-  bool is_used = true;       // since the cache looked for inodes to let go of
+  bool is_used = true;       // since the cache last looked for inodes to drop
   // Regular files.
   ExtentMap extents;
   RangeSet<FileSpace> unsynced;  // written since the last fsync began
-  RangeSet<FileSpace> syncing;   // what fsyncs under way persist; a second one does so again
-  uint32_t fsyncs = 0;           // so many are under way
-  // Directories: the default ACL's value, empty without one; absent: not read yet.
+  RangeSet<FileSpace> syncing;   // being persisted by fsyncs; a second fsync persists it again
+  uint32_t fsyncs = 0;           // how many are in progress
+  // Directories: the default ACL's value, empty if there is none; absent: not read yet.
   std::optional<std::string> default_acl;
 
-  // Whether the table has all that can't do without memory.
+  // Whether the table has everything that must not be lost with memory.
   bool can_be_let_go() const { return !times_dirty && fsyncs == 0 && row.nlink > 0; }
 
-  // Stamps a read, as `relatime` does: if it couldn't be told otherwise that it came after the last
-  // change, or once a day.
+  // Stamps a read, as `relatime` does: if the old atime isn't after the last change, or once a day.
   void touch_atime(int64_t now);
 };
 

@@ -13,17 +13,17 @@
 namespace pmemd {
 namespace {
 
-// readdir's own cookies: behind `.` and `..`; an entry's is its row's, moved up behind these.
+// readdir's own cookies: after `.` and `..`; an entry's is its row's, shifted up past these.
 constexpr uint64_t kBehindDot = 1;
 constexpr uint64_t kBehindDotDot = 2;
-// What is left of it when a reply is full is read again.
+// The rest of a batch when a reply is full is read again.
 constexpr uint64_t kReaddirBatch = 64;
 
 const DirentRow* dirent_of(const DirentRow& row) { return &row; }
 const DirentRow* dirent_of(const EntryRow& row) { return &row.entry; }
 
-// Calls `take` for the entries behind `cookie`, which `fetch(from)` reads some at a time, until it
-// returns false. A row is a DirentRow or an EntryRow.
+// Calls `take` for the entries after `cookie`, until it returns false; `fetch(from)` reads a few at
+// a time. A row is a DirentRow or an EntryRow.
 template <class Fetch, class Take>
 Result<void> for_each_behind(FsState& fs, uint64_t dir, uint64_t cookie, Atime atime, Fetch fetch,
                              Take take) {
@@ -51,7 +51,7 @@ Result<void> for_each_behind(FsState& fs, uint64_t dir, uint64_t cookie, Atime a
   }
 }
 
-// The entry of a name that is to go.
+// The entry of a name to be removed.
 Result<DirentRow> find_victim(FsState& fs, uint64_t parent, std::string_view name) {
   PMEMD_ASSIGN(auto entry, fs.rows.dirent(parent, name));
   if (!entry) return fail(ENOENT);

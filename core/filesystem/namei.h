@@ -1,4 +1,4 @@
-// What the functions on names share. Private to this folder.
+// Shared by the functions on names. Private to this folder.
 #pragma once
 
 #include <string_view>
@@ -9,9 +9,9 @@ namespace pmemd {
 
 inline bool is_dot_name(std::string_view name) { return name == "." || name == ".."; }
 
-// ENAMETOOLONG: more than 255 bytes. ENOENT: empty. EINVAL: no name can be that.
+// ENAMETOOLONG: more than 255 bytes. ENOENT: empty. EINVAL: not a possible name.
 Result<void> check_name(std::string_view name);
-// The same for a name that is to be made. EEXIST: `.` and `..` are there already.
+// The same for a new name. EEXIST: `.` and `..`, which exist already.
 Result<void> check_new_name(std::string_view name);
 
 }  // namespace pmemd

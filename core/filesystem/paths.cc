@@ -10,7 +10,7 @@
 namespace pmemd {
 namespace {
 
-// Does the path lead to the inode? What can't be read leads nowhere.
+// Whether the path leads to the inode. An entry that can't be read leads nowhere.
 bool leads_to(Rows& rows, uint64_t root, std::string_view path, uint64_t ino) {
   uint64_t at = root;
   while (!path.empty()) {
@@ -33,7 +33,7 @@ Paths paths_of_names(const Rows::Names& names, uint64_t root, const std::set<uin
   for (const uint64_t ino : inos) {
     std::string path;
     uint64_t at = ino;
-    // As many steps as there are entries: a pool that doesn't hold together may have a loop.
+    // At most as many steps as there are entries: a damaged pool may have a loop.
     for (size_t steps = 0; at != root && steps <= names.size(); ++steps) {
       const auto found = names.find(at);
       if (found == names.end()) break;

@@ -20,7 +20,7 @@ struct Place {
   std::string_view name;
 };
 
-// One rename under way.
+// One rename in progress.
 struct Rename {
   FsState& fs;
   Change& change;
@@ -29,9 +29,9 @@ struct Rename {
 
   InodeRow* from_dir = nullptr;
   InodeRow* to_dir = nullptr;
-  DirentRow entry = {};                        // what is moved
+  DirentRow entry = {};                        // the moved entry
   InodeRow* row = nullptr;                     // its inode
-  std::optional<DirentRow> target_entry = {};  // what is there
+  std::optional<DirentRow> target_entry = {};  // the entry there, if any
   InodeRow* target = nullptr;
 
   Result<void> open();
@@ -59,7 +59,7 @@ Result<void> Rename::open() {
 
 Result<bool> Rename::lies_below(uint64_t dir, uint64_t ancestor) {
   const uint64_t root = make_inode_number(fs.options.serial, kRootIndex);
-  // In a damaged database the way up may be a ring.
+  // In a damaged database the path upwards may be a loop.
   std::set<uint64_t> seen;
   while (dir != ancestor) {
     if (dir == root) return false;
@@ -71,7 +71,7 @@ Result<bool> Rename::lies_below(uint64_t dir, uint64_t ancestor) {
   return true;
 }
 
-// A directory can't come to lie below itself.
+// A directory can't be moved below itself.
 Result<void> Rename::check_loops() {
   if (from.parent == to.parent) return {};
   if (row->is_directory()) {
@@ -92,7 +92,7 @@ Result<void> Rename::check_target() {
   return {};
 }
 
-// A directory that changes its parent takes the link that its `..` is along.
+// A directory that changes its parent moves the link of its `..` to the new one.
 Result<void> Rename::reparent(InodeRow* moved, InodeRow* old_dir, InodeRow* new_dir) {
   moved->ctime = change.now();
   if (!moved->is_directory() || old_dir == new_dir) return {};

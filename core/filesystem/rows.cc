@@ -14,7 +14,7 @@ namespace {
 // S_IFMT's bits, as the dirents table keeps them.
 constexpr unsigned kTypeShift = 12;
 
-// A name of an extended attribute; other strings are blobs.
+// Binds as text: the name of an extended attribute; other strings are blobs.
 struct Text {
   std::string_view text;
 };
@@ -30,7 +30,7 @@ void bind_value(Statement& statement, int index, Text value) {
   statement.bind_text(index, value.text);
 }
 
-// A query that is left half read would hold its snapshot: also when memory runs out.
+// A query left half read would hold its snapshot; this also resets it when memory runs out.
 struct ResetAtEnd {
   Statement& query;
   ~ResetAtEnd() { query.reset(); }
@@ -61,10 +61,10 @@ Result<std::optional<T>> first(Statement& query, Read read) {
   return std::optional<T>(*std::move(value));
 }
 
-// A number that is computed, or that the rows were asked by.
+// A number that is computed, or that the query selected by.
 Result<uint64_t> count_of(const Statement& row) { return static_cast<uint64_t>(row.column_int(0)); }
 
-// Where the ranges stop to ascend.
+// Where the ranges stop ascending.
 DataRanges::const_iterator end_of_run(DataRanges::const_iterator begin,
                                       DataRanges::const_iterator end) {
   const auto last = std::adjacent_find(
@@ -95,11 +95,11 @@ std::unexpected<Error> damaged(std::string problem) {
   return fail(EIO, "pool.db: " + std::move(problem), kDamagedHint);
 }
 
-// The index leads to a row's number, and the row is looked up by that: joined with itself, since
-// SQLite takes from the index what the index has, and what it has may not be what the row has.
+// The index gives a row's number, and the row is looked up by that: a join with itself, because
+// SQLite takes the columns that the index has from the index, and these may differ from the row's.
 #define PMEMD_FROM_ENTRIES " FROM dirents i CROSS JOIN dirents d ON d.cookie = i.cookie"
 
-// CROSS JOIN: the entries lead, in their order.
+// CROSS JOIN: the entries come first, in their order.
 #define PMEMD_SELECT_ENTRIES                                                                    \
   "SELECT d.cookie, d.ino, d.type, d.name, d.parent,"                                           \
   " (SELECT coalesce(sum(length), 0) FROM extents WHERE extents.ino = d.ino),"                  \
@@ -108,7 +108,7 @@ std::unexpected<Error> damaged(std::string problem) {
 
 }  // namespace
 
-// By Sql's order.
+// In the order of Sql.
 const std::array<const char*, Rows::kSqlCount> Rows::kSqlText = {
     "SELECT mode, uid, gid, nlink, rdev, parent, size, atime, mtime, ctime, btime"
     " FROM inodes WHERE ino = ?",
@@ -150,8 +150,8 @@ const std::array<const char*, Rows::kSqlCount> Rows::kSqlText = {
     "SELECT file_offset, data_offset, length FROM extents WHERE ino = ? ORDER BY file_offset",
     "SELECT ino, file_offset, data_offset, length FROM extents WHERE (ino, file_offset) > (?, ?)"
     " AND ino < ? ORDER BY ino, file_offset LIMIT ?",
-    // Extents of a namespace don't overlap: the last that begins at or before the range's begin is
-    // the first that can reach into it.
+    // Extents of a namespace don't overlap: the last one that begins at or before the range's start
+    // is the first that can reach into it.
     "SELECT ino, file_offset, data_offset, length FROM extents WHERE ino >> 40 = ?1"
     " AND data_offset >= coalesce((SELECT max(data_offset) FROM extents"
     "  WHERE ino >> 40 = ?1 AND data_offset <= ?2), 0)"
@@ -234,7 +234,7 @@ Result<DirentRow> Rows::decode_dirent(const Statement& row, uint64_t parent,
   return entry;
 }
 
-// Behind the columns of decode_dirent().
+// After the columns of decode_dirent().
 Result<EntryRow> Rows::decode_entry(const Statement& row, uint64_t parent,
                                     std::optional<std::string_view> name) const {
   EntryRow found;
@@ -244,7 +244,7 @@ Result<EntryRow> Rows::decode_entry(const Statement& row, uint64_t parent,
     return damaged(fmt::format("inode {}: an entry leads to inode {}, which is of another type",
                                parent, found.entry.ino));
   }
-  // A sum of what verify() has accepted.
+  // A sum of values that verify() has accepted.
   found.mapped_bytes = static_cast<uint64_t>(row.column_int(5));
   return found;
 }
@@ -279,7 +279,7 @@ Result<void> Rows::verify() {
     return failure;
   }
   PMEMD_ASSIGN(const auto unlinked, orphans());
-  if (unlinked.empty()) return {};  // else all entries are looked at
+  if (unlinked.empty()) return {};  // otherwise all entries are examined
   PMEMD_ASSIGN(const auto entry, first<uint64_t>(bound(kOrphanEntry, first_, end_), count_of));
   if (entry) return damaged(fmt::format("inode {} has no links, but an entry", *entry));
   return {};
@@ -359,7 +359,7 @@ Result<uint64_t> Rows::reserve_indices(uint64_t count) {
     PMEMD_ASSIGN(const auto ends,
                  collect<uint64_t>(bound(table, kRootIndex + 1, count, serial_), count_of));
     if (ends.empty()) continue;
-    // One more would be the next namespace's.
+    // One more would belong to the next namespace.
     if (ends.front() > make_inode_number(1, 0))
       return fail(ENOSPC, "all inode numbers have been used");
     return ends.front() - count;
@@ -404,7 +404,7 @@ Result<Rows::Names> Rows::names_of(const std::set<uint64_t>& inos) {
     const bool is_directory = reader.number(1, columns::kDirentType) == S_IFDIR >> kTypeShift;
     const auto parent = reader.number(2, columns::kDirentParent);
     const std::string_view name = reader.bytes(3, columns::kDirentName);
-    // For reports: who lies behind a damaged entry has no name there.
+    // For reports: an inode behind a damaged entry gets no name.
     if (!reader.done() || (!is_directory && !inos.contains(ino))) continue;
     names.try_emplace(ino, parent, name);
   }
@@ -413,7 +413,7 @@ Result<Rows::Names> Rows::names_of(const std::set<uint64_t>& inos) {
 Result<void> Rows::insert_dirent(uint64_t parent, std::string_view name, const InodeRow& to) {
   PMEMD_TRY(
       bound(kInsertDirent, parent, name, to.ino, uint64_t{(to.mode & S_IFMT) >> kTypeShift}).run());
-  // SQLite numbers on from the greatest that is there: a damaged pool may have the last one.
+  // SQLite counts on from the greatest number in the table: a damaged pool may have the last one.
   if (db_->last_insert_rowid() > columns::kDirentCookie.max) return fail(ENOSPC);
   return {};
 }
@@ -460,13 +460,13 @@ Result<std::vector<Rows::Owner>> Rows::owners(const DataRanges& ranges) {
   return owners;
 }
 
-// One walk through the extents for all of a run, as long as that costs less than to ask anew;
-// returns the first range that it hasn't come to.
+// Walks the extents once for a whole run, as long as that costs less than a new query; returns the
+// first range that it hasn't reached.
 Result<DataRanges::const_iterator> Rows::owners_of_run(DataRanges::const_iterator next,
                                                        DataRanges::const_iterator end,
                                                        std::vector<Owner>& owners) {
   static_assert(kInodeSerialShift == 40);
-  constexpr int kStepsBeforeSeek = 8;  // a step is some tenth of a seek
+  constexpr int kStepsBeforeSeek = 8;  // a step costs about a tenth of a seek
   Statement& query = bound(kOwners, serial_, next->begin, std::prev(end)->end);
   const ResetAtEnd reset{query};
   for (int in_vain = 0; in_vain < kStepsBeforeSeek;) {
@@ -493,7 +493,7 @@ Result<DataRanges::const_iterator> Rows::owners_of_run(DataRanges::const_iterato
 Result<std::vector<Rows::Owner>> Rows::extents_behind(const std::optional<Owner>& last,
                                                       uint64_t most) {
   const uint64_t root = first_ + kRootIndex;
-  // Behind all that could be of the number before the first.
+  // After everything that could belong to the number before the first.
   uint64_t ino = last ? last->ino : first_ - 1;
   uint64_t file_offset = last ? last->extent.file_offset : uint64_t{INT64_MAX};
   uint64_t end = last ? last->extent.file().end : 0;

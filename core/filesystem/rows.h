@@ -1,10 +1,11 @@
 // The file system's rows in pool.db: prepared statements, one function each.
 //
-// What is read has been accepted by its column (core/pool/columns.h), belongs to this file
-// system, and is the row that was asked for, whatever an index says; an extent lies in the data
-// area, and behind the one before it. Else EIO, which says what is wrong: the database is damaged.
+// Every value that is read was accepted by its column (core/pool/columns.h) and belongs to this
+// file system; every row is the one that was asked for, whatever an index says; an extent lies in
+// the data area, after the one before it. Otherwise EIO, which says what is wrong: the database is
+// damaged.
 //
-// Thread contract: the database's mutex is held around each call (by a Transaction, where the call
+// Thread contract: the database's mutex is held around each call (by a Transaction, if the call
 // changes something).
 // Errors: the database's (ENOSPC, EIO, …); others are named.
 #pragma once
@@ -29,12 +30,12 @@ namespace pmemd {
 
 struct DirentRow {
   uint64_t cookie = 0;
-  std::string name;  // where it isn't what was asked by
+  std::string name;  // unless the query was by name
   uint64_t ino = 0;
   mode_t type = 0;  // S_IFMT bits
 };
 
-// An entry and what getattr() tells of the inode that it leads to.
+// An entry, and what getattr() returns for the inode that it leads to.
 struct EntryRow {
   DirentRow entry;
   InodeRow inode;
@@ -43,11 +44,11 @@ struct EntryRow {
 
 class Rows {
  public:
-  // Of the namespace or volume of that serial, whose data area has `data_bytes`.
+  // For the namespace or volume with that serial, whose data area has `data_bytes`.
   static Result<Rows> prepare(Database& db, uint64_t serial, uint64_t data_bytes);
 
-  // What a mount relies on beside the extents (extent_scan.h), at no more than their cost: the root
-  // directory is one; no row is of an inode whose number is still to be given; no inode without
+  // Checks what a mount relies on beside the extents (extent_scan.h), at no more than their cost:
+  // the root directory is one; no row has an inode number that is still unused; no inode without
   // links has an entry. EIO.
   Result<void> verify();
 
@@ -61,7 +62,7 @@ class Rows {
   Result<uint64_t> count_inodes();
   // Whether there are inodes with links, or entries.
   Result<bool> has_files();
-  // Makes `count` indices the caller's; returns the first. ENOSPC: all are used up.
+  // Gives `count` indices to the caller; returns the first. ENOSPC: all are used up.
   Result<uint64_t> reserve_indices(uint64_t count);
 
   // --- directory entries
@@ -70,7 +71,7 @@ class Rows {
   // The same with the inodes, in one statement.
   Result<std::optional<EntryRow>> entry(uint64_t parent, std::string_view name);
   Result<std::vector<EntryRow>> entries_behind(uint64_t parent, uint64_t cookie, uint64_t most);
-  // An entry of each directory of the namespace, and of each of `inos`: where it lies, its name.
+  // An entry of each directory of the namespace, and of each of `inos`: its parent and its name.
   using Names = std::map<uint64_t, std::pair<uint64_t, std::string>>;
   Result<Names> names_of(const std::set<uint64_t>& inos);
   Result<void> insert_dirent(uint64_t parent, std::string_view name,
@@ -81,14 +82,14 @@ class Rows {
 
   // --- extents
   Result<std::vector<Extent>> extents(uint64_t ino);
-  // What of `ranges` belongs to which inode of the namespace, in their order.
+  // The inodes' parts of `ranges`, in the order of `ranges`.
   struct Owner {
     uint64_t ino = 0;
     Extent extent;  // clipped to a range
   };
   Result<std::vector<Owner>> owners(const DataRanges& ranges);
-  // Of all files, in the order of the table's keys, behind `last`: disjoint in their file, and of
-  // the root none but the superblock's.
+  // Extents of all files, in the order of the table's keys, after `last`: disjoint in their file,
+  // and of the root only the superblock's.
   Result<std::vector<Owner>> extents_behind(const std::optional<Owner>& last, uint64_t most);
   Result<void> put_extent(uint64_t ino, const Extent& extent);
   Result<void> erase_extent(uint64_t ino, uint64_t file_offset);
@@ -150,7 +151,7 @@ class Rows {
   // Whether an inode number is one of this file system's.
   bool is_ours(uint64_t ino) const { return ino > first_ && ino < end_; }
   Result<InodeRow> decode_inode(const Statement& row, uint64_t ino, int first) const;
-  // Of an entry in `parent`; `name`: what it was asked by, and else the row's own is kept.
+  // For an entry in `parent`; `name`: the name that it was asked by; without one, keeps the row's.
   Result<DirentRow> decode_dirent(const Statement& row, uint64_t parent,
                                   std::optional<std::string_view> name) const;
   Result<EntryRow> decode_entry(const Statement& row, uint64_t parent,
@@ -166,7 +167,7 @@ class Rows {
   Database* db_;
   uint64_t serial_;
   uint64_t data_bytes_;
-  uint64_t first_;  // of its inode numbers; index 0, which none has
+  uint64_t first_;  // of its inode numbers; index 0, which no inode has
   uint64_t end_;
   std::array<Statement, kSqlCount> statements_;
 };

@@ -10,10 +10,10 @@
 namespace pmemd {
 namespace {
 
-// From so many ranges on it isn't worth knowing which: the whole file is.
+// With more ranges than this it isn't worth knowing which: the whole file counts as unsynced.
 constexpr uint64_t kUnsyncedRangesMax = 4096;
 
-// Space that was taken for a file; goes back unless it is kept.
+// Space taken for a file; given back unless it is kept.
 class NewSpace {
  public:
   explicit NewSpace(FsState& fs) : fs_(fs) {}
@@ -27,7 +27,7 @@ class NewSpace {
   NewSpace(const NewSpace&) = delete;
   NewSpace& operator=(const NewSpace&) = delete;
 
-  // Takes blocks for the holes of `blocks`, and sees to it that the host has them. ENOSPC.
+  // Takes space for the holes of `blocks`, and ensures that the host has it. ENOSPC.
   Result<void> take(uint64_t ino, FileRange blocks, bool large) PMEMD_EXCLUDES(fs_.mutex);
   const std::vector<Extent>& extents() const { return extents_; }
   void keep() { extents_.clear(); }
@@ -125,7 +125,7 @@ Result<void> clear_bad(FsState& fs, uint64_t ino, FileRange range) {
 }
 
 // Shrinking zeroes the rest of the last block, too; but a crash may come between its transaction
-// and that, and a writer that the kernel let pass late may have written behind it.
+// and the zeroing, and a writer that the kernel let pass late may have written past the end.
 Result<void> prepare_size(FsState& fs, uint64_t ino, uint64_t size) {
   FileRange gap;
   uint64_t old_size = 0;
@@ -143,7 +143,7 @@ Result<void> prepare_size(FsState& fs, uint64_t ino, uint64_t size) {
 
 Result<void> change_size(FsState& fs, Change& change, InodeRow& row, uint64_t size) {
   row.touch(change.now());
-  // At the same size too: blocks allocated behind the end go.
+  // At the same size, too: blocks allocated past the end are freed.
   const bool cuts = size <= std::exchange(row.size, size);
   if (!cuts) return {};
   ExtentMap::Plan plan;

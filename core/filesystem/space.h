@@ -1,4 +1,4 @@
-// A file's size and blocks: what writing, truncating and fallocate share. Private to this folder.
+// A file's size and blocks: shared by writing, truncating and fallocate. Private to this folder.
 #pragma once
 
 #include <cstdint>
@@ -11,31 +11,31 @@
 
 namespace pmemd {
 
-// [offset, offset + length). EFBIG: reaches behind the largest file's end.
+// [offset, offset + length). EFBIG: reaches past the largest file's end.
 Result<FileRange> file_range(uint64_t offset, uint64_t length);
 
-// Stamps what was written (page-wise) as not durable yet.
+// Marks the written range (in whole pages) as not durable yet.
 void mark_unsynced(Inode& inode, FileRange range);
 
-// Zeroes what is mapped of `range`.
+// Zeroes the mapped parts of `range`.
 Result<void> zero_mapped(FsState& fs, uint64_t ino, FileRange range) PMEMD_EXCLUDES(fs.mutex);
 
-// The same, if any of it is bad: before a change that zeroes it anyhow, so that nothing has changed
-// where that fails. EIO: part of a clear unit, or it can't be cleared.
+// The same, if any of it is bad: called before a change that zeroes it anyway, so that nothing has
+// changed if that fails. EIO: part of a clear unit, or it can't be cleared.
 Result<void> clear_bad(FsState& fs, uint64_t ino, FileRange range) PMEMD_EXCLUDES(fs.mutex);
 
-// Before the inode (which is cached) becomes `size` bytes long: zeroes what a longer file would
-// show of its last block. EISDIR, EINVAL, EFBIG; EIO: that is bad and can't be cleared, or what
-// will have to be zeroed of a shorter file.
+// Called before the inode (which is cached) becomes `size` bytes long: zeroes the part of its last
+// block that a longer file would show. EISDIR, EINVAL, EFBIG; EIO: that part, or the part that a
+// shorter file must zero, is bad and can't be cleared.
 Result<void> prepare_size(FsState& fs, uint64_t ino, uint64_t size) PMEMD_REQUIRES(fs.change_mutex)
     PMEMD_EXCLUDES(fs.mutex);
 
-// Sets size and times in `row`; cuts off the blocks behind the new end.
+// Sets size and times in `row`; cuts off the blocks past the new end.
 Result<void> change_size(FsState& fs, Change& change, InodeRow& row, uint64_t size)
     PMEMD_EXCLUDES(fs.mutex);
 
-// Maps the holes of `range`, makes the file `size` bytes long if it is shorter, stamps it: one
-// transaction. EISDIR, EINVAL; ENOSPC: waits for space that is on its way back, first.
+// Maps the holes of `range`, extends the file to `size` bytes if it is shorter, and stamps it, in
+// one transaction. EISDIR, EINVAL; ENOSPC: only after waiting for space that is on its way back.
 Result<void> map_range(FsState& fs, uint64_t ino, FileRange range, uint64_t size)
     PMEMD_EXCLUDES(fs.change_mutex, fs.mutex);
 

@@ -14,10 +14,10 @@
 namespace pmemd {
 namespace {
 
-// What is being zeroed takes its time, but waits for nobody.
+// Zeroing takes time, but waits for nobody.
 constexpr std::chrono::milliseconds kZeroingTimeout{5000};
 
-// How many inodes are let go of at once; how much of the cache is searched for them.
+// How many inodes are dropped at once; how much of the cache is searched for them.
 constexpr size_t kLetGoBatch = 64;
 constexpr size_t kBucketsMax = 1024;
 
@@ -63,7 +63,7 @@ Result<void> FsState::load_locked(uint64_t ino) {
   if (inode.row.is_regular()) {
     PMEMD_ASSIGN(const auto extents, rows.extents(ino));
     inode.extents = ExtentMap(extents);
-    // Who wrote them, and whether it was followed by an fsync, isn't known any more.
+    // Whether its writes were followed by an fsync isn't known any more.
     inode.unsynced.insert(kWholeFile);
   }
   MutexLock lock(mutex);
@@ -77,7 +77,7 @@ Attr FsState::attr_of(const InodeRow& row, uint64_t mapped_bytes) {
   return it == inodes.end() ? to_attr(row, mapped_bytes) : to_attr(it->second);
 }
 
-// Those not used since the hand came by the last time.
+// The inodes not used since the hand last passed.
 std::vector<uint64_t> FsState::inodes_to_let_go() {
   std::vector<uint64_t> found;
   MutexLock lock(mutex);
@@ -145,10 +145,11 @@ Result<void> FsState::write_times(std::span<const uint64_t> inos) {
   return change.commit(transaction);
 }
 
-// What can't be zeroed is given to nobody: it stays out until the next mount tries again.
+// Space that can't be zeroed is given to nobody: it stays out of use until the next mount tries
+// again.
 std::vector<DataRange> FsState::discard(DataRange range) {
   if (media.discard(range)) return {range};
-  // Bad bytes that can't be cleared are held against their own pages only.
+  // Bad bytes that can't be cleared keep only their own pages out of use.
   RangeSet<DataSpace> rest;
   rest.insert(range);
   for (const DataRange& bad : media.bad(range)) {

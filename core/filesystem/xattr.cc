@@ -19,7 +19,7 @@ bool is_acl_name(std::string_view name) {
   return name == kAclAccessName || name == kAclDefaultName;
 }
 
-// ERANGE: too long. EOPNOTSUPP: not a namespace that is kept. EINVAL: nothing behind the prefix.
+// ERANGE: too long. EOPNOTSUPP: not a namespace that is kept. EINVAL: nothing after the prefix.
 Result<void> check_xattr_name(std::string_view name) {
   if (name.empty() || name.size() > kXattrNameMax) return fail(ERANGE);
   if (is_acl_name(name)) return {};
@@ -31,7 +31,7 @@ Result<void> check_xattr_name(std::string_view name) {
   return fail(EOPNOTSUPP);
 }
 
-// One setxattr or removexattr under way.
+// One setxattr or removexattr in progress.
 struct XattrChange {
   FsState& fs;
   Change& change;
@@ -55,7 +55,7 @@ Result<void> XattrChange::set(std::string_view name, std::string_view value, int
 
 Result<void> XattrChange::remove_acl(std::string_view name) {
   PMEMD_ASSIGN(const bool removed, fs.rows.erase_xattr(row.ino, name));
-  (void)removed;  // to take away what isn't there is no error
+  (void)removed;  // removing one that doesn't exist is not an error
   if (name == kAclDefaultName && row.is_directory()) change.set_default_acl(row.ino, {});
   return {};
 }
