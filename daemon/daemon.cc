@@ -53,7 +53,7 @@ namespace {
 
 constexpr std::chrono::seconds kStopTimeout{20};
 constexpr std::chrono::seconds kMaxStopStall{60};  // as long as a notification may take
-constexpr unsigned kMinRequestThreads = 4;         // two may wait for the host's disk, two serve on
+constexpr unsigned kMinRequestThreads = 4;         // two may wait for the host's disk, two serve
 
 struct EventLoopDeleter {
   void operator()(sd_event* loop) const { sd_event_unref(loop); }
@@ -73,7 +73,7 @@ Result<std::unique_ptr<Pool>> open_pool(const Options& options) {
                       options.sparse ? Reservation::kSparse : Reservation::kReserved);
 }
 
-// The loop gets the signals that end us; every thread made after this has them blocked.
+// The loop gets the signals that end us; every thread created later has them blocked.
 Result<EventLoop> make_event_loop() {
   sigset_t set;
   sigemptyset(&set);
@@ -106,11 +106,11 @@ class Daemon {
  public:
   explicit Daemon(const Options& options) : options_(options), budgets_(raise_descriptor_limit()) {}
 
-  // An error also where memory or threads can't be had: nothing is thrown.
+  // Returns an error even for a lack of memory or threads: throws nothing.
   Result<void> start();
   void run() { sd_event_loop(loop_.get()); }
-  // Everything stored goes to the medium, the mappers lose access, the mount goes. False: something
-  // is left, and was logged.
+  // Writes all stores to the medium, takes access from the mappers, unmounts. False: something is
+  // left, and was logged.
   bool stop();
 
   const std::string& mount_point() const { return mount_point_->path(); }
@@ -127,7 +127,7 @@ class Daemon {
 
   const Options& options_;
   UserBudgets budgets_;    // outlives all that is charged to it
-  const char* step_ = "";  // what start() is at
+  const char* step_ = "";  // the current step of start()
   EventLoop loop_;
   std::unique_ptr<Pool> pool_;
   std::optional<MountPoint> mount_point_;
@@ -152,7 +152,7 @@ class Daemon {
   std::unique_ptr<ControlServer> control_;
 };
 
-// What was wanted, by which limit it can't be had, and what to do.
+// Says what was wanted, which limit prevents it, and what to do.
 std::unexpected<Error> no_room(int err, const std::string& what) {
   rlimit limit{};
   std::string limited;
@@ -190,7 +190,7 @@ Result<void> Daemon::start_steps() {
   PMEMD_ASSIGN(event_log_, EventLog::open(pool_->database()));
   events_.number_from(event_log_->next_seq());
   events_.set_sink([this](const Event& event) {
-    event_log_->append(event);  // first: whoever replays it finds all that is published
+    event_log_->append(event);  // first: a replay then finds everything that is published
     if (control_) control_->publish(event);
   });
   step_ = "its namespaces";
@@ -269,7 +269,7 @@ bool Daemon::tune() {
   return tuned.has_value() && !group_limit;
 }
 
-// Disabled; what they find out comes in only when they are enabled.
+// Makes them disabled; they report findings only once they are enabled.
 Result<void> Daemon::make_devices() {
   devices_ = std::make_unique<DeviceTable>(*pool_);
   if (options_.system_ram_bytes != 0) {
@@ -301,7 +301,7 @@ void Daemon::make_failure_path(KernelPort& kernel) {
       ports,
       Scrubber::Ports{.errors_of = [this](uint32_t region) { return pool_->media_errors(region); },
                       .devices_of = [this](uint32_t region) { return devices_->of_region(region); },
-                      .on_progress = [this] { control_->changed(); }});  // none before it serves
+                      .on_progress = [this] { control_->changed(); }});  // nothing before it serves
 }
 
 void Daemon::make_prefaulter() {
@@ -313,7 +313,7 @@ void Daemon::make_prefaulter() {
   fuse_->is_own_thread = [this](pid_t tid) {
     return notifier_->is_own_thread(tid) || prefaulter_->is_own_thread(tid);
   };
-  // Where there are errors, or some wait for so many accesses, a touch is one touch.
+  // If there are errors, or errors armed for a number of accesses, each touch must count as one.
   fuse_->may_read_ahead = [this](const Device& device) {
     const DataRange all = {0, device.record().data_bytes()};
     return device.errors(Device::ErrorKind::kKnown, all).empty() &&
@@ -345,8 +345,8 @@ void Daemon::make_watchdog() {
   server_->on_exhausted([this] { watchdog_->wake(); });
 }
 
-// Legs before their volumes. One namespace that doesn't hold together keeps nobody from the others;
-// one for which there is no memory would be a service that isn't what was asked for.
+// Legs before their volumes. A damaged namespace doesn't keep users from the others; but one that
+// lacks memory would leave the service incomplete.
 Result<void> Daemon::enable_all() {
   for (const DevicePtr& device : devices_->by_serial()) {
     auto enabled = enable_device(*machine_, *device);
@@ -402,7 +402,7 @@ bool Daemon::stop() {
     std::ranges::reverse(enabled);  // volumes before their legs
   }
   if (!enabled.empty()) {
-    // Nobody comes back for what is left: it is given up, and told.
+    // Nobody will come back for what is left: it is given up, and reported.
     auto outcome = remove_devices(enabled, {.force = true, .abandon = true}, *notifier_, events_);
     note(outcome.result);
     for (const auto& report : outcome.reports) {
@@ -421,7 +421,7 @@ bool Daemon::stop() {
     server_->stop();
   }
   dirty_limits_.reset();
-  // All three use what is destroyed before them, and have nothing to do without requests.
+  // These use members that our destructor destroys before them, and are idle without requests.
   armed_.reset();
   failure_worker_.reset();
   processes_.reset();
@@ -441,10 +441,10 @@ bool Daemon::stop() {
 }  // namespace
 
 int run_daemon(const Options& options, const std::function<void()>& ready) {
-  // What we want memory for frees memory: the kernel shall not make us wait for writeback then.
+  // We need memory in order to free memory: the kernel must not make us wait for writeback then.
   // Threads inherit it.
   if (prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0) != 0) {
-    spdlog::debug("no I/O flusher: {}", std::strerror(errno));  // wants CAP_SYS_RESOURCE
+    spdlog::debug("no I/O flusher: {}", std::strerror(errno));  // needs CAP_SYS_RESOURCE
   }
   Daemon daemon(options);
   const auto started = daemon.start();

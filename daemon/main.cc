@@ -23,8 +23,8 @@ constexpr std::string_view kNoMemory =
     "pmemd: not enough memory to start (raise the limits: ulimit -v; of a service LimitAS=, "
     "MemoryMax=)\n";
 
-// Leaves for the background: the child goes on; the parent ends when the child is ready (0), or
-// with its exit code when it failed first. The descriptor returned is written to when ready.
+// Moves to the background: the child goes on; the parent exits when the child is ready (0), or with
+// the child's exit code if it fails first. Write to the returned descriptor when ready.
 pmemd::UniqueFd detach() {
   std::array<int, 2> ends{};
   if (pipe2(ends.data(), O_CLOEXEC) != 0) {
@@ -50,7 +50,7 @@ pmemd::UniqueFd detach() {
   std::exit(WIFEXITED(status) ? WEXITSTATUS(status) : 1);
 }
 
-// From now on nobody reads our stderr: messages go to syslog.
+// Nobody reads our stderr any more: messages go to syslog.
 void leave_terminal() {
   auto level = spdlog::get_level();
   spdlog::set_default_logger(spdlog::syslog_logger_mt("syslog", "pmemd", LOG_PID, LOG_DAEMON));
@@ -68,7 +68,7 @@ int run(int argc, char** argv) {
   pmemd::UniqueFd tell_ready;
   if (!options.foreground) tell_ready = detach();
   spdlog::set_default_logger(spdlog::stderr_logger_mt("stderr"));
-  // journald has times of its own.
+  // journald adds its own times.
   spdlog::set_pattern(std::getenv("JOURNAL_STREAM") != nullptr ? "%l: %v" : "%T.%e %l: %v");
   spdlog::set_level(spdlog::level::from_str(options.log_level));
   return pmemd::run_daemon(options, [&] {
@@ -83,7 +83,7 @@ int run(int argc, char** argv) {
 int main(int argc, char** argv) {
   try {
     return run(argc, argv);
-  } catch (const std::bad_alloc&) {  // before the daemon has begun to start
+  } catch (const std::bad_alloc&) {  // before the daemon started
     (void)!write(2, kNoMemory.data(), kNoMemory.size());
     return 1;
   }

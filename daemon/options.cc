@@ -9,7 +9,7 @@
 namespace pmemd {
 namespace {
 
-// False, with a message on stderr, if it can't be understood.
+// False, with a message on stderr, if `text` can't be parsed.
 bool read_size(const char* option, const std::string& text, uint64_t& bytes) {
   const auto parsed = parse_size(text);
   if (!parsed) {
@@ -45,18 +45,18 @@ std::variant<Options, int> parse_options(int argc, char** argv) {
       ->type_name("DIR");
   auto* mount = app.add_option("--mount", options.mount, "directory to mount on")->type_name("DIR");
   app.add_flag("--nonempty", options.nonempty,
-               "mount also over a directory with files: they are hidden until pmemd ends")
+               "mount even over a directory with files, and hide them until pmemd ends")
       ->needs(mount);
   auto* create = app.add_option("--create", size,
-                                "if there is no pool yet, make one: region0 of this size, and "
+                                "if there is no pool yet, create one: region0 of this size, and "
                                 "pmem0 on all of it (64M, 1G, 1T)")
                      ->type_name("SIZE");
   app.add_flag("--sparse", options.sparse,
-               "with --create: allocate host blocks as they are used, not at once")
+               "with --create: allocate host blocks when they are used, not at once")
       ->needs(create);
   app.add_option("--system-ram", system_ram,
-                 "System RAM of the emulated machine, from address 0; a multiple of 2 MiB, or 0 "
-                 "for none; only addresses, nothing is allocated")
+                 "size of the emulated machine's System RAM, from address 0; a multiple of 2 MiB, "
+                 "or 0 for none; takes only addresses, no memory")
       ->type_name("SIZE")
       ->capture_default_str();
   app.add_option("--socket", options.socket,
@@ -69,23 +69,23 @@ std::variant<Options, int> parse_options(int argc, char** argv) {
                "let pmemctl debug make steps fail and stall; for tests");
   app.add_flag_callback(
       "--no-hot-ranges", [&options] { options.hot_ranges = false; },
-      "don't read the rest of 2 MiB ahead when pages of it are touched one by one");
+      "don't read the surrounding 2 MiB ahead when its pages are touched one by one");
   app.add_flag("--raise-dirty-limits", options.raise_dirty_limits,
-               "as root: let the whole host have 40 % of its memory dirty before it writes back, "
-               "while the daemon runs (vm.dirty_background_ratio, vm.dirty_ratio), so that large "
-               "files are stored to at memory speed");
+               "as root: while the daemon runs, let the whole host have 40 % of its memory dirty "
+               "before it writes back (vm.dirty_background_ratio, vm.dirty_ratio), so that stores "
+               "to large files run at memory speed");
   app.add_option("--stall-timeout", options.stall_timeout_s,
-                 "end the mount when requests wait and none has been served for so long, so that "
-                 "nobody hangs for ever; 0: never")
+                 "end the mount when requests wait and none has been served for this long, so that "
+                 "no process hangs for ever; 0: never")
       ->type_name("SECONDS")
       ->capture_default_str();
   app.add_option("--log-level", options.log_level, "debug, info, warn or error")
       ->check(CLI::IsMember({"debug", "info", "warn", "error"}))
       ->capture_default_str();
   auto* check = app.add_flag("--check", options.check,
-                             "tell whether a pool that no daemon uses holds together, and end: "
-                             "exit 0 if it does, 1 if not");
-  app.add_flag("--json", options.json, "with --check: findings as JSON")->needs(check);
+                             "check a pool that no daemon uses for damage, and exit: 0 if there is "
+                             "none, 1 if there is some");
+  app.add_flag("--json", options.json, "with --check: print findings as JSON")->needs(check);
   mount->excludes(check);
   create->excludes(check);
   app.footer("Example: pmemd --pool /var/lib/pmemd/a --mount /mnt/pmem --create 1G");

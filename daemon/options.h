@@ -23,9 +23,9 @@ struct Options {
   std::string log_level = "info";
   bool debug_faults = false;
   bool raise_dirty_limits = false;  // the host's, while the daemon runs
-  bool hot_ranges = true;           // what is touched page by page is read ahead
-  uint32_t stall_timeout_s = 120;   // no request is served for so long: the mount ends; 0: never
-  bool check = false;               // look at the pool and end
+  bool hot_ranges = true;           // read ahead where pages are touched one by one
+  uint32_t stall_timeout_s = 120;   // end the mount if no request is served for this; 0: never
+  bool check = false;               // check the pool and exit
   bool json = false;                // --check's findings as JSON
 };
 

@@ -28,14 +28,14 @@ Result<void> ControlConnection::receive() {
 }
 
 void ControlConnection::send(std::string reply) {
-  const MustAllocate done;  // what it tells of
+  const MustAllocate done;  // the reply reports something already done
   output_.push_back(std::make_shared<const std::string>(std::move(reply)));
 }
 
 void ControlConnection::send_event(const Event& event) {
-  // A burst may fill the queue of a peer that reads well: what its socket takes, makes room.
+  // A burst may fill the queue of a peer that reads well: first make room by writing to its socket.
   if (missed_ == 0 && output_.size() >= max_queued_events_) (void)flush();
-  // Once one is lost, so are the following until the loss was told: the gap is in one place.
+  // Once one is lost, the following ones are lost, too, until the loss is reported: one gap.
   if (missed_ > 0 || output_.size() >= max_queued_events_) {
     ++missed_;
   } else {

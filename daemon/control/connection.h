@@ -1,8 +1,8 @@
 // One connection to the control socket: bytes in and out, both bounded.
 //
-// What goes out is replies, at most one at a time (the server reads no further call before), and
-// events, of which a bounded number waits. A peer that reads more slowly than they come loses the
-// newest; when it has caught up, it is told how many.
+// Output is replies, at most one at a time (the server reads no further call before it is sent),
+// and events, of which a bounded number waits. A peer that reads more slowly than they come loses
+// the newest; when it has caught up, it is told how many.
 //
 // Thread contract: the event loop's thread.
 #pragma once
@@ -26,7 +26,7 @@ class ControlConnection {
     kIdle,       // the next call may be read
     kBusy,       // a handler runs
     kStreaming,  // subscribed to events
-    kClosing,    // to be closed when all is written
+    kClosing,    // will be closed when everything is written
   };
 
   ControlConnection(UniqueFd fd, Peer peer, size_t max_queued_events)
@@ -38,7 +38,7 @@ class ControlConnection {
   State state() const { return state_; }
   void set_state(State state) { state_ = state; }
 
-  // Reads what is there, as far as there is room for it. ECONNRESET and the like: peer is gone.
+  // Reads what has arrived, as far as there is room. ECONNRESET and the like: the peer is gone.
   Result<void> receive();
   bool input_ended() const { return input_ended_; }
 
@@ -47,14 +47,15 @@ class ControlConnection {
 
   void send(std::string reply);
 
-  // Shared: one text for all subscribers, so that thousands of queues cost no thousand copies.
+  // Shared: one text for all subscribers, so that thousands of queues don't cost thousands of
+  // copies.
   using Event = std::shared_ptr<const std::string>;
-  // Queues it, or loses it where the queue stays full.
+  // Queues the event, or loses it if the queue stays full.
   void send_event(const Event& event);
-  // So many events were lost before they came here.
+  // `count` events were lost before they came here.
   void add_missed(uint64_t count) { missed_ += count; }
 
-  // Writes what the socket takes. EPIPE and the like: the peer is gone.
+  // Writes as much as the socket takes. EPIPE and the like: the peer is gone.
   Result<void> flush();
   bool has_output() const { return !output_.empty(); }
 
@@ -69,7 +70,7 @@ class ControlConnection {
   bool input_ended_ = false;
   std::deque<Event> output_;
   size_t written_ = 0;   // of output_.front()
-  uint64_t missed_ = 0;  // events lost and not told of yet
+  uint64_t missed_ = 0;  // events lost and not reported yet
 };
 
 }  // namespace pmemd

@@ -1,4 +1,4 @@
-// An event as the control socket tells it: type Event of core/control/org.pmemd.varlink.
+// An event in the control socket's JSON: type Event of core/control/org.pmemd.varlink.
 //
 // Thread contract: pure functions.
 #pragma once

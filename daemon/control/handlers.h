@@ -1,4 +1,4 @@
-// What answers a method of org.pmemd, and how the control server calls it.
+// The handlers of org.pmemd's methods, and how the control server calls them.
 //
 // Thread contract: any thread.
 #pragma once
@@ -17,8 +17,8 @@ namespace pmemd {
 
 struct Method;
 
-// Why a handler doesn't do what was asked. `details` (an object) goes beside the error's own
-// parameters: {"holders": [...]}. Made from an Error alone, so that PMEMD_TRY works in handlers.
+// Why a handler refused a call. `details` (an object) goes beside the error's own parameters:
+// {"holders": [...]}. Converts from a plain Error, so that PMEMD_TRY works in handlers.
 struct Refusal {
   Refusal(Error why) : error(std::move(why)) {}  // NOLINT(google-explicit-constructor)
   Refusal(Error why, Json more) : error(std::move(why)), details(std::move(more)) {}
@@ -27,17 +27,18 @@ struct Refusal {
   Json details = Json::object();
 };
 
-// The reply's parameters: an object; null is as good as an empty one.
+// The reply's parameters: an object; null means an empty one.
 using HandlerResult = std::expected<Json, Refusal>;
 using Handler = std::function<HandlerResult(const Call&, const Peer&)>;
 using Handlers = std::map<std::string, Handler>;  // by a method's name in org.pmemd: "List"
 
-// Calls a handler. Its reply, encoded, or ENOMEM where memory runs out. What a method that changes
-// something replies, it has done by then; so that is encoded by all means.
+// Calls a handler. Returns its encoded reply, or ENOMEM if memory runs out. A method that changes
+// something has done so by the time it replies, so its reply is encoded from the reserve if need
+// be.
 std::string run_handler(const Method& method, const Handler& handle, const Call& call,
                         const Peer& peer);
 
-// ENOMEM, encoded.
+// The encoded reply for ENOMEM.
 std::string no_memory_reply();
 
 }  // namespace pmemd

@@ -25,8 +25,8 @@ namespace {
 using State = ControlConnection::State;
 
 constexpr int kAcceptsAtOnce = 32;  // then other sources get their turn
-constexpr int kCallsAtOnce = 32;    // as well: those answered on the loop, of one client
-constexpr int kClientsAtOnce = 64;  // as well
+constexpr int kCallsAtOnce = 32;    // likewise: calls of one client that the loop answers
+constexpr int kClientsAtOnce = 64;  // likewise
 constexpr uint64_t kAcceptRetryUs = 100'000;
 
 bool has_handler(const Method& method) { return method.interface == kInterface && !method.streams; }
@@ -105,7 +105,7 @@ Result<void> ControlServer::add_sources() {
       },
       this);
   PMEMD_TRY(keep(clients_source_, made, r));
-  // Made now: when it is wanted, there is no descriptor left to make one.
+  // Made now: when it is needed, there is no descriptor left to make one.
   r = sd_event_add_time_relative(
       event_, &made, CLOCK_MONOTONIC, 0, 0,
       [](sd_event_source*, uint64_t, void* server) {
@@ -152,7 +152,7 @@ void ControlServer::accept_some() {
     if (fd) {
       try {
         add_client(std::move(fd));
-      } catch (const std::bad_alloc&) {  // it is hung up on; the next ones wait
+      } catch (const std::bad_alloc&) {  // the connection is closed; the next ones wait
         pause_accepting();
         return;
       }
@@ -168,7 +168,7 @@ void ControlServer::accept_some() {
 void ControlServer::pause_accepting() {
   if (sd_event_source_set_time_relative(retry_source_.get(), kAcceptRetryUs) < 0 ||
       sd_event_source_set_enabled(retry_source_.get(), SD_EVENT_ONESHOT) < 0) {
-    return;  // then it is tried again at once
+    return;  // it is then tried again at once
   }
   sd_event_source_set_enabled(accept_source_.get(), SD_EVENT_OFF);
 }
@@ -250,7 +250,7 @@ void ControlServer::serve_or_hang_up(Client& client) {
 void ControlServer::on_ready(Client& client, uint32_t events) {
   ControlConnection& connection = client.connection;
   const bool may_read = connection.state() == State::kIdle && !connection.has_output();
-  // A peer that hung up may have left calls; who has one under way, hears no answer any more.
+  // A peer that hung up may have left calls; if one is in progress, nobody hears its reply.
   if ((events & (EPOLLHUP | EPOLLERR)) != 0 && !may_read) return remove_client(client.id);
   if (may_read && !connection.receive()) return remove_client(client.id);
   serve(client);
@@ -283,8 +283,8 @@ void ControlServer::serve(Client& client) {
   update(client, /*again=*/turns == 0);
 }
 
-// Waits for what the client's state can do something with; errors and hang-ups always come.
-// `again`: there may be more calls in what was read, and the socket takes output.
+// Waits for the epoll events that the client's state can use; errors and hang-ups always come.
+// `again`: what was read may hold more calls, and the socket takes output.
 void ControlServer::update(Client& client, bool again) {
   const ControlConnection& connection = client.connection;
   uint32_t events = 0;
@@ -323,7 +323,7 @@ void ControlServer::answer_call(Client& client, Call call) {
   };
   const auto method = find_method(call);
   if (!method) return reply(encode(method.error()));
-  // Before the parameters: who may not call it, learns nothing about it.
+  // Before the parameters: a peer that may not call it learns nothing about it.
   if ((*method)->access == Access::kOwner && !is_owner(connection.peer())) {
     return reply(encode(permission_denied()));
   }
@@ -376,7 +376,7 @@ void ControlServer::dispatch(Client& client, const Method& method, Call call) {
 
 void ControlServer::wake() {
   const uint64_t one = 1;
-  (void)!::write(wakeup_.get(), &one, sizeof(one));  // EAGAIN: it is awake enough
+  (void)!::write(wakeup_.get(), &one, sizeof(one));  // EAGAIN: it is awake anyway
 }
 
 void ControlServer::on_wakeup() {

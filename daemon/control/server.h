@@ -1,21 +1,23 @@
-// The control socket's server: Varlink calls from peers to handlers, events to subscribers.
+// The control socket's server: passes Varlink calls from peers to handlers, and events to
+// subscribers.
 //
-// What a handler gets has passed the interface's own checks: a known method, parameters of their
-// types, a peer that may call it. It runs on one of a few threads, may take its time, and returns
-// the reply's parameters or an error. GetInfo, GetInterfaceDescription and Monitor are answered
-// here and have no handler. A method that streams progress has a Watch.
+// A call that reaches a handler has passed the interface's own checks: a known method, parameters
+// of their types, a peer that may call it. The handler runs on one of a few threads, may take its
+// time, and returns the reply's parameters or an error. GetInfo, GetInterfaceDescription and
+// Monitor are answered here and have no handler. A method that streams progress has a Watch.
 //
 // Invariants:
-//  1. Replies keep the order of calls: of a connection's calls one is under way at a time, and no
-//     further one is read meanwhile. If the peer hangs up, a handler that runs goes on, its reply
-//     is dropped, and calls not begun are dropped too.
+//  1. Replies keep the order of calls: a connection has one call in progress at a time, and no
+//     further one is read meanwhile. If the peer hangs up, a running handler goes on, its reply is
+//     dropped, and calls that haven't begun are dropped, too.
 //  2. Memory is bounded by the limits below, whatever peers send or fail to read.
 //  3. publish() never waits for a subscriber, nor one subscriber for another.
 //  4. No lock is held while a handler runs or a socket is written.
-//  5. A call for which memory runs out is answered with ENOMEM. A client that can't be served for
-//     want of it, and isn't owed an answer, is hung up on. No exception gets into the event loop.
-//  6. A subscriber hears every event that it wants once, in order, from the number on that it asks
-//     for; or how many it has missed.
+//  5. A call that runs out of memory is answered with ENOMEM. A client that can't be served for
+//     lack of memory, and isn't owed a reply, is disconnected. No exception gets into the event
+//     loop.
+//  6. A subscriber gets every event that it wants once, in order, from the number that it asks for;
+//     or is told how many it has missed.
 //
 // Thread contract: construction, stop() and destruction on the thread that runs the sd_event;
 // publish(), changed() and stats() from any thread, handlers included; publish(): one call at a
@@ -52,8 +54,8 @@ namespace pmemd {
 
 struct Method;
 
-// What a method that streams tells now; called on the event loop, so it must not block. `done`: it
-// is the last reply.
+// A streaming method's current state; called on the event loop, so it must not block. `done`: it is
+// the last reply.
 struct Progress {
   Json parameters = Json::object();
   bool done = false;
@@ -67,17 +69,17 @@ struct ControlLimits {
   unsigned workers = 4;
   size_t queued_calls = 128;
   size_t queued_events = 1024;          // for one subscriber
-  size_t published_events = 64 * 1024;  // that the event loop hasn't handed out yet
+  size_t published_events = 64 * 1024;  // not yet handed out by the event loop
 };
 
 struct ControlOptions {
   std::string path = default_control_path();
   std::string group;   // whose members may connect and change things; empty, or unknown: nobody's
-  mode_t mode = 0660;  // the group's bits only count if there is that group
+  mode_t mode = 0660;  // the group's bits count only if the group exists
   ControlLimits limits;
   Watches watches;
-  std::string mount_point;  // what may stand before a file that Monitor asks for
-  // EventLog::read(); every event is in there before it is published here. Without it nothing is
+  std::string mount_point;  // may precede a file that Monitor asks for
+  // EventLog::read(); the log has every event before it is published here. Without it nothing is
   // replayed.
   std::function<Result<EventPage>(uint64_t since, size_t max_events)> replay;
   std::function<Result<Peer>(int fd)> identify = peer_of;
@@ -85,17 +87,16 @@ struct ControlOptions {
 
 class ControlServer {
  public:
-  // Listens at once; calls are served when `event` (which must outlive this) is run. A method
-  // without handler is MethodNotImplemented. Errors as ControlSocket::listen(),
-  // ControlWorkers::start().
+  // Listens at once; calls are served when `event` (which must outlive this) runs. A method without
+  // a handler is MethodNotImplemented. Errors as ControlSocket::listen(), ControlWorkers::start().
   static Result<std::unique_ptr<ControlServer>> start(sd_event* event, ControlOptions options,
                                                       Handlers handlers);
-  ~ControlServer();  // as stop(), but waits for handlers however long they run
+  ~ControlServer();  // as stop(), but waits for handlers as long as they run
 
-  // Sends it to all subscribers that want it.
+  // Sends the event to all subscribers that want it.
   void publish(const Event& event) PMEMD_EXCLUDES(mutex_);
 
-  // What a Watch tells may be another thing now.
+  // A Watch's progress may have changed.
   void changed();
 
   struct Stats {
@@ -106,8 +107,8 @@ class ControlServer {
   };
   Stats stats() const;
 
-  // Removes the socket, drops the calls not begun, waits for the handlers that run, sends what
-  // they return, and closes all connections. ETIMEDOUT: some still ran at the deadline.
+  // Removes the socket, drops the calls that haven't begun, waits for the running handlers, sends
+  // their replies, and closes all connections. ETIMEDOUT: some still ran at the deadline.
   Result<void> stop(Deadline deadline);
 
   const std::string& path() const { return socket_.path(); }
@@ -118,7 +119,7 @@ class ControlServer {
   };
   using Source = std::unique_ptr<sd_event_source, SourceDeleter>;
 
-  // What a client in state kStreaming listens to: events, or the progress of `watch`.
+  // What a client in state kStreaming receives: events, or the progress of `watch`.
   struct Stream {
     std::shared_ptr<const EventFilter> filter = {};
     bool follow = true;        // else it ends when it is live
@@ -130,7 +131,7 @@ class ControlServer {
     std::string told = {};  // the last reply
   };
   struct Client {
-    const uint64_t id;  // never used again: a late reply can't reach another client
+    const uint64_t id;  // never reused: a late reply can't reach another client
     ControlConnection connection;
     uint32_t awaited;  // epoll's events, beside those that always come
     Stream stream = {};
@@ -148,7 +149,7 @@ class ControlServer {
   };
   struct Completion {
     uint64_t client;
-    std::string reply;  // empty: none is wanted
+    std::string reply;  // empty: no reply wanted
   };
 
   ControlServer(sd_event* event, ControlOptions options, Handlers handlers, ControlSocket socket,
@@ -173,7 +174,7 @@ class ControlServer {
   void dispatch(Client& client, const Method& method, Call call);
   void stream(Client& client, const Method& method, const Call& call);
 
-  // Streams (control_streams.cc). Of the client's output, only queued.
+  // Streams (streams.cc). These only queue the client's output.
   void subscribe(Client& client, const Call& call);
   void watch(Client& client, const Watch& watch, const Call& call);
   void begin_stream(Client& client, Stream stream);
@@ -198,11 +199,11 @@ class ControlServer {
   const ControlOptions options_;
   const Handlers handlers_;
   const UniqueFd wakeup_;  // eventfd: changed_, or something under mutex_, wants the loop
-  // Who of the clients is ready. Not a source each: before each single one that it dispatches,
-  // sd_event asks for all that are ready, so that n hang-ups cost n² looks.
+  // Which clients are ready. They aren't sources each: sd_event asks for all ready ones before it
+  // dispatches each single one, so that n hang-ups would cost n² checks.
   const UniqueFd clients_epoll_;
 
-  // The loop's thread alone.
+  // Used only by the loop's thread.
   ControlSocket socket_;
   Source accept_source_;
   Source retry_source_;  // a timer that ends a pause of accepting

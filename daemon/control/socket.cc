@@ -18,7 +18,7 @@ namespace pmemd {
 
 namespace {
 
-constexpr size_t kSuffixMax = 2;  // ".1"; that of a longer pid is checked once it is known
+constexpr size_t kSuffixMax = 2;  // ".1"; a longer pid's suffix is checked once it is known
 
 sockaddr_un address_of(const std::string& path) {
   sockaddr_un address = {};
@@ -42,7 +42,7 @@ Found probe(const SafeEntry& entry) {
   if (!S_ISSOCK(info.st_mode)) return Found::kOther;
   const UniqueFd client = unix_socket();
   const sockaddr_un address = address_of(entry.path());
-  if (!client) return Found::kAlive;  // can't tell, so it stays
+  if (!client) return Found::kAlive;  // unknown, so it stays
   if (::connect(client.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) == 0) {
     return Found::kAlive;
   }
@@ -61,7 +61,7 @@ std::unexpected<Error> in_use(const std::string& path) {
               "stop it, or name another socket with --socket");
 }
 
-// Puts the listening socket `fresh` in place, over a dead daemon's at most.
+// Puts the listening socket `fresh` in place; replaces at most a dead daemon's.
 Result<void> publish(const SafeEntry& entry, const SafeEntry& fresh) {
   const std::string path = entry.path();
   while (true) {
@@ -89,13 +89,13 @@ Result<void> publish(const SafeEntry& entry, const SafeEntry& fresh) {
       ::unlinkat(entry.directory.get(), fresh.name.c_str(), 0);
       return {};
     }
-    // Another daemon was as quick as we: what we took out was its new one.
+    // Another daemon was as quick: we took out its new socket.
     (void)rename_with(entry, fresh.name, entry.name, RENAME_EXCHANGE);
     return in_use(path);
   }
 }
 
-// Whatever the umask: whether one may connect is the socket's own mode to say.
+// Ignores the umask: the socket's own mode decides who may connect.
 Result<void> make_directory_of(const std::string& path) {
   const size_t slash = path.rfind('/');
   if (slash == std::string::npos || slash == 0) return {};
@@ -156,9 +156,9 @@ Result<ControlSocket> ControlSocket::listen(const std::string& path, const std::
   socket.path_ = path;
   socket.fd_ = unix_socket();
   if (!socket.fd_) return fail_errno(path);
-  // The mode of the file that bind() makes: nobody can connect before it is set up.
+  // The mode of the file that bind() creates: nobody can connect before it is set up.
   if (::fchmod(socket.fd(), 0600) != 0) return fail_errno(path);
-  ::unlinkat(directory, fresh.name.c_str(), 0);  // of a dead daemon with our pid
+  ::unlinkat(directory, fresh.name.c_str(), 0);  // left by a dead daemon that had our pid
   const sockaddr_un address = address_of(fresh.path());
   if (::bind(socket.fd(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) != 0) {
     return fail_errno(path);

@@ -1,11 +1,11 @@
-// The control socket in the file system, and who is at its other end.
+// The control socket in the file system, and the peers that connect to it.
 //
 // Invariants:
-//  1. A socket at its path listens: it is bound and made ready beside it, and then put there in one
-//     step. So one that refuses connections belongs to a daemon that is dead.
-//  2. A living daemon's socket is never replaced, and a file that is no socket never touched.
-//  3. Nobody else can change the way to it (core/base/safe_path.h), so that what is bound, chowned
-//     and chmodded is the socket. Its own directory may be a sticky one, as /tmp.
+//  1. A socket at its path listens: it is bound and prepared under another name, and then put there
+//     in one step. So a socket that refuses connections belongs to a dead daemon.
+//  2. A living daemon's socket is never replaced, and a file that isn't a socket is never touched.
+//  3. Nobody else can change the path to it (core/base/safe_path.h), so that the file which is
+//     bound, chowned and chmodded is the socket. Its directory may be a sticky one, such as /tmp.
 //
 // Thread contract: values; no shared state.
 #pragma once
@@ -22,7 +22,7 @@
 
 namespace pmemd {
 
-// Who connected, as the kernel noted it then.
+// The process that connected, as the kernel recorded it then.
 struct Peer {
   uid_t uid = 0;
   gid_t gid = 0;
@@ -32,16 +32,16 @@ struct Peer {
   bool is_member(gid_t group) const;
 };
 
-// Of a connected unix socket.
+// The peer of a connected unix socket.
 Result<Peer> peer_of(int fd);
 
-// A listening socket in the file system, removed with its object.
+// A listening socket in the file system; the destructor removes it.
 class ControlSocket {
  public:
-  // Binds `path` with `mode`; where `group` exists, that is its group; else the group's bits are
-  // taken from the mode. Makes the last directory of the path (0755) if it is missing.
-  // EADDRINUSE: another daemon answers there. EEXIST: something else is there, as a link.
-  // ENAMETOOLONG. EPERM: somebody else could change the way to it, or has a dead socket there.
+  // Binds `path` with `mode`; if `group` exists, the socket belongs to it; else the group's bits
+  // are removed from the mode. Creates the last directory of the path (0755) if it is missing.
+  // EADDRINUSE: another daemon answers there. EEXIST: something else is there, such as a link.
+  // ENAMETOOLONG. EPERM: somebody else could change the path to it, or has a dead socket there.
   // ENOENT: the directory above its own is missing.
   static Result<ControlSocket> listen(const std::string& path, const std::string& group,
                                       mode_t mode);
@@ -51,10 +51,10 @@ class ControlSocket {
 
   int fd() const { return fd_.get(); }
   const std::string& path() const { return path_; }
-  // The group that owns it; nothing if there is none of that name.
+  // The group that owns it; nothing if there is no group with that name.
   std::optional<gid_t> group() const { return group_; }
 
-  // Takes it out of the file system, unless another daemon has put its own there. Idempotent.
+  // Removes it from the file system, unless another daemon has put its own there. Idempotent.
   void remove();
 
  private:
@@ -64,7 +64,7 @@ class ControlSocket {
   SafeEntry entry_;
   UniqueFd fd_;
   std::optional<gid_t> group_;
-  dev_t device_ = 0;  // of the file that is ours
+  dev_t device_ = 0;  // of our own file
   ino_t inode_ = 0;
   bool removed_ = true;
 };

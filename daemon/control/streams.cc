@@ -1,11 +1,11 @@
-// The control server's streams: events to subscribers, live and from the log; progress to those who
-// wait.
+// The control server's streams: events to subscribers, live and from the log; progress to waiting
+// clients.
 //
-// A subscriber that asks for events from a number on gets them in pages, each read by a worker when
-// the one before has been written to the socket: what waits for it is at most a page. Live events
-// pass it by meanwhile. When a page was the last and reaches as far as the loop has handed out, it
-// is live: events are in the log before they are published, so that none is in between; those that
-// the page had already are skipped by number.
+// A subscriber that asks for events from a number on gets them in pages. A worker reads each page
+// when the previous one has been written to the socket, so at most a page is queued for the
+// subscriber. It gets no live events meanwhile. When the last page reaches as far as the loop has
+// handed out, the subscriber is live: events are in the log before they are published, so none
+// falls in between; events that the page had already are skipped by number.
 #include <fmt/format.h>
 
 #include <utility>
@@ -135,8 +135,8 @@ void ControlServer::read_pages() {
         }
         wake();
       };
-      // No place in the queue: as soon as one of those before has its reply.
-      // The daemon's own work, of which there is little at once: whose page it is doesn't matter.
+      // The queue is full: retried as soon as an earlier call has its reply.
+      // Counts as the daemon's own work, no matter whose page it is: there is little at once.
       if (!workers_->submit(ControlWorkers::Kind::kTells, 0, std::move(run))) return;
       ++pages_under_way_;
     }
@@ -205,7 +205,7 @@ void ControlServer::watch(Client& client, const Watch& watch, const Call& call) 
 }
 
 void ControlServer::tell_progress(Client& client) {
-  // Who reads slowly gets what is true when he has read, and no more.
+  // A slow reader gets only the state at the time it has caught up.
   if (client.connection.has_output()) return;
   auto progress = (*client.stream.watch)(client.stream.call);
   if (!progress) {

@@ -73,7 +73,7 @@ void ControlWorkers::begin_stop() {
   work_cv_.notify_all();
 }
 
-// A verb may be what gives memory back, so it isn't refused as long as some of the reserve is left.
+// A verb may be the way to free memory, so it isn't refused as long as some of the reserve is left.
 void ControlWorkers::work() {
   const MayUseReserve whole;
   while (true) {

@@ -1,11 +1,11 @@
 // The threads that run the control socket's handlers.
 //
 // Invariants:
-//  1. Calls that change something never take all threads, nor more than half of the queue: there is
-//     always one left for those that only tell, so that `list` and `mappers` answer while removals
+//  1. Calls that change something never take all threads, nor more than half of the queue: one
+//     thread is always left for read-only calls, so that `list` and `mappers` answer while removals
 //     wait for their deadlines.
-//  2. The queue is bounded; a call for which there is no place is refused at once. A quarter of it
-//     is root's and the daemon's, and no other user gets more than a quarter.
+//  2. The queue is bounded; a call that finds no place is refused at once. A quarter of it is
+//     reserved for root and the daemon, and no other user gets more than a quarter.
 //
 // Thread contract: all functions from any thread, but not from a task.
 #pragma once
@@ -28,15 +28,15 @@ class ControlWorkers {
  public:
   enum class Kind { kTells, kChanges };
 
-  // At least two threads. EAGAIN: the system gives no more threads.
+  // `threads`: at least two. EAGAIN: the system gives no more threads.
   static Result<std::unique_ptr<ControlWorkers>> start(unsigned threads, size_t max_queued);
-  ~ControlWorkers();  // drops what is queued, waits for what runs, however long that takes
+  ~ControlWorkers();  // drops queued tasks, waits for running ones, however long that takes
 
-  // EBUSY: the queue is full, or has all that it may have of this user's. ESHUTDOWN: stopping.
+  // EBUSY: the queue is full, or this user's share of it is. ESHUTDOWN: stopping.
   Result<void> submit(Kind kind, uid_t uid, std::function<void()> task) PMEMD_EXCLUDES(mutex_);
 
-  // Takes no more tasks, drops those not begun, and waits for the others. ETIMEDOUT: some still
-  // ran at the deadline; they go on.
+  // Takes no more tasks, drops those that haven't begun, and waits for the others. ETIMEDOUT: some
+  // still ran at the deadline; they go on.
   Result<void> stop(Deadline deadline) PMEMD_EXCLUDES(mutex_);
 
  private:
@@ -44,7 +44,7 @@ class ControlWorkers {
     Kind kind;
     std::function<void()> run;
     UserBudget::Charge place;   // until it runs
-    UserBudget::Charge change;  // of one that changes something
+    UserBudget::Charge change;  // of a task that changes something
   };
   using Queue = std::deque<Task>;
 

@@ -23,7 +23,7 @@ extern "C" {
 namespace pmemd {
 namespace {
 
-constexpr int kParentDied = SIGUSR1;  // or the parent asks for it
+constexpr int kParentDied = SIGUSR1;  // or the parent requests an abort
 constexpr int kTimeoutMs = 5000;      // for its start, and for the abort
 
 constexpr const char* kConnections = "/sys/fs/fuse/connections";
@@ -34,19 +34,19 @@ void wait_readable(int fd) {
   }
 }
 
-// fusectl's file, writable by who mounted.
+// fusectl's file, writable by the user who mounted.
 UniqueFd open_abort_file(dev_t device_number) {
   const std::string path = fmt::format("{}/{}/abort", kConnections, minor(device_number));
   UniqueFd file(open(path.c_str(), O_WRONLY | O_CLOEXEC));
   if (file) return file;
-  // Not mounted: we mount it where nobody else sees it, and leave that place with the open file.
+  // Not mounted: mount it where nobody else sees it, and keep only the open file.
   const UniqueFd home(open("/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC));
   if (!home || unshare(CLONE_NEWNS) != 0) return {};
   if (mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0 &&
       mount("fusectl", kConnections, "fusectl", 0, nullptr) == 0) {
     file.reset(open(path.c_str(), O_WRONLY | O_CLOEXEC));
   }
-  // To stay would keep our copy of every mount there is.
+  // Staying would keep our copy of every mount.
   if (setns(home.get(), CLONE_NEWNS) != 0) _exit(1);
   return file;
 }
@@ -91,7 +91,7 @@ Result<std::unique_ptr<AbortGuard>> AbortGuard::start(dev_t device_number) {
   tell.reset();
   std::unique_ptr<AbortGuard> guard(new AbortGuard(child, UniqueFd(pidfd_open(child, 0))));
   if (!guard->pidfd_) return fail_errno("the guard of the mount can't be watched");
-  // It says that it has the file, or ends; it must not look for it when we may be gone.
+  // The child reports that it has the file, or ends; it must not look for it after we may be gone.
   wait_readable(ready.get());
   return guard;
 }

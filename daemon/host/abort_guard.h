@@ -1,14 +1,14 @@
 // Aborts the mount's connection when the daemon dies, however it dies.
 //
-// A thread of ours may be inside the kernel waiting for an answer of ours: the flush and the inval
-// of a removal do. If the daemon is killed then, that thread waits for ever (nobody answers) and
+// A thread of ours may be inside the kernel waiting for our own reply: the flush and the inval of a
+// removal do that. If the daemon is killed then, that thread waits for ever (nobody replies) and
 // keeps /dev/fuse open (so nobody fails the request): the process can't end, and keeps the pool
 // locked. A child, which does nothing else, is told by the kernel that our main thread has ended,
-// and aborts the connection, through fusectl. (A forced unmount would do it too, but by a path that
-// may show another daemon's mount by then.) Without root, where nobody has mounted fusectl, there
-// is no guard.
+// and aborts the connection through fusectl. (A forced unmount would work, too, but it uses a path
+// that may show another daemon's mount by then.) Without root, where nobody has mounted fusectl,
+// there is no guard.
 //
-// The daemon may have it abort the connection while it lives, too: what hangs goes on then.
+// A living daemon can also make the guard abort the connection, which frees whatever hangs.
 //
 // Thread contract: start() from the main thread, while there is no other.
 #pragma once
@@ -25,11 +25,11 @@ namespace pmemd {
 
 class AbortGuard {
  public:
-  // EAGAIN, ENOMEM: no process to be had. EMFILE, ENFILE: no descriptor.
+  // EAGAIN, ENOMEM: no process available. EMFILE, ENFILE: no descriptor.
   static Result<std::unique_ptr<AbortGuard>> start(dev_t device_number);
   ~AbortGuard();  // the connection has ended in order: nothing is aborted
-  // Aborts the connection, and returns when that is done: no answer of ours is taken any more.
-  // Without a guard nothing happens. Waits 5 s at most.
+  // Aborts the connection, and returns when that is done: the kernel takes no more replies from us.
+  // Does nothing without a guard. Waits 5 s at most.
   void abort() const;
   AbortGuard(const AbortGuard&) = delete;
   AbortGuard& operator=(const AbortGuard&) = delete;

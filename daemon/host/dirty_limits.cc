@@ -39,7 +39,7 @@ Result<void> RaisedDirtyLimits::raise_one(const std::string& path, uint64_t want
 }
 
 Result<std::unique_ptr<RaisedDirtyLimits>> RaisedDirtyLimits::raise(const std::string& directory) {
-  // Of the two units one counts, and the other reads as 0.
+  // Only one of the two units is in effect; the other reads as 0.
   for (const char* name : {"dirty_bytes", "dirty_background_bytes"}) {
     const std::string path = directory + "/" + name;
     PMEMD_ASSIGN(const uint64_t bytes, read_number(path));
@@ -49,7 +49,7 @@ Result<std::unique_ptr<RaisedDirtyLimits>> RaisedDirtyLimits::raise(const std::s
     }
   }
   std::unique_ptr<RaisedDirtyLimits> raised(new RaisedDirtyLimits);
-  // The hard limit first: the background's is taken as half of it if it isn't lower.
+  // The hard limit first: a background limit that isn't lower is taken as half of it.
   PMEMD_TRY(raised->raise_one(directory + "/dirty_ratio", kRatio));
   PMEMD_TRY(raised->raise_one(directory + "/dirty_background_ratio", kBackgroundRatio));
   return raised;

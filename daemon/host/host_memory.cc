@@ -20,7 +20,7 @@ Result<HostMemory> host_memory() {
     if (memory.total_bytes != 0 && memory.available_bytes != 0) return memory;
     lines.ignore(std::numeric_limits<std::streamsize>::max(), '\n');
   }
-  if (lines.bad()) return fail_no_memory();  // a stream keeps the exception for itself
+  if (lines.bad()) return fail_no_memory();  // a stream swallows the exception
   return fail(EIO, "/proc/meminfo doesn't tell what memory is available");
 }
 

@@ -1,4 +1,4 @@
-// How much memory the host has, and can give.
+// How much memory the host has, and how much is available.
 //
 // Thread contract: any thread.
 #pragma once
@@ -14,7 +14,7 @@ struct HostMemory {
   uint64_t available_bytes = 0;  // without swapping, as the kernel estimates it
 };
 
-// From /proc/meminfo. EIO: it isn't there, or doesn't tell.
+// From /proc/meminfo. EIO: it is missing, or lacks a value.
 Result<HostMemory> host_memory();
 
 }  // namespace pmemd

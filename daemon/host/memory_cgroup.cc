@@ -11,7 +11,7 @@
 namespace pmemd {
 namespace {
 
-// Version 1 says this, rounded down to pages, where there is no limit.
+// What version 1 reports, rounded down to pages, if there is no limit.
 constexpr uint64_t kUnlimited = INT64_MAX & ~uint64_t{0xffff};
 
 struct Hierarchy {
@@ -22,11 +22,12 @@ struct Hierarchy {
 std::optional<uint64_t> read_limit(const std::string& path) {
   std::ifstream file(path);
   uint64_t bytes = 0;
-  if (!(file >> bytes) || bytes >= kUnlimited) return std::nullopt;  // "max", or it isn't there
+  if (!(file >> bytes) || bytes >= kUnlimited) return std::nullopt;  // "max", or no such file
   return bytes;
 }
 
-// Where the container's view begins at the group itself its path leads nowhere, and the top is it.
+// In a container whose view begins at the group itself, its path leads nowhere, and the top is the
+// group.
 std::optional<uint64_t> least_limit(const Hierarchy& hierarchy, std::string path) {
   std::optional<uint64_t> least;
   for (;;) {

@@ -25,7 +25,7 @@ std::unexpected<Error> no_mount(const MountPoint& point) {
 
 // --- as root
 
-// A mount that is nowhere yet. Root's honours suid bits and device nodes, as one of a disk does.
+// A mount that isn't attached yet. Root's honours suid bits and device nodes, as a disk's does.
 Result<UniqueFd> make_detached(const MountPoint& point, int connection,
                                const MountOptions& options) {
   const UniqueFd context(fsopen("fuse", FSOPEN_CLOEXEC));
@@ -77,7 +77,7 @@ std::string fusermount_options(const MountOptions& options) {
                      options.allow_other ? ",allow_other" : "");
 }
 
-// The descriptor that fusermount3 sends; nothing, if it ends without.
+// The descriptor that fusermount3 sends; nothing, if it ends without sending one.
 UniqueFd receive_descriptor(const UniqueFd& socket) {
   char byte = 0;
   iovec data{.iov_base = &byte, .iov_len = 1};
@@ -142,7 +142,7 @@ const MountInfo* find_mount(const std::vector<MountInfo>& table, MountId id) {
   return mount != nullptr && mount->device_number == id.device_number ? mount : nullptr;
 }
 
-// What fusermount3 has mounted; the last one of the kernel's list is the youngest.
+// The mount that fusermount3 made; the last one in the kernel's list is the newest.
 MountId find_own(const MountPoint& point, const MountOptions& options) {
   MountId id;
   for (const MountInfo& mount : read_mount_table()) {
@@ -154,7 +154,7 @@ MountId find_own(const MountPoint& point, const MountOptions& options) {
   return id;
 }
 
-// Invariant 1, where the lock didn't help.
+// Enforces invariant 1 where the lock didn't help.
 Result<void> check_alone(const MountPoint& point, MountId id) {
   const auto table = read_mount_table();
   const MountInfo* const mount = find_mount(table, id);
@@ -169,8 +169,8 @@ Result<void> check_alone(const MountPoint& point, MountId id) {
   return mount_point_taken(point.path(), *below);
 }
 
-// Takes the topmost mount away and keeps a copy of it, while there is one on top of `id`, then
-// `id`; then puts the copies back.
+// Unmounts each mount on top of `id`, topmost first, and keeps a copy; then unmounts `id`; then
+// puts the copies back.
 Result<void> unmount_below(const MountPoint& point, MountId id, size_t covers) {
   const auto topmost = point.topmost();
   if (!topmost || *topmost == id) return point.unmount(id);
@@ -221,7 +221,7 @@ Result<void> Mount::unmount(const MountPoint& point) const {
   const MountInfo* const mount = find_mount(table, id_);
   Result<void> result;
   if (mount != nullptr && geteuid() == 0) {
-    // What lies on it, on what lies on it, …
+    // The mounts on top of it, and on top of those, …
     size_t covers = 0;
     for (const MountInfo* above = mount; above != nullptr; ++covers) {
       const auto next = std::ranges::find_if(table, [&](const MountInfo& other) {
@@ -235,7 +235,7 @@ Result<void> Mount::unmount(const MountPoint& point) const {
   }
   table = read_mount_table();
   const auto left = std::ranges::find_if(table, [this](const MountInfo& other) {
-    // By now the number may be that of a new super block of somebody else.
+    // The number may by now belong to somebody else's new super block.
     return other.device_number == id_.device_number && other.source == source_;
   });
   if (left == table.end()) return result;

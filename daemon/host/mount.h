@@ -1,16 +1,16 @@
-// The daemon's mount: made, known by what it is rather than by its path, and taken away.
+// The daemon's mount: making it, identifying it by more than its path, and unmounting it.
 //
-// Root mounts by the new mount API, onto the directory that was looked at; others by fusermount3.
-// libfuse gets the descriptor of /dev/fuse alone: it would unmount by path, whatever is there.
+// Root mounts by the new mount API, onto the directory that was checked; others by fusermount3.
+// libfuse gets only the descriptor of /dev/fuse: it would unmount by path, whatever is there.
 //
 // Invariants:
 //  1. Of pmemds that are started together on one mount point, one mounts. The others find its
-//  mount:
-//     they look, and mount, with MountPoint::lock() held. Where that can't be had (another
-//     namespace whose mounts propagate to ours), whoever lies on top of another pmemd goes.
-//  2. Nothing that isn't this mount is unmounted, save for a moment: what somebody has mounted over
-//     it is put back. The kernel unmounts no mount below another without that.
-//  3. Nothing holds the mount busy: no descriptor of ours is in it for longer than a call.
+//     mount: they check, and mount, with MountPoint::lock() held. Where the lock can't work
+//     (another namespace whose mounts propagate to ours), the pmemd on top of another one's mount
+//     leaves.
+//  2. Nothing but this mount is unmounted, except for a moment: what somebody has mounted over it
+//     is put back. The kernel unmounts no mount below another in any other way.
+//  3. Nothing keeps the mount busy: no descriptor of ours is in it for longer than a call.
 //
 // Thread contract: one thread that serves no requests.
 #pragma once
@@ -31,18 +31,18 @@ struct MountOptions {
 
 class Mount {
  public:
-  // ENOENT, ENODEV, EACCES: no /dev/fuse for us. EBUSY: another pmemd is mounted there, or has been
-  // quicker (message: its pid, if known). EIO: fusermount3 could not mount; it has told why on
-  // stderr. Others as MountPoint::make_ready(), and as the kernel says it.
+  // ENOENT, ENODEV, EACCES: no /dev/fuse for us. EBUSY: another pmemd is mounted there, or was
+  // quicker (message: its pid, if known). EIO: fusermount3 could not mount, and wrote why to
+  // stderr. Others as MountPoint::make_ready(), and the kernel's.
   static Result<Mount> make(const MountPoint& point, const MountOptions& options);
 
-  // The connection, once.
+  // Gives the connection away; call it once.
   UniqueFd take_connection() { return std::move(connection_); }
   MountId id() const { return id_; }
 
-  // Lazily when it is in use. What has been mounted over it stays, where root may and its file
-  // system lets it be mounted again; its mount is a new one then. Nothing happens when the mount is
-  // gone already. EBUSY: it, or another mount of this connection (a bind mount), is still there,
+  // Unmounts it, lazily if it is in use. What has been mounted over it stays, if we are root and
+  // its file system can be mounted again; it then has a new mount. Does nothing if the mount is
+  // already gone. EBUSY: it, or another mount of this connection (a bind mount), is still there,
   // and shows a dead file system from now on (message: where). Errors of umount2(2).
   Result<void> unmount(const MountPoint& point) const;
 

@@ -42,8 +42,8 @@ Result<void> run_fusermount(const std::string& path) {
   return fail(EBUSY, fmt::format("{}: fusermount3 could not unmount it", path));
 }
 
-// Does the connection behind the mount live? A dead one answers ENOTCONN at once; but not to what
-// the kernel knows by itself, as the attributes of the mount's root.
+// Whether the connection behind the mount is dead. A dead one returns ENOTCONN at once; but not for
+// what the kernel itself knows, such as the attributes of the mount's root.
 bool is_dead(const UniqueFd& root) {
   struct statx st = {};
   return statx(root.get(), "", AT_EMPTY_PATH | AT_STATX_FORCE_SYNC, STATX_BASIC_STATS, &st) != 0 &&
@@ -140,7 +140,7 @@ Result<void> MountPoint::make_ready() const {
       if (mount_of(*safe) != id) continue;  // somebody has mounted or unmounted there meanwhile
       return files_ == Files::kNone ? check_empty(*safe) : Result<void>();
     }
-    // Another user's is none of ours, dead or not; its server isn't asked.
+    // Another user's mount is never ours, dead or not; don't ask its server.
     if (fuse_owner(*mount) != geteuid()) {
       auto safe = open_safe_directory(entry_);
       if (!safe) return of_mount_point(path_, std::move(safe).error());

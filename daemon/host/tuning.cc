@@ -27,14 +27,14 @@ Result<void> set(dev_t device_number, std::string_view name, std::string_view va
   return {};
 }
 
-// All of the system's dirty limit, and none of our own below it.
+// Allows all of the system's dirty limit, without a lower one of our own.
 Result<void> raise_dirty_limit(dev_t device_number) {
   auto strict = set(device_number, "strict_limit", "0");
   if (!strict && strict.err() != ENOENT) return strict;  // ENOENT: before Linux 6.2
   return set(device_number, "max_ratio", "100");
 }
 
-// Strictly enforced, as it is at first.
+// Keeps the limit strictly enforced, as it is by default.
 Result<void> limit_dirty(dev_t device_number, uint64_t bytes) {
   auto limited = set(device_number, "max_bytes", std::to_string(bytes));
   // EINVAL: the system's own limit is lower. ENOENT: before Linux 6.2; 1 % of that limit, then.
@@ -48,7 +48,7 @@ Result<void> limit_dirty(dev_t device_number, uint64_t bytes) {
 Result<void> tune_mount(dev_t device_number, std::optional<uint64_t> group_limit) {
   PMEMD_TRY(group_limit ? limit_dirty(device_number, *group_limit / 4)
                         : raise_dirty_limit(device_number));
-  return set(device_number, "read_ahead_kb", "2048");  // first touch in order: one READ for 2 MiB
+  return set(device_number, "read_ahead_kb", "2048");  // sequential first touch: one READ per 2 MiB
 }
 
 uint64_t readahead_bytes(dev_t device_number) {

@@ -62,7 +62,7 @@ void FailureWorker::note_lost(uint64_t ino, FileRange range, int err) {
 
 std::vector<DataRange> FailureWorker::touched(const Device& device, DataRange range) const {
   RangeSet<DataSpace> touched;
-  if (device.is_volume()) {  // its legs' memory was
+  if (device.is_volume()) {  // its legs' memory failed
     const VolumeTable& table = device.record().of_volume().table;
     for (const auto& [leg, part] : table.map_by_leg(range)) {
       for (const DataRange& found : this->touched(*device.legs()->all()[leg], part)) {
@@ -118,7 +118,7 @@ void FailureWorker::act(uint64_t ino, const Found& found) {
   if (!device) return;  // destroyed meanwhile
   if (!found.latent.empty()) {
     const auto report = discover_errors(*device, found.latent.ranges(), ports_);
-    // They can't be read in any case; what is missing is who was told.
+    // They can't be read in any case; only the notification is missing.
     if (!report) spdlog::error("{}", report.error().describe());
   }
   tell_cleared(*device, found.cleared.ranges(), ports_);

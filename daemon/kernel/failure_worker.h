@@ -1,13 +1,13 @@
-// Does what requests find out: a touch of a latent error becomes a failure that everybody concerned
-// is told of; a write that has cleared errors is told too, and so are stores that could not be
-// written back, which no call of a program's may ever say.
+// Acts on what requests find out: turns a touch of a latent error into a failure, and tells
+// everybody concerned; reports writes that have cleared errors, and stores that could not be
+// written back, which no call of a program may ever report.
 //
-// One thread. What is noted is kept as ranges, a set for each device or file, and bounded. Lost
-// stores are told at most once a second: a full disk loses thousands in that time.
+// One thread. Notes are kept as bounded sets of ranges, one for each device or file. Lost stores
+// are reported at most once a second: a full disk loses thousands in that time.
 //
-// Thread contract: note_…() from any thread, also from those that serve requests; they don't block.
-// Models: mm/memory-failure.c memory_failure_queue() @v6.12; differs: ranges that meet are one, and
-// nothing is dropped when there is much.
+// Thread contract: note_…() from any thread, even those that serve requests; they don't block.
+// Models: mm/memory-failure.c memory_failure_queue() @v6.12; differs: adjacent ranges merge, and
+// nothing is dropped under load.
 #pragma once
 
 #include <map>
@@ -23,16 +23,16 @@ namespace pmemd {
 class FailureWorker {
  public:
   explicit FailureWorker(FailurePorts ports);
-  ~FailureWorker();  // ends; what is noted and not done yet isn't
+  ~FailureWorker();  // ends the thread; drops notes that it hasn't acted on
   FailureWorker(const FailureWorker&) = delete;
   FailureWorker& operator=(const FailureWorker&) = delete;
 
   void note_latent(const Device& device, DataRange range) PMEMD_EXCLUDES(mutex_);
   void note_cleared(const Device& device, const std::vector<DataRange>& ranges)
       PMEMD_EXCLUDES(mutex_);
-  // The kernel has dropped what it wanted to write back to `range` of a file: `err`.
+  // The kernel has dropped data that it failed to write back to `range` of a file, with `err`.
   void note_lost(uint64_t ino, FileRange range, int err) PMEMD_EXCLUDES(mutex_);
-  // The parts of `range` in which latent errors were noted, and aren't all known yet.
+  // The parts of `range` in which latent errors were noted that aren't all known yet.
   std::vector<DataRange> touched(const Device& device, DataRange range) const
       PMEMD_EXCLUDES(mutex_);
 
@@ -45,7 +45,7 @@ class FailureWorker {
   using Noted = std::map<uint64_t, Found>;  // by the device's root inode
 
   struct LostStores {
-    RangeSet<FileSpace> ranges;  // beyond kMaxLostRanges: what they lie in
+    RangeSet<FileSpace> ranges;  // beyond kMaxLostRanges: one that spans them
     int err = 0;                 // of the last
   };
   using Lost = std::map<uint64_t, LostStores>;  // by inode; beyond kMaxLostFiles: only counted
@@ -60,7 +60,7 @@ class FailureWorker {
   mutable Mutex mutex_;
   CondVar found_cv_;
   Noted found_ PMEMD_GUARDED_BY(mutex_);
-  Noted acting_ PMEMD_GUARDED_BY(mutex_);  // what the thread is at
+  Noted acting_ PMEMD_GUARDED_BY(mutex_);  // what the thread is acting on
   Lost lost_ PMEMD_GUARDED_BY(mutex_);
   Deadline lost_due_ PMEMD_GUARDED_BY(mutex_) = {};  // not before
   bool stop_ PMEMD_GUARDED_BY(mutex_) = false;

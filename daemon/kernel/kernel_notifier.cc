@@ -79,7 +79,7 @@ Result<void> KernelNotifier::flush(uint64_t ino, FileRange range) {
 
 Result<void> KernelNotifier::inval(uint64_t ino, FileRange range) {
   return call([this, ino, range]() -> Result<void> {
-    // Length 0 means: to the end.
+    // Length 0 means to the end.
     const auto length = range == kWholeFile ? 0 : static_cast<off_t>(range.length());
     const int result =
         fuse_lowlevel_notify_inval_inode(session_, ino, static_cast<off_t>(range.begin), length);
@@ -90,7 +90,7 @@ Result<void> KernelNotifier::inval(uint64_t ino, FileRange range) {
 
 void KernelNotifier::hide(const Device& device) {
   const std::string name = device.record().device_name();
-  // ENOENT: the kernel has no such name cached. Nothing to do then.
+  // ENOENT: the kernel has no such name cached, so there is nothing to do.
   (void)call([this, name]() -> Result<void> {
     fuse_lowlevel_notify_inval_entry(session_, FUSE_ROOT_ID, name.c_str(), name.size());
     fuse_lowlevel_notify_inval_inode(session_, FUSE_ROOT_ID, -1, 0);  // its attributes
@@ -98,12 +98,12 @@ void KernelNotifier::hide(const Device& device) {
   });
 }
 
-// A name that wasn't there isn't cached (lookups in the root are answered without a negative
-// entry), so that the same notification shows it.
+// The kernel doesn't cache that a name is missing (lookups in the root are answered without a
+// negative entry), so the same notification shows it.
 void KernelNotifier::show(const Device& device) { hide(device); }
 
 std::vector<Holder> KernelNotifier::holders(const std::vector<const Device*>& devices) const {
-  // Who maps a file keeps it open: RELEASE comes after the last munmap.
+  // A mapping keeps its file open: RELEASE comes after the last munmap.
   const auto is_open = [](const Device* device) { return device->handle_count() != 0; };
   if (std::ranges::none_of(devices, is_open)) return {};
   const auto handles = open_handles(devices);
@@ -125,7 +125,7 @@ std::vector<Holder> KernelNotifier::holders(const std::vector<const Device*>& de
 
 Result<void> KernelNotifier::flush_in_thread(uint64_t ino, FileRange range) {
   const UniqueFd fd = open_inode(ino);
-  // A lease of its owner's: an open would wait until it is broken.
+  // Its owner has a lease: an open would wait until it is broken.
   if (!fd && errno == EWOULDBLOCK) return flush_mount();
   if (!fd) return fail_errno(fmt::format("open of inode {}", ino));
   const off_t length = range == kWholeFile ? 0 : static_cast<off_t>(range.length());

@@ -21,7 +21,7 @@ PollWaker::~PollWaker() {
 void PollWaker::wake(std::pair<uint64_t, uint64_t> file, PollHandle handle) {
   const MustAllocate it_has_happened;
   MutexLock lock(mutex_);
-  noted_[file].swap(handle);  // the one before, if any, goes with the caller's
+  noted_[file].swap(handle);  // the earlier one, if any, is destroyed by the caller
   work_cv_.notify_one();
 }
 
@@ -35,7 +35,7 @@ void PollWaker::run() {
       if (stop_) return;
       batch.swap(noted_);
     }
-    // A file that was closed meanwhile isn't known to the kernel any more: nothing happens.
+    // The kernel doesn't know a file that was closed meanwhile: nothing happens.
     for (const auto& [file, handle] : batch) fuse_lowlevel_notify_poll(handle.get());
   }
 }

@@ -1,12 +1,12 @@
 // Tells the kernel that poll(2) on a file has something to report (FUSE_NOTIFY_POLL).
 //
-// A thread of its own, so that who has an event for a thousand files is done when they are noted,
+// It has a thread of its own, so that a caller with an event for a thousand files only notes them,
 // and so that no wakeup waits behind the notifier's flushes and invals. The kernel only wakes its
-// sleepers upon it, and wants nothing of us before it returns. At most one wakeup is noted for each
-// open file: a later one means the same.
+// sleepers, and needs nothing from us before it returns. At most one wakeup is noted for each open
+// file: a later one means the same.
 //
 // Thread contract: any thread.
-// Models: fs/fuse/file.c fuse_notify_poll_wakeup() @v6.12 is what it calls.
+// On the kernel's side: fs/fuse/file.c fuse_notify_poll_wakeup() @v6.12.
 #pragma once
 
 #include <cstdint>
@@ -21,18 +21,18 @@ struct fuse_pollhandle;
 
 namespace pmemd {
 
-// shared: a wakeup is a std::function, which wants to be copied.
+// Shared, because a wakeup is a std::function, which must be copyable.
 using PollHandle = std::shared_ptr<fuse_pollhandle>;
 
 class PollWaker {
  public:
   PollWaker();
-  // Ends the thread. What is noted still is dropped: with the mount the kernel wakes everybody.
+  // Ends the thread and drops the noted wakeups: when the mount ends, the kernel wakes everybody.
   ~PollWaker();
   PollWaker(const PollWaker&) = delete;
   PollWaker& operator=(const PollWaker&) = delete;
 
-  // `file`: the inode, and the handle as its device counts it.
+  // `file`: the inode, and the handle's id in its device.
   void wake(std::pair<uint64_t, uint64_t> file, PollHandle handle) PMEMD_EXCLUDES(mutex_);
 
  private:

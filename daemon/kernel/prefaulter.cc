@@ -16,7 +16,7 @@ namespace pmemd {
 namespace {
 
 constexpr std::chrono::seconds kCallTimeout{60};
-// A READ has at most so much (FUSE's max_pages), and one that fails gives none of it.
+// The most that one READ can ask for (FUSE's max_pages); a failed READ gives none of it.
 constexpr uint64_t kReadBytes = kMiB;
 
 }  // namespace
@@ -93,7 +93,7 @@ Result<void> Prefaulter::open(const Wanted& wanted) {
   open_ino_ = wanted.ino;
   if (!open_fd_) return fail_errno(fmt::format("open of inode {}", wanted.ino));
   window_bytes_ = ports_.window_bytes();
-  // Nothing but what is advised is read ahead.
+  // Only what we advise is read ahead.
   posix_fadvise(open_fd_.get(), 0, 0, POSIX_FADV_RANDOM);
   return {};
 }
@@ -106,15 +106,15 @@ void Prefaulter::advise(FileRange step) const {
   }
 }
 
-// Until the READs that make up the step have been answered: a byte of each. How many bytes are in
-// READs that failed.
+// Waits until the READs that make up the step have been answered, by reading a byte of each.
+// Returns how many bytes are in READs that failed.
 uint64_t Prefaulter::wait(FileRange step) const {
   uint64_t failed = 0;
   for (uint64_t at = step.begin; at < step.end;) {
     const uint64_t end = std::min(align_down(at, kReadBytes) + kReadBytes, step.end);
     char byte = 0;
     const ssize_t got = pread(open_fd_.get(), &byte, 1, static_cast<off_t>(end - 1));
-    if (got == 0) break;  // behind the end
+    if (got == 0) break;  // past the end
     if (got < 0) failed += end - at;
     at = end;
   }
@@ -129,7 +129,7 @@ Result<void> Prefaulter::check_memory(const Job& job, FileRange step) const {
               "--keep-free says how much must stay");
 }
 
-// One step is under way while the one before is waited for.
+// One step is in progress while we wait for the one before it.
 Result<uint64_t> Prefaulter::work(const Job& job) {
   if (stop_) return fail(ECANCELED, "the daemon is stopping");
   PMEMD_TRY(open(job.wanted));

@@ -22,7 +22,7 @@ namespace {
 
 constexpr uint64_t kStop = 0;  // else a pid
 
-// ENOMEM: also where the kernel has no watch left for our user (fs.epoll.max_user_watches).
+// ENOMEM: also if the kernel has no watch left for our user (fs.epoll.max_user_watches).
 Result<void> epoll_add(int epoll, int fd, uint64_t what) {
   epoll_event event{.events = EPOLLIN, .data = {.u64 = what}};
   if (epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event) == 0) return {};
@@ -51,7 +51,7 @@ Result<void> ProcessWatch::add(pid_t pid, uid_t uid) {
   if (!charge) return fail(ENOMEM, fmt::format("user {} has too many processes watched", uid));
   UniqueFd pidfd(pidfd_open(pid, 0));
   if (!pidfd) {
-    // EINVAL: a thread that leads no process. A caller's own table of descriptors isn't full.
+    // EINVAL: a thread that isn't a process's leader. EMFILE would mean the caller's own table.
     if (errno == EMFILE || errno == ENFILE) return fail(ENOMEM);
     return fail(errno == EINVAL ? ESRCH : errno);
   }
@@ -93,7 +93,7 @@ Result<pid_t> process_of(pid_t thread) {
   for (std::string line; std::getline(status, line);) {
     if (line.starts_with("Tgid:")) return static_cast<pid_t>(std::stol(line.substr(5)));
   }
-  if (status.bad()) return fail_no_memory();  // a stream keeps the exception for itself
+  if (status.bad()) return fail_no_memory();  // a stream swallows the exception
   return fail(ESRCH);
 }
 

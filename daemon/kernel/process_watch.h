@@ -1,5 +1,4 @@
-// Tells when a process ends: what it pinned goes with it, even if its descriptors live on in a
-// child.
+// Reports when a process ends: its pins end with it, even if its descriptors live on in a child.
 //
 // Thread contract: any thread. The callback runs in a thread of the watch, without a lock; it must
 // not wait.
@@ -20,14 +19,15 @@ namespace pmemd {
 
 class ProcessWatch {
  public:
-  // Each process is charged to `budget`, which outlives this, as long as it is watched.
+  // Each process is charged to `budget` while it is watched; `budget` must outlive this.
   ProcessWatch(UserBudget& budget, std::function<void(pid_t)> on_exit);
   ~ProcessWatch();  // ends the thread
   ProcessWatch(const ProcessWatch&) = delete;
   ProcessWatch& operator=(const ProcessWatch&) = delete;
 
-  // Until it ends; again is no error. Whoever asks first pays. ESRCH: it has ended, or is no
-  // process. ENOMEM: `uid` has all processes that it may have, or the daemon no descriptor for it.
+  // Watches `pid` until it ends; repeating it is not an error. The first user to ask pays. ESRCH:
+  // it has ended, or isn't a process. ENOMEM: `uid` is at its limit of processes, or the daemon has
+  // no descriptor left.
   Result<void> add(pid_t pid, uid_t uid) PMEMD_EXCLUDES(mutex_);
   // False: it has ended, and the callback has run or is about to.
   bool watches(pid_t pid) const PMEMD_EXCLUDES(mutex_);
@@ -50,7 +50,7 @@ class ProcessWatch {
   std::thread thread_;
 };
 
-// The process of a thread. ESRCH: no such thread, or not to be seen from here.
+// The process of a thread. ESRCH: no such thread, or it can't be seen from here.
 Result<pid_t> process_of(pid_t thread);
 
 }  // namespace pmemd

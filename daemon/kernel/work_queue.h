@@ -1,8 +1,8 @@
-// Does what a thread that serves requests must not: work that notifies the kernel or waits for it
-// (daemon/kernel/kernel_notifier.h), and answers a request only then.
+// Does the work that a thread which serves requests must not do: work that notifies the kernel or
+// waits for it (daemon/kernel/kernel_notifier.h), and answers a request only afterwards.
 //
-// One thread. Users take turns, in the order of their uids: whoever has much to do delays others by
-// one piece of work at a time. What is queued is done, also at the end.
+// One thread. Users take turns, in the order of their uids: a user with much work delays others by
+// one piece of it at a time. All queued work is done, even at the end.
 //
 // Thread contract: submit…() from any thread.
 // Models: kernel/workqueue.c queue_work() on an ordered workqueue @v6.12; differs: bounded, and in
@@ -26,16 +26,16 @@ namespace pmemd {
 
 class WorkQueue {
  public:
-  // What a user submits is charged to `budget`, which outlives this, until it is done.
+  // A user's work is charged to `budget` until it is done; `budget` must outlive this.
   explicit WorkQueue(UserBudget& budget);
-  ~WorkQueue();  // when all is done; nobody submits any more
+  ~WorkQueue();  // waits until all work is done; nobody may submit any more
   WorkQueue(const WorkQueue&) = delete;
   WorkQueue& operator=(const WorkQueue&) = delete;
 
-  // EAGAIN: the user has too much work queued; nothing was.
+  // EAGAIN: the user has too much work queued; this wasn't queued.
   Result<void> submit(uid_t uid, std::function<void()> work) PMEMD_EXCLUDES(mutex_);
-  // The daemon's own: at root's turn. Nothing is queued while work of that key hasn't begun: it
-  // stands for this one too.
+  // For the daemon's own work, at root's turn. Queues nothing while work with that key hasn't
+  // begun: it stands for this one, too.
   void submit_once(uint64_t key, std::function<void()> work) PMEMD_EXCLUDES(mutex_);
 
  private:
