@@ -35,13 +35,13 @@ def arguments():
         prog="script/bench", description=__doc__.split("\n\n")[1],
         epilog="sections: " + "; ".join(f"{name}: {what}" for name, what in SECTIONS.items()))
     parser.add_argument("sections", nargs="*", metavar="SECTION", help="default: all")
-    parser.add_argument("--quick", action="store_true", help="small sizes: only to see that it works")
+    parser.add_argument("--quick", action="store_true", help="use small sizes, only to check that it works")
     parser.add_argument("--rounds", type=int, help="default: 7")
     parser.add_argument("--let-idle", action="store_true",
-                        help="let CPUs halt that have nothing to do, as a machine at rest does")
-    parser.add_argument("--json", metavar="FILE", help="all samples")
+                        help="let idle CPUs halt, as on a machine at rest")
+    parser.add_argument("--json", metavar="FILE", help="write all samples to FILE")
     parser.add_argument("--part", action="append", metavar="NAME",
-                        help="only this part of the sections; may be repeated")
+                        help="run only this part of the sections; may be repeated")
     args = parser.parse_args()
     for name in args.sections:
         if name not in SECTIONS:

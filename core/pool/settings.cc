@@ -30,13 +30,14 @@ constexpr std::array kInfos = {
                 "bytes that must be written at once to make bad memory good"},
     SettingInfo{"clearable", kYesNo, "whether writing makes bad memory good at all"},
     SettingInfo{"on-metadata", kOnMetadata,
-                "what a file system does whose metadata fails: ends, or carries on"},
+                "what the file system does when its metadata fails: shuts down, or carries on"},
     SettingInfo{"refault", kRefault,
-                "what a second touch of bad memory is: BUS_MCEERR_AR, or BUS_ADRERR"},
+                "what a second touch of bad memory raises: BUS_MCEERR_AR, or BUS_ADRERR"},
     SettingInfo{"kill", kKill,
-                "mappers that haven't chosen hear of bad memory: on touch, or at once"},
+                "when mappers without a PR_MCE_KILL policy are told: on touch, or at once"},
     SettingInfo{"holder", kYesNo, "whether the file system is told of failures (ext4's isn't)"},
-    SettingInfo{"rmap", kYesNo, "whether it knows which files are hit (XFS with rmapbt does)"},
+    SettingInfo{"rmap", kYesNo,
+                "whether the file system knows which files are hit (XFS with rmapbt does)"},
 };
 
 // The value as an index into the setting's values, to and from the field.
