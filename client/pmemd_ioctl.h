@@ -52,7 +52,7 @@ struct pmemd_pin {
 struct pmemd_mapping {
   __u64 offset;
   __u64 length;
-  __u64 address; /* where it begins, in the caller */
+  __u64 address; /* of its start, in the caller */
   __u64 id;      /* out */
 };
 
@@ -83,10 +83,10 @@ struct pmemd_mapping {
 #define PMEMD_EVENTS_MAX 64
 
 enum pmemd_event_kind {
-  PMEMD_EVENT_POISON = 1,     /* a touch of the range gets SIGBUS, a read EIO */
-  PMEMD_EVENT_PRE_REMOVE = 2, /* the range is about to be taken away; its bytes are good still */
+  PMEMD_EVENT_POISON = 1,     /* touching the range gets SIGBUS, read(2) EIO */
+  PMEMD_EVENT_PRE_REMOVE = 2, /* the range is about to be taken away; its bytes are still good */
   PMEMD_EVENT_REMOVED = 3,    /* it is gone */
-  PMEMD_EVENT_ENABLED = 4,    /* it is there again, or stays after all; the same mappings work */
+  PMEMD_EVENT_ENABLED = 4,    /* it is back, or stays after all; the same mappings work */
   PMEMD_EVENT_CLEARED = 5,    /* it was poisoned, and was written anew */
   PMEMD_EVENT_TAKEOVER = 6    /* it is poisoned; nobody else was told yet: it waits for an answer */
 };
@@ -100,11 +100,11 @@ struct pmemd_event {
   __u64 time_ns; /* CLOCK_REALTIME */
   __u32 kind;
   __u32 flags;
-  __u64 id;     /* of the mapping or takeover that it is for */
+  __u64 id;     /* of the mapping or takeover that gets it */
   __u64 offset; /* in the file, with length: the part of the failed range that is registered */
   __u64 length;
-  __u64 address; /* where the mapping has it; 0 for a takeover */
-  __u64 missed;  /* so many events of this descriptor were dropped before this one */
+  __u64 address; /* of that part in the mapping; 0 for a takeover */
+  __u64 missed;  /* how many of this descriptor's events were dropped before it */
   __u32 timeout_ms;
   __u32 reserved;
 };
@@ -113,7 +113,7 @@ struct pmemd_event {
 #define PMEMD_IOC_READ_EVENT _IOR(PMEMD_IOCTL_MAGIC, 5, struct pmemd_event)
 
 enum pmemd_answer_value {
-  PMEMD_ANSWER_DONE = 1,   /* pre-remove: let go. takeover: handled, nobody else need be told */
+  PMEMD_ANSWER_DONE = 1,   /* pre-remove: let go. takeover: handled, tell nobody else */
   PMEMD_ANSWER_REFUSED = 2 /* takeover: do what you would have done without me */
 };
 
@@ -154,8 +154,8 @@ struct pmemd_takeover {
 #define PMEMD_IOC_END_TAKEOVER _IOW(PMEMD_IOCTL_MAGIC, 8, __u64)
 
 struct pmemd_query {
-  __u64 offset; /* in: what is asked about. out: where the first bad range in it begins */
-  __u64 length; /* in: how long. out: of the bad range; 0: all of it is good */
+  __u64 offset; /* in: of the range. out: of the first bad range in it */
+  __u64 length; /* in: of the range. out: of the bad range; 0: all of it is good */
 };
 
 /* Which bytes are known to be poisoned (known and touched; not latent ones). EINVAL: empty, or not
@@ -174,7 +174,7 @@ struct pmemd_query {
 struct pmemd_info {
   __u32 version; /* of this interface: 1 */
   __u32 flags;
-  __u32 clear_unit; /* bytes: poison is cleared by writing whole ones */
+  __u32 clear_unit; /* bytes: writing whole units clears poison */
   __u32 reserved;
 };
 
@@ -185,9 +185,9 @@ struct pmemd_info {
  * --- a private namespace's file (hmm0.1): system memory, whose pages can move to a device
  */
 struct pmemd_migrate {
-  __u64 offset; /* whole pages, as length */
+  __u64 offset; /* whole pages, like length */
   __u64 length;
-  __u64 pages; /* out: how many went */
+  __u64 pages; /* out: how many moved */
 };
 
 /*

@@ -181,7 +181,7 @@ def bad_ranges(stage, report, scale):
 
 
 class Subscribers:
-    """So many that read events. Each begins with an empty reply."""
+    """This many readers of events. Each starts with an empty reply."""
 
     def __init__(self, pool, count):
         self._poll = select.epoll()

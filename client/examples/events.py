@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Tells what happens to a mapped file: events.py FILE. No library: ioctl and poll."""
+"""Prints what happens to a mapped file: events.py FILE. No library: ioctl and poll."""
 import ctypes
 import fcntl
 import mmap
