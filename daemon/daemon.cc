@@ -5,6 +5,7 @@
 #include <spdlog/spdlog.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/statfs.h>
 #include <systemd/sd-daemon.h>
 #include <systemd/sd-event.h>
 #include <unistd.h>
@@ -38,6 +39,7 @@
 #include "daemon/host/dirty_limits.h"
 #include "daemon/host/host_memory.h"
 #include "daemon/host/memory_cgroup.h"
+#include "daemon/host/mount.h"
 #include "daemon/host/mount_point.h"
 #include "daemon/host/tuning.h"
 #include "daemon/kernel/failure_worker.h"
@@ -117,6 +119,7 @@ class Daemon {
 
  private:
   Result<void> start_steps();
+  dev_t device_number() const { return mount_->id().device_number; }  // the mount's st_dev
   Result<void> make_devices();
   bool tune();
   void make_failure_path(KernelPort& kernel);
@@ -137,6 +140,7 @@ class Daemon {
   std::unique_ptr<ProcessWatch> processes_;
   std::unique_ptr<WorkQueue> work_;
   std::unique_ptr<FuseContext> fuse_;
+  std::optional<Mount> mount_;
   std::unique_ptr<AbortGuard> guard_;
   std::unique_ptr<FuseServer> server_;
   std::unique_ptr<Watchdog> watchdog_;
@@ -207,12 +211,11 @@ Result<void> Daemon::start_steps() {
       .devices = *devices_, .budgets = budgets_, .processes = *processes_, .work = *work_});
   clock_gettime(CLOCK_REALTIME, &fuse_->started);
 
-  PMEMD_ASSIGN(server_, FuseServer::create(*fuse_, *mount_point_,
-                                           {.source = "pmemd:" + pool_->path(),
-                                            .allow_other = options_.allow_other}));
-  PMEMD_ASSIGN(guard_, AbortGuard::start(server_->device_number()));
-  notifier_ =
-      std::make_unique<KernelNotifier>(server_->session(), mount_point(), server_->device_number());
+  PMEMD_ASSIGN(mount_, Mount::make(*mount_point_, {.source = "pmemd:" + pool_->path(),
+                                                   .allow_other = options_.allow_other}));
+  PMEMD_ASSIGN(server_, FuseServer::create(*fuse_, mount_->take_connection()));
+  PMEMD_ASSIGN(guard_, AbortGuard::start(device_number()));
+  notifier_ = std::make_unique<KernelNotifier>(server_->session(), mount_point(), device_number());
   fuse_->kernel = notifier_.get();
   make_failure_path(*notifier_);
   waker_ = std::make_unique<PollWaker>();
@@ -220,11 +223,15 @@ Result<void> Daemon::start_steps() {
   fuse_->failures = failure_worker_.get();
   make_prefaulter();
   // Unmounted by hand: nothing is left to serve.
-  server_->on_lost_mount([] { kill(getpid(), SIGTERM); });
+  server_->on_lost([] { kill(getpid(), SIGTERM); });
   step_ = "its watchdog";
   make_watchdog();
   step_ = "the threads that serve requests";
   server_->start(std::max(kMinRequestThreads, std::thread::hardware_concurrency()));
+  // What is asked of the mount waits for the kernel to have our answer to INIT, which overwrites
+  // the mount's readahead: whoever tunes it comes after that.
+  struct statfs ignored = {};
+  (void)statfs(mount_point().c_str(), &ignored);
 
   step_ = "enabling its namespaces";
   const bool is_tuned = tune();
@@ -251,7 +258,7 @@ bool Daemon::tune() {
   const auto memory = host_memory();
   auto group_limit = memory_cgroup_limit();
   if (group_limit && memory && *group_limit >= memory->total_bytes) group_limit.reset();
-  const auto tuned = tune_mount(server_->device_number(), group_limit);
+  const auto tuned = tune_mount(device_number(), group_limit);
   if (!tuned) {
     spdlog::warn("{}: stores through mappings will be throttled (run as root to raise the limit)",
                  tuned.error().describe());
@@ -308,7 +315,7 @@ void Daemon::make_prefaulter() {
   prefaulter_ = std::make_unique<Prefaulter>(Prefaulter::Ports{
       .open = [this](uint64_t ino,
                      const std::string& path) { return notifier_->open_inode(ino, path); },
-      .window_bytes = [this] { return readahead_bytes(server_->device_number()); }});
+      .window_bytes = [this] { return readahead_bytes(device_number()); }});
   if (options_.hot_ranges) fuse_->prefaulter = prefaulter_.get();
   fuse_->is_own_thread = [this](pid_t tid) {
     return notifier_->is_own_thread(tid) || prefaulter_->is_own_thread(tid);
@@ -416,10 +423,9 @@ bool Daemon::stop() {
     }
   }
   prefaulter_.reset();  // its descriptors are in the mount
-  if (server_) {
-    note(server_->unmount());
-    server_->stop();
-  }
+  if (server_) server_->expect_end();
+  if (mount_) note(mount_->unmount(*mount_point_));
+  if (server_) server_->stop();
   dirty_limits_.reset();
   // These use members that our destructor destroys before them, and are idle without requests.
   armed_.reset();

@@ -4,13 +4,13 @@
 #include <linux/fuse.h>
 #include <pthread.h>
 #include <spdlog/spdlog.h>
-#include <sys/statfs.h>
 #include <unistd.h>
 
 #include <csignal>
 #include <cstdlib>
 #include <cstring>
 #include <new>
+#include <string>
 
 namespace pmemd {
 namespace {
@@ -58,32 +58,24 @@ struct AlignedDelete {
 
 }  // namespace
 
-FuseServer::FuseServer(FuseContext& context, const MountPoint& point)
-    : context_(context), point_(point) {
-  sem_init(&wanted_, 0, 0);
-}
+FuseServer::FuseServer(FuseContext& context) : context_(context) { sem_init(&wanted_, 0, 0); }
 
 FuseServer::~FuseServer() {
   if (session_ != nullptr) fuse_session_destroy(session_);  // and with it the connection
   sem_destroy(&wanted_);
 }
 
-Result<std::unique_ptr<FuseServer>> FuseServer::create(FuseContext& context,
-                                                       const MountPoint& point,
-                                                       const MountOptions& options) {
-  std::unique_ptr<FuseServer> server(new FuseServer(context, point));
+Result<std::unique_ptr<FuseServer>> FuseServer::create(FuseContext& context, UniqueFd connection) {
+  std::unique_ptr<FuseServer> server(new FuseServer(context));
   fuse_args args = FUSE_ARGS_INIT(0, nullptr);
   fuse_opt_add_arg(&args, "pmemd");
   const fuse_lowlevel_ops ops = make_operations();
   server->session_ = fuse_session_new(&args, &ops, sizeof(ops), &context);
   fuse_opt_free_args(&args);
   if (server->session_ == nullptr) return fail(ENOMEM, "libfuse made no session");
-  PMEMD_ASSIGN(server->mount_, Mount::make(point, options));
-  UniqueFd connection = server->mount_->take_connection();
   // The name for a connection whose mount is none of libfuse's business.
   const std::string name = fmt::format("/dev/fd/{}", connection.get());
   if (fuse_session_mount(server->session_, name.c_str()) != 0) {
-    (void)server->unmount();
     return fail(EINVAL, "libfuse refused the connection");
   }
   (void)connection.release();  // the session's
@@ -98,10 +90,6 @@ void FuseServer::start(unsigned threads) {
     if (!add_thread()) throw std::bad_alloc();
   }
   maker_ = std::thread([this] { make_wanted_threads(); });
-  // What is asked of the mount waits for the kernel to have our answer to INIT, which overwrites
-  // the mount's readahead: whoever tunes it comes after that.
-  struct statfs ignored = {};
-  (void)statfs(point_.path().c_str(), &ignored);
 }
 
 bool FuseServer::want_thread() noexcept {
@@ -169,12 +157,7 @@ void FuseServer::serve(void* buffer) {
     last = --running_ == 0;
     thread_ended_cv_.notify_all();
   }
-  if (last && !stopping_ && lost_mount_) lost_mount_();
-}
-
-Result<void> FuseServer::unmount() {
-  stopping_ = true;  // what ends from now on is no lost mount
-  return mount_->unmount(point_);
+  if (last && !stopping_ && lost_) lost_();
 }
 
 // A thread that is between its look at `stopping_` and its read(2) misses a signal, so the signal

@@ -1,27 +1,29 @@
-// The FUSE session: mounts, reads requests in threads of its own (one, while they are short:
-// daemon/fuse/request_readers.h), has libfuse dispatch them.
+// The FUSE session on a connection: reads requests in threads of its own (one, while they are
+// short: daemon/fuse/request_readers.h), has libfuse dispatch them. What is mounted, and where, is
+// none of its business: tests play the kernel over a socket.
 //
 // The request loop is ours (docs/adr/0004): it uses libfuse's public calls, sees each request first
 // (O_TMPFILE, which libfuse 3.14 doesn't know, is answered here) and ends without cancelling
 // threads.
 //
-// Thread contract: create(), start(), unmount(), stop() from one thread that serves no requests;
+// Thread contract: create(), start(), expect_end(), stop() from one thread that serves no requests;
 // want_thread(), nobody_reads() from any.
 #pragma once
 
 #include <semaphore.h>
 
 #include <atomic>
+#include <functional>
 #include <memory>
-#include <optional>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "core/base/error.h"
 #include "core/base/mutex.h"
+#include "core/base/unique_fd.h"
 #include "daemon/fuse/context.h"
 #include "daemon/fuse/request_readers.h"
-#include "daemon/host/mount.h"
 
 namespace pmemd {
 
@@ -29,18 +31,17 @@ class FuseServer {
  public:
   static constexpr unsigned kMaxThreads = 64;
 
-  // Mounts on `point`, which outlives the server. Errors as Mount::make().
-  static Result<std::unique_ptr<FuseServer>> create(FuseContext& context, const MountPoint& point,
-                                                    const MountOptions& options);
-  ~FuseServer();  // unmounted and stopped
+  // `connection`: a mount's, or whatever keeps the borders of messages as /dev/fuse does (a
+  // SOCK_SEQPACKET socket). ENOMEM: libfuse makes no session. EINVAL: it refuses the descriptor.
+  static Result<std::unique_ptr<FuseServer>> create(FuseContext& context, UniqueFd connection);
+  ~FuseServer();  // stopped
   FuseServer(const FuseServer&) = delete;
   FuseServer& operator=(const FuseServer&) = delete;
 
-  // Returns when the kernel and we have agreed on the session (INIT). Throws std::bad_alloc where
-  // that many threads can't be had; those that run are stop()'s.
+  // Throws std::bad_alloc where that many threads can't be had; those that run are stop()'s.
   void start(unsigned threads);
-  // Errors as Mount::unmount().
-  Result<void> unmount();
+  // The connection is about to end: from now on it isn't lost.
+  void expect_end() { stopping_ = true; }
   // Ends the threads, and with the session the kernel's connection.
   void stop() PMEMD_EXCLUDES(mutex_);
 
@@ -54,12 +55,12 @@ class FuseServer {
   void on_exhausted(std::function<void()> tell) { readers_.on_exhausted(std::move(tell)); }
 
   fuse_session* session() { return session_; }
-  dev_t device_number() const { return mount_->id().device_number; }  // the mount's st_dev
-  // Called once, in no thread in particular, when the mount went away without unmount().
-  void on_lost_mount(std::function<void()> callback) { lost_mount_ = std::move(callback); }
+  // Called once, in no thread in particular, when the connection has ended unexpectedly. Before
+  // start().
+  void on_lost(std::function<void()> callback) { lost_ = std::move(callback); }
 
  private:
-  FuseServer(FuseContext& context, const MountPoint& point);
+  explicit FuseServer(FuseContext& context);
 
   void serve(void* buffer);
   void make_wanted_threads();
@@ -67,10 +68,8 @@ class FuseServer {
   bool add_thread() PMEMD_EXCLUDES(mutex_);
 
   FuseContext& context_;
-  const MountPoint& point_;
-  std::optional<Mount> mount_;  // from create() on
   fuse_session* session_ = nullptr;
-  std::function<void()> lost_mount_;
+  std::function<void()> lost_;
   std::atomic<bool> stopping_ = false;
   RequestReaders readers_;
 
