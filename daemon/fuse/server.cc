@@ -52,6 +52,14 @@ fuse_lowlevel_ops make_operations() {
   return ops;
 }
 
+// libfuse (3.14) looks at no length: it would take the rest from the request before.
+void refuse(int fd, const fuse_in_header& request) {
+  const fuse_out_header reply = {.len = sizeof(reply), .error = -EIO, .unique = request.unique};
+  if (write(fd, &reply, sizeof(reply)) < 0) {
+    spdlog::debug("a request that isn't whole: {}", std::strerror(errno));
+  }
+}
+
 struct AlignedDelete {
   void operator()(void* memory) const { std::free(memory); }
 };
@@ -124,6 +132,22 @@ bool FuseServer::add_thread() {
   return true;
 }
 
+void FuseServer::dispatch(int fd, void* message, size_t size) {
+  fuse_in_header header = {};
+  if (size < sizeof(header)) {
+    spdlog::error("a message of {} bytes is no request", size);
+    return;
+  }
+  std::memcpy(&header, message, sizeof(header));
+  if (header.len != size) return refuse(fd, header);
+  context_.requests.count(header.opcode);
+  if (answer_tmpfile(context_, fd, message, size)) return;
+  fuse_buf request = {};
+  request.mem = message;
+  request.size = size;
+  fuse_session_process_buf(session_, &request);
+}
+
 void FuseServer::serve(void* buffer) {
   pthread_setname_np(pthread_self(), "fuse");
   const int fd = fuse_session_fd(session_);
@@ -142,13 +166,8 @@ void FuseServer::serve(void* buffer) {
       }
       break;
     }
-    const auto length = static_cast<size_t>(size);
-    context_.requests.count(static_cast<const fuse_in_header*>(buffer)->opcode);
-    if (answer_tmpfile(context_, fd, buffer, length)) continue;
-    fuse_buf request = {};
-    request.mem = buffer;
-    request.size = length;
-    fuse_session_process_buf(session_, &request);
+    if (size == 0) break;  // a socket whose other end is closed
+    dispatch(fd, buffer, static_cast<size_t>(size));
   }
   readers_.end();  // the others are to find out, too
   bool last = false;

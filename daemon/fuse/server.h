@@ -63,6 +63,8 @@ class FuseServer {
   explicit FuseServer(FuseContext& context);
 
   void serve(void* buffer);
+  // Has a message that was read answered. EIO: it isn't as long as its header says.
+  void dispatch(int fd, void* message, size_t size);
   void make_wanted_threads();
   // False: there are kMaxThreads, none can be made, or it stops.
   bool add_thread() PMEMD_EXCLUDES(mutex_);
