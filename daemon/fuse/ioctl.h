@@ -22,10 +22,11 @@ struct Ioctl {
   std::span<const std::byte> in;  // while the operation runs
 };
 
-// The argument; the kernel has copied as many bytes as its type has.
+// The argument; the kernel has copied as many bytes as its type has. Of fewer, the rest is zeros.
 template <class T>
 T argument(const Ioctl& call) {
   T value{};
+  if (call.in.empty()) return value;  // no pointer, then
   std::memcpy(&value, call.in.data(), std::min(sizeof(value), call.in.size()));
   return value;
 }
