@@ -1,14 +1,11 @@
 // One change of metadata: copies the rows that it touches, writes them in one transaction and puts
 // them into the cache once that is committed. Private to this folder.
 //
-//   FreedSpace freed(fs);              // retired last, without a lock
-//   MutexLock lock(fs.change_mutex);
-//   Transaction transaction(fs.db);
-//   PMEMD_TRY(transaction.begin());
-//   Change change(fs, freed);
-//   PMEMD_ASSIGN(InodeRow* row, change.open(ino));
-//   row->…;
-//   return change.commit(transaction);
+//   return change_metadata(fs, [&](Change& change) -> Result<void> {
+//     PMEMD_ASSIGN(InodeRow* row, change.open(ino));
+//     row->…;
+//     return {};
+//   });
 //
 // Thread contract: change_mutex and the transaction are held as long as the Change lives.
 // Errors: the database's, and those named. After a failure nothing has changed, not even in memory.
@@ -86,5 +83,17 @@ class Change {
   std::vector<std::pair<uint64_t, std::string>> default_acls_;
   std::optional<uint64_t> end_index_;
 };
+
+// One change, whole: `act(change)` says what, and an error of it takes all back.
+template <class Act>
+Result<void> change_metadata(FsState& fs, Act&& act) {
+  FreedSpace freed(fs);  // retired last, without a lock
+  MutexLock lock(fs.change_mutex);
+  Transaction transaction(fs.db);
+  PMEMD_TRY(transaction.begin());
+  Change change(fs, freed);
+  PMEMD_TRY(act(change));
+  return change.commit(transaction);
+}
 
 }  // namespace pmemd

@@ -55,24 +55,22 @@ Result<void> inherit(FsState& fs, Change& change, uint64_t parent, mode_t umask,
 }
 
 Result<Attr> create(FsState& fs, uint64_t parent, const NewInode& wanted, const Caller& caller) {
-  FreedSpace freed(fs);
-  MutexLock lock(fs.change_mutex);
-  Transaction transaction(fs.db);
-  PMEMD_TRY(transaction.begin());
-  Change change(fs, freed);
-  PMEMD_ASSIGN(InodeRow * dir, change.open_directory(parent));
-  InodeRow row = new_row(*dir, wanted, caller, change.now());
-  PMEMD_ASSIGN(row.ino, change.new_inode_number());
-  PMEMD_TRY(inherit(fs, change, parent, caller.umask, row));
-  PMEMD_TRY(change.create(row, wanted.target));
-  if (wanted.name) {
-    PMEMD_TRY(fs.rows.insert_dirent(parent, *wanted.name, row));
-    if (row.is_directory() && dir->nlink >= kLinkMax) return fail(EMLINK);
-    dir->nlink += row.is_directory() ? 1 : 0;
-    dir->size += 1;
-    dir->touch(change.now());
-  }
-  PMEMD_TRY(change.commit(transaction));
+  InodeRow row;
+  PMEMD_TRY(change_metadata(fs, [&](Change& change) -> Result<void> {
+    PMEMD_ASSIGN(InodeRow * dir, change.open_directory(parent));
+    row = new_row(*dir, wanted, caller, change.now());
+    PMEMD_ASSIGN(row.ino, change.new_inode_number());
+    PMEMD_TRY(inherit(fs, change, parent, caller.umask, row));
+    PMEMD_TRY(change.create(row, wanted.target));
+    if (wanted.name) {
+      PMEMD_TRY(fs.rows.insert_dirent(parent, *wanted.name, row));
+      if (row.is_directory() && dir->nlink >= kLinkMax) return fail(EMLINK);
+      dir->nlink += row.is_directory() ? 1 : 0;
+      dir->size += 1;
+      dir->touch(change.now());
+    }
+    return {};
+  }));
   return to_attr(row, 0);
 }
 

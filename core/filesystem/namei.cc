@@ -114,43 +114,37 @@ Result<Attr> FileSystem::link(uint64_t ino, uint64_t parent, std::string_view na
 Result<void> FileSystem::unlink(uint64_t parent, std::string_view name) {
   PMEMD_TRY(check_name(name));
   FsState& fs = *state_;
-  FreedSpace freed(fs);
-  MutexLock lock(fs.change_mutex);
-  Transaction transaction(fs.db);
-  PMEMD_TRY(transaction.begin());
-  Change change(fs, freed);
-  PMEMD_ASSIGN(InodeRow * dir, change.open_directory(parent));
-  if (is_dot_name(name)) return fail(EISDIR);
-  PMEMD_ASSIGN(const DirentRow entry, find_victim(fs, parent, name));
-  PMEMD_ASSIGN(InodeRow * victim, change.open(entry.ino));
-  if (victim->is_directory()) return fail(EISDIR);
-  PMEMD_TRY(fs.rows.remove_dirent(entry.cookie));
-  PMEMD_TRY(change.drop_entry(dir));
-  dir->touch(change.now());
-  PMEMD_TRY(change.drop_link(victim));
-  return change.commit(transaction);
+  return change_metadata(fs, [&](Change& change) -> Result<void> {
+    PMEMD_ASSIGN(InodeRow * dir, change.open_directory(parent));
+    if (is_dot_name(name)) return fail(EISDIR);
+    PMEMD_ASSIGN(const DirentRow entry, find_victim(fs, parent, name));
+    PMEMD_ASSIGN(InodeRow * victim, change.open(entry.ino));
+    if (victim->is_directory()) return fail(EISDIR);
+    PMEMD_TRY(fs.rows.remove_dirent(entry.cookie));
+    PMEMD_TRY(change.drop_entry(dir));
+    dir->touch(change.now());
+    PMEMD_TRY(change.drop_link(victim));
+    return {};
+  });
 }
 
 Result<void> FileSystem::rmdir(uint64_t parent, std::string_view name) {
   PMEMD_TRY(check_name(name));
   FsState& fs = *state_;
-  FreedSpace freed(fs);
-  MutexLock lock(fs.change_mutex);
-  Transaction transaction(fs.db);
-  PMEMD_TRY(transaction.begin());
-  Change change(fs, freed);
-  PMEMD_ASSIGN(InodeRow * dir, change.open_directory(parent));
-  if (is_dot_name(name)) return fail(name == "." ? EINVAL : ENOTEMPTY);
-  PMEMD_ASSIGN(const DirentRow entry, find_victim(fs, parent, name));
-  PMEMD_ASSIGN(InodeRow * victim, change.open(entry.ino));
-  if (!victim->is_directory()) return fail(ENOTDIR);
-  if (victim->size > 0) return fail(ENOTEMPTY);
-  PMEMD_TRY(fs.rows.remove_dirent(entry.cookie));
-  PMEMD_TRY(change.drop_subdirectory(dir));
-  PMEMD_TRY(change.drop_entry(dir));
-  dir->touch(change.now());
-  PMEMD_TRY(change.drop_link(victim));
-  return change.commit(transaction);
+  return change_metadata(fs, [&](Change& change) -> Result<void> {
+    PMEMD_ASSIGN(InodeRow * dir, change.open_directory(parent));
+    if (is_dot_name(name)) return fail(name == "." ? EINVAL : ENOTEMPTY);
+    PMEMD_ASSIGN(const DirentRow entry, find_victim(fs, parent, name));
+    PMEMD_ASSIGN(InodeRow * victim, change.open(entry.ino));
+    if (!victim->is_directory()) return fail(ENOTDIR);
+    if (victim->size > 0) return fail(ENOTEMPTY);
+    PMEMD_TRY(fs.rows.remove_dirent(entry.cookie));
+    PMEMD_TRY(change.drop_subdirectory(dir));
+    PMEMD_TRY(change.drop_entry(dir));
+    dir->touch(change.now());
+    PMEMD_TRY(change.drop_link(victim));
+    return {};
+  });
 }
 
 Result<std::string> FileSystem::readlink(uint64_t ino) {

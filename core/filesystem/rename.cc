@@ -140,29 +140,26 @@ Result<void> FileSystem::rename(uint64_t parent, std::string_view name, uint64_t
     return fail((flags & RENAME_NOREPLACE) != 0 ? EEXIST : EBUSY);
   }
   FsState& fs = *state_;
-  FreedSpace freed(fs);
-  MutexLock lock(fs.change_mutex);
-  Transaction transaction(fs.db);
-  PMEMD_TRY(transaction.begin());
-  Change change(fs, freed);
-  Rename rename{fs, change, {parent, name}, {new_parent, new_name}, flags};
-  PMEMD_TRY(rename.open());
-  if (rename.target != nullptr && flags == RENAME_NOREPLACE) return fail(EEXIST);
-  if (rename.target == nullptr && flags == RENAME_EXCHANGE) return fail(ENOENT);
-  if (rename.target == rename.row) return {};
-  PMEMD_TRY(rename.check_loops());
+  return change_metadata(fs, [&](Change& change) -> Result<void> {
+    Rename rename{fs, change, {parent, name}, {new_parent, new_name}, flags};
+    PMEMD_TRY(rename.open());
+    if (rename.target != nullptr && flags == RENAME_NOREPLACE) return fail(EEXIST);
+    if (rename.target == nullptr && flags == RENAME_EXCHANGE) return fail(ENOENT);
+    if (rename.target == rename.row) return {};
+    PMEMD_TRY(rename.check_loops());
 
-  rename.from_dir->touch(change.now());
-  rename.to_dir->touch(change.now());
-  if (flags == RENAME_EXCHANGE) {
-    PMEMD_TRY(rename.exchange());
-  } else if (rename.target != nullptr) {
-    PMEMD_TRY(rename.check_target());
-    PMEMD_TRY(rename.replace());
-  } else {
-    PMEMD_TRY(rename.move());
-  }
-  return change.commit(transaction);
+    rename.from_dir->touch(change.now());
+    rename.to_dir->touch(change.now());
+    if (flags == RENAME_EXCHANGE) {
+      PMEMD_TRY(rename.exchange());
+    } else if (rename.target != nullptr) {
+      PMEMD_TRY(rename.check_target());
+      PMEMD_TRY(rename.replace());
+    } else {
+      PMEMD_TRY(rename.move());
+    }
+    return {};
+  });
 }
 
 }  // namespace pmemd

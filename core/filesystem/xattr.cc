@@ -99,40 +99,34 @@ Result<void> FileSystem::setxattr(uint64_t ino, std::string_view name, std::stri
                                   int flags, bool kill_sgid) {
   PMEMD_TRY(check_xattr_name(name));
   FsState& fs = *state_;
-  FreedSpace freed(fs);
-  MutexLock lock(fs.change_mutex);
-  Transaction transaction(fs.db);
-  PMEMD_TRY(transaction.begin());
-  Change change(fs, freed);
-  PMEMD_ASSIGN(InodeRow * row, change.open(ino));
-  row->ctime = change.now();
-  XattrChange xattr{fs, change, *row};
-  if (is_acl_name(name)) {
-    PMEMD_ASSIGN(const Acl acl, parse_acl(value));
-    PMEMD_TRY(xattr.set_acl(name, acl, kill_sgid));
-  } else {
-    PMEMD_TRY(xattr.set(name, value, flags));
-  }
-  return change.commit(transaction);
+  return change_metadata(fs, [&](Change& change) -> Result<void> {
+    PMEMD_ASSIGN(InodeRow * row, change.open(ino));
+    row->ctime = change.now();
+    XattrChange xattr{fs, change, *row};
+    if (is_acl_name(name)) {
+      PMEMD_ASSIGN(const Acl acl, parse_acl(value));
+      PMEMD_TRY(xattr.set_acl(name, acl, kill_sgid));
+    } else {
+      PMEMD_TRY(xattr.set(name, value, flags));
+    }
+    return {};
+  });
 }
 
 Result<void> FileSystem::removexattr(uint64_t ino, std::string_view name) {
   PMEMD_TRY(check_xattr_name(name));
   FsState& fs = *state_;
-  FreedSpace freed(fs);
-  MutexLock lock(fs.change_mutex);
-  Transaction transaction(fs.db);
-  PMEMD_TRY(transaction.begin());
-  Change change(fs, freed);
-  PMEMD_ASSIGN(InodeRow * row, change.open(ino));
-  row->ctime = change.now();
-  if (is_acl_name(name)) {
-    PMEMD_TRY((XattrChange{fs, change, *row}.remove_acl(name)));
-  } else {
-    PMEMD_ASSIGN(const bool removed, fs.rows.erase_xattr(ino, name));
-    if (!removed) return fail(ENODATA);
-  }
-  return change.commit(transaction);
+  return change_metadata(fs, [&](Change& change) -> Result<void> {
+    PMEMD_ASSIGN(InodeRow * row, change.open(ino));
+    row->ctime = change.now();
+    if (is_acl_name(name)) {
+      PMEMD_TRY((XattrChange{fs, change, *row}.remove_acl(name)));
+    } else {
+      PMEMD_ASSIGN(const bool removed, fs.rows.erase_xattr(ino, name));
+      if (!removed) return fail(ENODATA);
+    }
+    return {};
+  });
 }
 
 }  // namespace pmemd
