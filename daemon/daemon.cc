@@ -12,6 +12,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <chrono>
 #include <csignal>
 #include <cstring>
@@ -44,6 +45,7 @@
 #include "daemon/host/tuning.h"
 #include "daemon/kernel/failure_worker.h"
 #include "daemon/kernel/kernel_notifier.h"
+#include "daemon/kernel/media_findings.h"
 #include "daemon/kernel/poll_waker.h"
 #include "daemon/kernel/prefaulter.h"
 #include "daemon/verbs/json.h"
@@ -148,12 +150,14 @@ class Daemon {
   std::unique_ptr<KernelNotifier> notifier_;
   std::unique_ptr<Prefaulter> prefaulter_;
   std::unique_ptr<FailurePorts> failure_;
+  MediaFindings findings_;
   std::unique_ptr<FailureWorker> failure_worker_;
   std::unique_ptr<PollWaker> waker_;
   std::unique_ptr<ArmedErrors> armed_;
   std::unique_ptr<Scrubber> scrubber_;
   std::unique_ptr<Machine> machine_;
   std::unique_ptr<ControlServer> control_;
+  std::atomic<ControlServer*> publishes_ = nullptr;  // control_, once it is there
 };
 
 // Says what was wanted, which limit prevents it, and what to do.
@@ -187,6 +191,7 @@ Result<void> Daemon::start() {
 Result<void> Daemon::start_steps() {
   step_ = "opening the pool";
   PMEMD_ASSIGN(loop_, make_event_loop());
+  PMEMD_ASSIGN(guard_, AbortGuard::start());  // while there is no other thread
   PMEMD_ASSIGN(mount_point_, MountPoint::find(options_.mount, options_.pool,
                                               options_.nonempty ? MountPoint::Files::kMayBeHidden
                                                                 : MountPoint::Files::kNone));
@@ -195,7 +200,9 @@ Result<void> Daemon::start_steps() {
   events_.number_from(event_log_->next_seq());
   events_.set_sink([this](const Event& event) {
     event_log_->append(event);  // first: a replay then finds everything that is published
-    if (control_) control_->publish(event);
+    if (ControlServer* const control = publishes_.load(std::memory_order_acquire)) {
+      control->publish(event);
+    }
   });
   step_ = "its namespaces";
   PMEMD_TRY(make_devices());
@@ -214,7 +221,7 @@ Result<void> Daemon::start_steps() {
   PMEMD_ASSIGN(mount_, Mount::make(*mount_point_, {.source = "pmemd:" + pool_->path(),
                                                    .allow_other = options_.allow_other}));
   PMEMD_ASSIGN(server_, FuseServer::create(*fuse_, mount_->take_connection()));
-  PMEMD_ASSIGN(guard_, AbortGuard::start(device_number()));
+  guard_->watch(device_number());
   notifier_ = std::make_unique<KernelNotifier>(server_->session(), mount_point(), device_number());
   fuse_->kernel = notifier_.get();
   make_failure_path(*notifier_);
@@ -282,15 +289,7 @@ Result<void> Daemon::make_devices() {
   if (options_.system_ram_bytes != 0) {
     PMEMD_TRY(devices_->registry().add_system_ram({0, options_.system_ram_bytes}));
   }
-  devices_->set_media_hooks(
-      {.on_latent = [this](Device& device,
-                           DataRange range) { failure_worker_->note_latent(device, range); },
-       .on_cleared =
-           [this](Device& device, const std::vector<DataRange>& ranges) {
-             failure_worker_->note_cleared(device, ranges);
-           },
-       .on_access = [this](Device& device, DataRange range,
-                           MediaAccess access) { armed_->on_access(device, range, access); }});
+  devices_->set_observer(&findings_);
   return devices_->load();
 }
 
@@ -301,9 +300,8 @@ void Daemon::make_failure_path(KernelPort& kernel) {
                            .device_of = [this](uint64_t ino) { return devices_->by_ino(ino); }};
   failure_ = std::make_unique<FailurePorts>(ports);
   failure_worker_ = std::make_unique<FailureWorker>(ports);
-  armed_ = std::make_unique<ArmedErrors>(ports, [this](Device& device, DataRange range) {
-    failure_worker_->note_latent(device, range);
-  });
+  armed_ = std::make_unique<ArmedErrors>(ports, findings_);
+  findings_.attach(*failure_worker_, *armed_);
   scrubber_ = std::make_unique<Scrubber>(
       ports,
       Scrubber::Ports{.errors_of = [this](uint32_t region) { return pool_->media_errors(region); },
@@ -323,8 +321,9 @@ void Daemon::make_prefaulter() {
   // If there are errors, or errors armed for a number of accesses, each touch must count as one.
   fuse_->may_read_ahead = [this](const Device& device) {
     const DataRange all = {0, device.record().data_bytes()};
-    return device.errors(Device::ErrorKind::kKnown, all).empty() &&
-           device.errors(Device::ErrorKind::kInjected, all).empty() && armed_->list(device).empty();
+    return device.memory().errors(DeviceMemory::ErrorKind::kKnown, all).empty() &&
+           device.memory().errors(DeviceMemory::ErrorKind::kInjected, all).empty() &&
+           armed_->list(device).empty();
   };
 }
 
@@ -376,6 +375,7 @@ Result<void> Daemon::start_control() {
   options.watches["WaitScrub"] = [this](const Call& call) { return wait_scrub(*machine_, call); };
   machine_->control_stats = [this] { return control_->stats(); };
   PMEMD_ASSIGN(control_, ControlServer::start(loop_.get(), options, make_handlers(*machine_)));
+  publishes_.store(control_.get(), std::memory_order_release);
   spdlog::info("pool {} on {}, control socket {}", pool_->path(), mount_point(), control_->path());
   return {};
 }

@@ -40,20 +40,23 @@ std::unexpected<Error> with_name(std::string_view name, Error error) {
 
 Device::Device(Pool& pool, PagemapRegistry& registry, const RegionRecord& region,
                const NamespaceRecord& record)
-    : Device(pool, registry, region.base_address, DeviceRecord(record)) {}
+    : Device(pool, registry, DeviceRecord(record), [&](Device& device) {
+        return std::make_unique<NamespaceMemory>(device, pool, registry, region);
+      }) {}
 
 Device::Device(Pool& pool, PagemapRegistry& registry, const VolumeRecord& record,
                std::vector<std::shared_ptr<Device>> legs)
-    : Device(pool, registry, 0, DeviceRecord(record)) {
-  legs_ = std::make_unique<VolumeLegs>(*this, record, std::move(legs));
-}
+    : Device(pool, registry, DeviceRecord(record), [&](Device& device) {
+        return std::make_unique<VolumeLegs>(device, record, std::move(legs));
+      }) {}
 
-Device::Device(Pool& pool, PagemapRegistry& registry, uint64_t base_address, DeviceRecord record)
+Device::Device(Pool& pool, PagemapRegistry& registry, DeviceRecord record, const MakeMemory& make)
     : pool_(pool),
       registry_(registry),
       record_(std::move(record)),
-      base_address_(base_address),
-      media_errors_(is_volume() ? nullptr : pool.media_errors(record_.of_namespace().region)),
+      memory_(make(*this)),
+      namespace_memory_(dynamic_cast<NamespaceMemory*>(memory_.get())),
+      legs_(dynamic_cast<VolumeLegs*>(memory_.get())),
       content_(DeviceContent::make(*this, pool)),
       dax_(record_.data_bytes()),
       holder_(content_->make_holder()),
@@ -63,19 +66,23 @@ Device::Device(Pool& pool, PagemapRegistry& registry, uint64_t base_address, Dev
   if (holder_) (void)dax_.set_holder(*holder_);  // it has no other
 }
 
+Device::~Device() { assert(state() == State::kDisabled); }
+
 std::unique_ptr<DevPagemap> Device::make_pagemap() {
-  if (is_volume()) {
-    return std::make_unique<DevPagemap>(DevPagemap::Setup{
-        .name = record_.name(), .type = MemoryType::kFsDax, .ranges = {}, .owner = this});
-  }
-  const RegionRange range = record_.of_namespace().range;
-  return std::make_unique<DevPagemap>(
-      DevPagemap::Setup{.name = record_.name(),
-                        .type = content_->memory_type(),
-                        .ranges = {PhysRange::sized(base_address_ + range.begin, range.length())},
-                        .metadata_bytes = kNamespaceMetadataSize,
-                        .ops = pagemap_ops(),
-                        .owner = this});
+  DevPagemap::Setup setup = memory_->pagemap_setup();
+  setup.name = record_.name();
+  setup.type = content_->memory_type();
+  setup.ops = pagemap_ops();
+  setup.owner = this;
+  return std::make_unique<DevPagemap>(std::move(setup));
+}
+
+DevPagemapOps Device::pagemap_ops() {
+  DevPagemapOps ops = content_->ops();
+  ops.page_mapping = [this](const PhysRanges& ranges, FailedParts& parts) {
+    content_->add_mapped(namespace_memory_->data_of(ranges), parts);
+  };
+  return ops;
 }
 
 // The section is opened first, the state is read second: whoever changes the state and then waits
@@ -176,15 +183,15 @@ Result<void> Device::enable() {
     resurrect();
     return {};
   }
-  if (unmapping_.valid()) unmapping_.get();
   auto enabled = or_no_memory([&]() -> Result<void> {
-    PMEMD_TRY(map_media());
+    PMEMD_TRY(fault_map.hit());
+    PMEMD_TRY(memory_->map());
     return mount_and_publish();
   });
   const MustAllocate until_it_is_live_or_as_before;
   if (!enabled) {
     content_->unmount();
-    unmap_media();
+    memory_->unmap();
     return with_name(record_.name(), std::move(enabled).error());
   }
   content_->forget_attributes();
@@ -197,45 +204,19 @@ Result<void> Device::enable() {
   return {};
 }
 
-Result<void> Device::map_media() {
-  PMEMD_TRY(fault_map.hit());
-  if (is_volume()) {
-    PMEMD_TRY(legs_->take());
-    media_ = legs_->make_media();
-    return {};
-  }
-  PMEMD_ASSIGN(auto image, pool_.map_namespace(record_.of_namespace()));
-  auto media = make_media(std::move(image));
-  image_ = &media->image();
-  media_ = std::move(media);
-  return {};
-}
-
-void Device::unmap_media() {
-  image_ = nullptr;
-  if (is_volume()) {
-    media_.reset();
-    legs_->let_go();
-  } else if (media_) {
-    // Page tables of a GiB take tens of milliseconds to go, and nobody needs to wait for that. The
-    // next enable() does; without a thread for it, it is done there.
-    unmapping_ = std::async([media = std::move(media_)]() mutable { media.reset(); });
-  }
-}
-
 Result<void> Device::mount_and_publish() {
   PMEMD_TRY(fault_read_clean.hit());
   PMEMD_ASSIGN(const bool clean, pool_.is_clean(record_.serial));
   PMEMD_TRY(fault_content.hit());
-  PMEMD_TRY(content_->mount({.media = *media_,
-                             .image = image_,
+  PMEMD_TRY(content_->mount({.media = *memory_->media(),
+                             .image = memory_->image(),
                              .clean = clean,
                              .srcu = srcu_,
                              .lookups = lookups_,
                              .mark_in_use = [this] { return mark_in_use(); }}));
   PMEMD_TRY(publish());
   const MustAllocate published;
-  content_->attach(*pagemap_, image_);
+  content_->attach(*pagemap_, memory_->image());
   return {};
 }
 
@@ -248,11 +229,7 @@ Result<void> Device::mark_in_use() {
 // clean: its free space is discarded the next time.
 Result<void> Device::publish() {
   PMEMD_TRY(fault_memremap.hit());
-  if (is_volume()) {
-    pagemap_->ref().reinit();
-  } else {
-    PMEMD_TRY(registry_.memremap_pages(*pagemap_));
-  }
+  PMEMD_TRY(memory_->memremap(*pagemap_));
   if (auto failed = fault_publish.hit(); !failed) {
     // Nobody can have a reference of what was never live, save a lookup, for a moment.
     PMEMD_TRY(registry_.memunmap_pages(*pagemap_, deadline_after(std::chrono::seconds(10))));
@@ -276,8 +253,8 @@ Result<void> Device::kill(bool only_if_idle) {
     return fail(EBUSY, fmt::format("{}: in use by {}", record_.name(), above()->record().name()));
   }
   if (!claims().close(only_if_idle)) {
-    return fail(EBUSY,
-                fmt::format("{}: {}", record_.name(), format_count(handle_count(), "open file")));
+    return fail(EBUSY, fmt::format("{}: {}", record_.name(),
+                                   format_count(claims().handle_count(), "open file")));
   }
   state_.store(State::kDying, std::memory_order_release);
   pagemap_->ref().kill();
@@ -287,11 +264,7 @@ Result<void> Device::kill(bool only_if_idle) {
 void Device::resurrect() {
   const MustAllocate whole;
   assert(state() == State::kDying || state() == State::kDead);
-  if (is_volume()) {
-    pagemap_->ref().resurrect();
-  } else {
-    registry_.resurrect(*pagemap_);
-  }
+  memory_->resurrect(*pagemap_);
   state_.store(State::kLive, std::memory_order_release);
   content_->forget_attributes();
   dax_.set_alive(true);
@@ -351,7 +324,7 @@ Result<void> Device::release(Deadline deadline, bool abandon) {
     }
   }
   content_->unmount();
-  unmap_media();
+  memory_->unmap();
   if (durable) durable = fault_mark_clean.hit();
   if (durable && mark.clean) durable = pool_.set_clean(record_.serial, true, mark.checksum);
   state_.store(State::kDisabled, std::memory_order_release);
@@ -365,10 +338,34 @@ Result<void> Device::release(Deadline deadline, bool abandon) {
 // All of it that can be; the first error.
 Result<void> Device::make_durable() {
   Result<void> durable = fault_persist.hit();
-  auto persisted = content_->detach(image_, [this] {
-    return is_volume() ? legs_->persist() : image_->persist(0, image_->size_bytes());
-  });
+  auto persisted = content_->detach(memory_->image(), [this] { return memory_->persist(); });
   return durable ? persisted : durable;
+}
+
+void Device::become_leg(Device* volume) {
+  assert(state() == State::kDisabled && (volume == nullptr || !is_leg()));
+  above_.store(volume, std::memory_order_release);
+  // Its holder is the volume, from when that is enabled.
+  dax_.drop_holder();
+  if (volume == nullptr) (void)dax_.set_holder(*holder_);
+}
+
+void Device::hold_for_volume() {
+  if (volume_holds_.load()) return;
+  volume_ref_ = pagemap_->ref().tryget_live();
+  volume_holds_.store(static_cast<bool>(volume_ref_));
+}
+
+void Device::put_of_volume() {
+  volume_ref_.reset();
+  volume_holds_.store(false);
+}
+
+Media* Device::media_for_volume(Media::Writer writer) {
+  const State now = state();
+  const bool takes =
+      now == State::kLive || (now == State::kDying && writer == Media::Writer::kWriteback);
+  return takes ? memory_->media() : nullptr;
 }
 
 }  // namespace pmemd

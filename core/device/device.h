@@ -44,6 +44,7 @@
 #include "core/base/srcu.h"
 #include "core/device/content.h"
 #include "core/device/device_record.h"
+#include "core/device/memory.h"
 #include "core/device/request.h"
 #include "core/device/volume_legs.h"
 #include "core/events/mapper_events.h"
@@ -80,16 +81,17 @@ class Device {
   Device& operator=(const Device&) = delete;
 
   const DeviceRecord& record() const { return record_; }
+  DeviceMemory& memory() { return *memory_; }
+  const DeviceMemory& memory() const { return *memory_; }
+  NamespaceMemory* namespace_memory() const { return namespace_memory_; }  // null: a volume
   DeviceContent& content() { return *content_; }
   const DeviceContent& content() const { return *content_; }
   State state() const { return state_.load(std::memory_order_acquire); }
   uint64_t root_ino() const { return make_inode_number(record_.serial, kRootIndex); }
 
   // --- volumes. Which volume a device is a leg of changes only while it is disabled.
-  bool is_volume() const { return record_.is_volume(); }
-  // Null, if it is no volume.
-  VolumeLegs* legs() { return legs_.get(); }
-  const VolumeLegs* legs() const { return legs_.get(); }
+  VolumeLegs* legs() { return legs_; }  // null: it is a namespace
+  const VolumeLegs* legs() const { return legs_; }
   bool is_leg() const { return above_.load(std::memory_order_acquire) != nullptr; }
   // The volume that it is a leg of, or null. Only for who may operate on both.
   Device* above() { return above_.load(std::memory_order_acquire); }
@@ -109,8 +111,6 @@ class Device {
   void remove_handle(uint64_t id);
   // The process has ended: the same for what it asked for.
   void remove_process(pid_t pid);
-  uint64_t handle_count() const { return references_.claims().handle_count(); }
-  bool has_writer(uint64_t ino) const { return references_.claims().has_writer(ino); }
   // Ends all waits for handles and pins at once, for good.
   void interrupt_waits();
 
@@ -157,35 +157,8 @@ class Device {
   // Memory as its holder knows it; memory_failure() and volumes come in here.
   DaxDevice& dax() { return dax_; }
   const DaxDevice& dax() const { return dax_; }
-  // Where it lies. Of a namespace; a volume's bytes are those of its legs.
-  PhysRange physical(DataRange range) const {
-    const RegionRange region = in_region(range);
-    return PhysRange::sized(base_address_ + region.begin, region.length());
-  }
-  DataRanges data_of(const PhysRanges& ranges) const;  // the parts of them that are ours
-  // Which of its bytes are bad; also while it is disabled. Of a namespace.
-  MediaErrors& media_errors() { return *media_errors_; }
-  const MediaErrors& media_errors() const { return *media_errors_; }
-  RegionRange in_region(DataRange range) const { return record_.of_namespace().in_region(range); }
-  DataRange in_data(RegionRange range) const { return record_.of_namespace().in_data(range); }
-  // Parts of `range` in its data area, in order; a volume's are those of its legs.
-  enum class ErrorKind { kKnown, kInjected, kLatent };
-  std::vector<DataRange> errors(ErrorKind kind, DataRange range) const;
   // How it behaves when its memory fails, as they are now.
   NamespaceSettings settings() const { return pool_.settings(record_.serial); }
-  // Bytes that have to be written at once to make bad ones good.
-  uint64_t clear_unit() const { return settings().clear_unit_bytes; }
-  // What reads and writes find out, told inside a request, by the thread that serves it: they must
-  // not block. Before the first enable().
-  struct MediaHooks {
-    std::function<void(Device&, DataRange)> on_latent;  // errors that nobody knew of
-    std::function<void(Device&, const std::vector<DataRange>&)> on_cleared;
-    // Before each read, after each write that was done.
-    std::function<void(Device&, DataRange, MediaAccess)> on_access = {};
-  };
-  void set_media_hooks(MediaHooks hooks) { media_hooks_ = std::move(hooks); }
-  // What was configured takes effect at once; also with the next enable().
-  void apply_settings();
   // The file system can't go on: every request but writeback fails (EIO) until it is enabled anew.
   void shut_down() { shut_down_.store(true, std::memory_order_release); }
   bool is_shut_down() const { return shut_down_.load(std::memory_order_acquire); }
@@ -224,7 +197,8 @@ class Device {
   friend class DeviceRequest;
   friend class VolumeLegs;
 
-  Device(Pool& pool, PagemapRegistry& registry, uint64_t base_address, DeviceRecord record);
+  using MakeMemory = std::function<std::unique_ptr<DeviceMemory>(Device&)>;
+  Device(Pool& pool, PagemapRegistry& registry, DeviceRecord record, const MakeMemory& make);
 
   // --- as a leg; for the volume.
   void become_leg(Device* volume);
@@ -234,12 +208,8 @@ class Device {
   Media* media_for_volume(Media::Writer writer);
 
   DevPagemapOps pagemap_ops();
-  // Of a namespace, or over the legs, which are taken then. As enable().
-  Result<void> map_media();
   Result<void> mount_and_publish();
-  void unmap_media();
   Result<void> mark_in_use();
-  std::unique_ptr<NamespaceMedia> make_media(std::unique_ptr<MappedImage> image);
   std::unique_ptr<DevPagemap> make_pagemap();
   Result<void> publish();
   Result<void> make_durable();
@@ -247,10 +217,6 @@ class Device {
   Pool& pool_;
   PagemapRegistry& registry_;
   const DeviceRecord record_;
-  const uint64_t base_address_;  // of its region; of a volume 0
-  // Its region's; of a volume null. Shared: the kernel may know inodes of a device that was
-  // destroyed, with its region.
-  const std::shared_ptr<MediaErrors> media_errors_;
 
   // Own locking.
   std::atomic<State> state_ = State::kDisabled;
@@ -260,10 +226,12 @@ class Device {
   std::atomic<Device*> above_ = nullptr;  // changed while disabled
   std::atomic<bool> volume_holds_ = false;
   Srcu srcu_;
+  const std::unique_ptr<DeviceMemory> memory_;
+  NamespaceMemory* const namespace_memory_;  // memory_, or null
+  VolumeLegs* const legs_;                   // memory_, or null
   const std::unique_ptr<DeviceContent> content_;
   DaxDevice dax_;
   const std::unique_ptr<DaxHolder> holder_;  // the content's; may be null
-  MediaHooks media_hooks_;                   // constant after the first enable()
   // Another one after references were abandoned. Changed when no request is open; who isn't in one
   // reads it under the lock.
   std::unique_ptr<DevPagemap> pagemap_;
@@ -272,12 +240,6 @@ class Device {
   MapperEvents mapper_events_;
   LookupCounts lookups_;
 
-  // Constant from enable() to release().
-  std::unique_ptr<Media> media_;
-  MappedImage* image_ = nullptr;  // the media's; of a volume none
-  std::future<void> unmapping_;   // the media of before, on its way
-
-  std::unique_ptr<VolumeLegs> legs_;  // of a volume; constant after construction
   // While volume_holds_; for who may operate on the volume.
   PercpuRef::Ref volume_ref_;
 
@@ -287,6 +249,6 @@ class Device {
 };
 
 inline FileSystem& DeviceRequest::fs() const { return *device_->content().fs(); }
-inline Media& DeviceRequest::media() const { return *device_->media_; }
+inline Media& DeviceRequest::media() const { return *device_->memory().media(); }
 
 }  // namespace pmemd

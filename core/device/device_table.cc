@@ -27,7 +27,7 @@ void sort_by_name(std::vector<Ptr>& devices) {
 template <class Ptr>
 void keep_region(std::vector<Ptr>& devices, uint32_t region) {
   std::erase_if(devices, [&](const Ptr& device) {
-    return device->is_volume() || device->record().of_namespace().region != region;
+    return device->record().is_volume() || device->record().of_namespace().region != region;
   });
 }
 
@@ -53,7 +53,7 @@ Result<void> DeviceTable::load() {
 Result<DeviceTable::Taken> DeviceTable::add(const NamespaceRecord& record) {
   PMEMD_ASSIGN(const RegionRecord region, pool_.region(record.region));
   auto device = std::make_shared<Device>(pool_, registry_, region, record);
-  device->set_media_hooks(media_hooks_);
+  device->namespace_memory()->set_observer(observer_);
   MutexLock lock(mutex_);
   const MustAllocate both_or_none;
   by_serial_[record.serial] = device;
@@ -179,7 +179,7 @@ std::set<uint64_t> DeviceTable::stacks_of(const std::vector<DevicePtr>& devices)
     to_visit.pop_back();
     if (!serials.insert(device->record().serial).second) continue;
     for (const auto& [serial, other] : by_serial_) {
-      if (!other->is_volume() || destroyed_.contains(serial)) continue;
+      if (!other->record().is_volume() || destroyed_.contains(serial)) continue;
       const auto& legs = other->record().of_volume().legs;
       if (other.get() == device) {
         for (const uint64_t leg : legs) to_visit.push_back(by_serial_.at(leg).get());

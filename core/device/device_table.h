@@ -39,7 +39,7 @@ class DeviceTable {
   const PagemapRegistry& registry() const { return registry_; }
 
   // For all devices that are added from now on.
-  void set_media_hooks(Device::MediaHooks hooks) { media_hooks_ = std::move(hooks); }
+  void set_observer(MediaObserver* observer) { observer_ = observer; }
   // Adds a device for each namespace and volume of the pool; disabled.
   Result<void> load();
 
@@ -104,7 +104,7 @@ class DeviceTable {
 
   Pool& pool_;
   PagemapRegistry registry_;
-  Device::MediaHooks media_hooks_;
+  MediaObserver* observer_ = nullptr;
 
   mutable Mutex mutex_;
   CondVar operation_done_cv_;

@@ -14,6 +14,7 @@
 #include "core/filesystem/paths.h"
 #include "core/filesystem/superblock.h"
 #include "core/range/range_set.h"
+#include "core/range/translate.h"
 
 namespace pmemd {
 namespace {
@@ -52,7 +53,7 @@ int FileSystemContent::admits(Admission access, const RequestOrigin& origin) con
 Attr FileSystemContent::with_dirtied(const Request& request, const Attr& attr) {
   Attr told = attr;
   const Device& device = request.device();
-  if (!attr.has_holes() || !device.has_writer(attr.ino)) return told;
+  if (!attr.has_holes() || !device.claims().has_writer(attr.ino)) return told;
   const auto bytes = request.fs().hole_bytes(attr.ino, device.leases().ranges(attr.ino));
   if (bytes) told.dirtied_blocks = *bytes / kSectorSize;  // else it has gone
   return told;
@@ -108,7 +109,7 @@ Result<uint64_t> FileSystemContent::lseek(const Request& request, uint64_t ino, 
                                           int whence) {
   // A mapping may have stored into lent pages that were holes; no request told us of it.
   std::vector<FileRange> lent;
-  if (device_.has_writer(ino)) lent = device_.leases().ranges(ino);
+  if (device_.claims().has_writer(ino)) lent = device_.leases().ranges(ino);
   return request.fs().lseek(ino, offset, whence, lent);
 }
 
@@ -175,8 +176,7 @@ void FileSystemContent::add_mapped(const DataRanges& ranges, FailedParts& parts)
       for (const FileRange& all : device_.leases().ranges(part.ino)) of_file->second.insert(all);
     }
     for (const FileRange& both : of_file->second.intersect(part.file)) {
-      const uint64_t begin = part.data.begin + (both.begin - part.file.begin);
-      parts.push_back({part.ino, both, DataRange::sized(begin, both.length())});
+      parts.push_back({part.ino, both, translate(both, part.file, part.data)});
     }
   }
 }
@@ -190,7 +190,8 @@ DevPagemapOps FileSystemContent::ops() {
   ops.memory_failure = [this](const PhysRanges& ranges, unsigned mf_flags, FailedParts& parts) {
     // A leg's holder is its volume, which no setting takes away.
     if (!device_.settings().holder && !device_.is_leg()) return Result<void>(fail(EOPNOTSUPP));
-    return device_.dax().notify_failure(device_.data_of(ranges), mf_flags, parts);
+    return device_.dax().notify_failure(device_.namespace_memory()->data_of(ranges), mf_flags,
+                                        parts);
   };
   return ops;
 }
@@ -206,16 +207,14 @@ Result<void> FileSystemContent::mount(const Mount& mount) {
                                {.uid = geteuid(), .gid = getegid()}));
   PMEMD_TRY(fault_mount.hit());
   PMEMD_ASSIGN(const auto checksum, pool_.extents_checksum(record.serial));
-  PMEMD_ASSIGN(fs_,
-               FileSystem::mount(
-                   pool_.database(), mount.media, mount.srcu, mount.lookups,
-                   {.serial = record.serial,
-                    .clean = mount.clean,
-                    .extents_checksum = checksum,
-                    .mark_in_use = mount.mark_in_use,
-                    .tolerant = device_.settings().on_metadata == OnMetadata::kDegraded,
-                    .superblock_elsewhere =
-                        device_.legs() != nullptr ? device_.legs()->last_pages() : DataRanges()}));
+  PMEMD_ASSIGN(
+      fs_, FileSystem::mount(pool_.database(), mount.media, mount.srcu, mount.lookups,
+                             {.serial = record.serial,
+                              .clean = mount.clean,
+                              .extents_checksum = checksum,
+                              .mark_in_use = mount.mark_in_use,
+                              .tolerant = device_.settings().on_metadata == OnMetadata::kDegraded,
+                              .superblock_elsewhere = device_.memory().last_pages()}));
   return {};
 }
 

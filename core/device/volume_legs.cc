@@ -8,6 +8,7 @@
 
 #include "core/device/device.h"
 #include "core/media/volume_media.h"
+#include "core/range/range_set.h"
 
 namespace pmemd {
 namespace {
@@ -59,7 +60,7 @@ void VolumeLegs::detach() {
   }
 }
 
-Result<void> VolumeLegs::take() {
+Result<void> VolumeLegs::map() {
   for (const auto& leg : legs_) {
     if (leg->state() == Device::State::kLive) continue;
     return fail(
@@ -74,10 +75,26 @@ Result<void> VolumeLegs::take() {
     (void)set;
     take_one(*legs_[i]);
   }
+  std::vector<VolumeMedia::LegMedia> media;
+  media.reserve(legs_.size());
+  for (const auto& leg : legs_) {
+    media.emplace_back(
+        [device = leg.get()](Media::Writer writer) { return device->media_for_volume(writer); });
+  }
+  media_ = std::make_unique<VolumeMedia>(table_, std::move(media));
   return {};
 }
 
-void VolumeLegs::let_go() {
+// It has no pages of its own: the pagemap is a count of what stands on it, never in the registry.
+Result<void> VolumeLegs::memremap(DevPagemap& pagemap) {
+  pagemap.ref().reinit();
+  return {};
+}
+
+void VolumeLegs::resurrect(DevPagemap& pagemap) { pagemap.ref().resurrect(); }
+
+void VolumeLegs::unmap() {
+  media_.reset();
   if (!in_use()) return;
   for (const auto& leg : legs_) {
     leg->dax().drop_holder();
@@ -100,8 +117,7 @@ bool VolumeLegs::is_complete() const {
 std::vector<DataRange> VolumeLegs::last_pages() const {
   std::vector<DataRange> found;
   for (size_t leg = 0; leg < legs_.size(); ++leg) {
-    std::vector<DataRange> on_leg;
-    if (legs_[leg]->is_volume()) on_leg = legs_[leg]->legs()->last_pages();
+    std::vector<DataRange> on_leg = legs_[leg]->memory().last_pages();
     on_leg.push_back(DataRange::sized(table_.used_bytes(leg) - kPageSize, kPageSize));
     for (const DataRange& page : on_leg) {
       const auto on_volume = table_.rmap(leg, page);
@@ -111,17 +127,17 @@ std::vector<DataRange> VolumeLegs::last_pages() const {
   return found;
 }
 
-std::unique_ptr<Media> VolumeLegs::make_media() const {
-  std::vector<VolumeMedia::LegMedia> media;
-  media.reserve(legs_.size());
-  for (const auto& leg : legs_) {
-    media.emplace_back(
-        [device = leg.get()](Media::Writer writer) { return device->media_for_volume(writer); });
+std::vector<DataRange> VolumeLegs::errors(ErrorKind kind, DataRange range) const {
+  RangeSet<DataSpace> found;
+  for (const auto& [leg, part] : table_.map_by_leg(range)) {
+    for (const DataRange& bad : legs_[leg]->memory().errors(kind, part)) {
+      for (const DataRange& on_volume : table_.rmap(leg, bad)) found.insert(on_volume);
+    }
   }
-  return std::make_unique<VolumeMedia>(table_, std::move(media));
+  return found.ranges();
 }
 
-Result<void> VolumeLegs::persist() const {
+Result<void> VolumeLegs::persist() {
   Result<void> first_error;
   for (const auto& leg : legs_) {
     if (leg->state() == Device::State::kDisabled) continue;

@@ -24,31 +24,25 @@
 #include <vector>
 
 #include "core/base/error.h"
+#include "core/device/memory.h"
 #include "core/failure/dax_device.h"
-#include "core/media/media.h"
 #include "core/pool/records.h"
 
 namespace pmemd {
 
 class Device;
 
-class VolumeLegs {
+class VolumeLegs : public DeviceMemory {
  public:
   // Makes them legs of the volume. Shared: destroyed devices stay for as long as the kernel knows
   // their inodes, in no order.
   VolumeLegs(Device& volume, const VolumeRecord& record, std::vector<std::shared_ptr<Device>> legs);
-  ~VolumeLegs();
-  VolumeLegs(const VolumeLegs&) = delete;
-  VolumeLegs& operator=(const VolumeLegs&) = delete;
+  ~VolumeLegs() override;
 
   const std::vector<std::shared_ptr<Device>>& all() const { return legs_; }
   // The volume is destroyed: they are nobody's legs any more.
   void detach();
 
-  // The volume is being enabled. ENXIO, with the first one's name: a leg isn't enabled.
-  Result<void> take();
-  // It is disabled.
-  void let_go();
   // Of a volume that is in use: the leg is enabled again, or its removal was taken back; it goes.
   void take_one(Device& leg);
   void let_go_one(Device& leg);
@@ -56,13 +50,15 @@ class VolumeLegs {
   bool in_use() const { return in_use_.load(std::memory_order_acquire); }
   bool is_complete() const;  // every leg is live
 
-  // On the volume, the last page of each leg, and of theirs: where its last page is if legs were
-  // put together in another order.
-  std::vector<DataRange> last_pages() const;
-  // Translates; good while they are taken.
-  std::unique_ptr<Media> make_media() const;
+  // Takes the legs: its media translates. ENXIO, with the first one's name: a leg isn't enabled.
+  Result<void> map() override;
+  Result<void> memremap(DevPagemap& pagemap) override;
+  void resurrect(DevPagemap& pagemap) override;
   // What was written to those that are there is durable. The first error.
-  Result<void> persist() const;
+  Result<void> persist() override;
+  void unmap() override;  // lets them go
+  std::vector<DataRange> errors(ErrorKind kind, DataRange range) const override;
+  std::vector<DataRange> last_pages() const override;
 
  private:
   Device& volume_;

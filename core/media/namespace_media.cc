@@ -17,8 +17,13 @@ FaultPoint fault_record("clear.record", "taking a range out of the record; its b
 }  // namespace
 
 NamespaceMedia::NamespaceMedia(std::unique_ptr<MappedImage> image, MediaErrors& errors,
-                               const NamespaceRecord& record)
-    : image_(std::move(image)), errors_(errors), space_(record) {}
+                               const NamespaceRecord& record, MediaObserver* observer,
+                               uint64_t device_ino)
+    : image_(std::move(image)),
+      errors_(errors),
+      space_(record),
+      observer_(observer),
+      device_ino_(device_ino) {}
 
 NamespaceMedia::~NamespaceMedia() = default;
 
@@ -31,10 +36,12 @@ std::vector<DataRange> NamespaceMedia::bad(DataRange range) const {
 }
 
 Result<void> NamespaceMedia::check_read(DataRange range, Reader reader) const {
-  if (on_access_) on_access_(range, MediaAccess::kRead);
+  if (observer_ != nullptr) observer_->on_access(device_ino_, range, MediaAccess::kRead);
   if (!errors_.is_bad(space_.in_region(range))) return {};
-  if (on_latent_ && reader == Reader::kProgram && !errors_.latent(space_.in_region(range)).empty())
-    on_latent_(range);
+  if (observer_ != nullptr && reader == Reader::kProgram &&
+      !errors_.latent(space_.in_region(range)).empty()) {
+    observer_->on_latent(device_ino_, range);
+  }
   return fail(EIO);
 }
 
@@ -73,11 +80,11 @@ Result<void> NamespaceMedia::set_good(const std::vector<DataRange>& ranges) {
   PMEMD_TRY(fault_record.hit());
   PMEMD_ASSIGN(const auto cleared, errors_.clear(in_region));
   const MustAllocate recorded;
-  if (!on_cleared_ || !was_known) return {};
+  if (observer_ == nullptr || !was_known) return {};
   std::vector<DataRange> good;
   good.reserve(cleared.size());
   for (const RegionRange& part : cleared) good.push_back(space_.in_data(part));
-  on_cleared_(good);
+  observer_->on_cleared(device_ino_, good);
   return {};
 }
 
@@ -96,9 +103,10 @@ Result<void> NamespaceMedia::write_around_bad(uint64_t offset, std::span<const s
 Result<void> NamespaceMedia::write(uint64_t offset, std::span<const std::byte> data,
                                    Writer writer) {
   PMEMD_TRY(write_now(offset, data, writer));
-  if (on_access_) {
-    on_access_(DataRange::sized(offset, data.size()),
-               writer == Writer::kWriteback ? MediaAccess::kWriteback : MediaAccess::kWrite);
+  if (observer_ != nullptr) {
+    observer_->on_access(
+        device_ino_, DataRange::sized(offset, data.size()),
+        writer == Writer::kWriteback ? MediaAccess::kWriteback : MediaAccess::kWrite);
   }
   return {};
 }

@@ -5,24 +5,23 @@
 #pragma once
 
 #include <atomic>
-#include <functional>
 #include <memory>
 
 #include "core/image/image.h"
 #include "core/media/media.h"
+#include "core/media/media_observer.h"
 #include "core/pool/media_errors.h"
 #include "core/pool/records.h"
 
 namespace pmemd {
 
-// What a request does to the bytes. kWriteback: writes back stores of a mapping.
-enum class MediaAccess { kRead, kWrite, kWriteback };
-
 class NamespaceMedia final : public Media {
  public:
   // `image`: of the whole namespace, its metadata included.
+  // `observer`: may be null; hears of the device with that root inode.
   NamespaceMedia(std::unique_ptr<MappedImage> image, MediaErrors& errors,
-                 const NamespaceRecord& record);
+                 const NamespaceRecord& record, MediaObserver* observer = nullptr,
+                 uint64_t device_ino = 0);
   ~NamespaceMedia() override;
 
   MappedImage& image() { return *image_; }
@@ -43,19 +42,6 @@ class NamespaceMedia final : public Media {
   void set_clear_unit(uint64_t bytes) { clear_unit_ = bytes; }
   // False: no write clears errors any more; each that would is EIO.
   void set_clearable(bool clearable) { clearable_ = clearable; }
-  // Called, inside a request, with a range in which a read met latent errors. Must not block.
-  void set_on_latent(std::function<void(DataRange)> on_latent) {
-    on_latent_ = std::move(on_latent);
-  }
-  // Called, inside a request, before a read and after a finished write. Must not block.
-  void set_on_access(std::function<void(DataRange, MediaAccess)> on_access) {
-    on_access_ = std::move(on_access);
-  }
-  // Called, inside a request, with the ranges that a write made good, if any was known to be bad.
-  // Must not block.
-  void set_on_cleared(std::function<void(const std::vector<DataRange>&)> on_cleared) {
-    on_cleared_ = std::move(on_cleared);
-  }
 
  private:
   uint64_t in_image(uint64_t offset) const { return kNamespaceMetadataSize + offset; }
@@ -73,9 +59,8 @@ class NamespaceMedia final : public Media {
   const NamespaceRecord space_;
   std::atomic<uint64_t> clear_unit_ = kSectorSize;
   std::atomic<bool> clearable_ = true;
-  std::function<void(DataRange)> on_latent_;
-  std::function<void(DataRange, MediaAccess)> on_access_;
-  std::function<void(const std::vector<DataRange>&)> on_cleared_;
+  MediaObserver* const observer_;
+  const uint64_t device_ino_;
 };
 
 }  // namespace pmemd

@@ -22,8 +22,8 @@ size_t waiting_for_accesses(const std::vector<ArmedError>& armed) {
 
 }  // namespace
 
-ArmedErrors::ArmedErrors(FailurePorts ports, std::function<void(Device&, DataRange)> on_latent)
-    : ports_(std::move(ports)), on_latent_(std::move(on_latent)), thread_([this] { run(); }) {}
+ArmedErrors::ArmedErrors(FailurePorts ports, MediaObserver& findings)
+    : ports_(std::move(ports)), findings_(findings), thread_([this] { run(); }) {}
 
 ArmedErrors::~ArmedErrors() {
   {
@@ -67,13 +67,13 @@ std::vector<ArmedError> ArmedErrors::list(const Device& device) const {
   return of_device;
 }
 
-void ArmedErrors::count_access(Device& device, DataRange range, MediaAccess access) {
+void ArmedErrors::count_access(uint64_t device_ino, DataRange range, MediaAccess access) {
   const MustAllocate it_has_happened;
   std::vector<ArmedError> due;
   {
     MutexLock lock(mutex_);
     for (ArmedError& error : armed_) {
-      const bool counts = error.device_ino == device.root_ino() && !error.after &&
+      const bool counts = error.device_ino == device_ino && !error.after &&
                           (!error.on || *error.on == access) && touches(error, range);
       if (counts && --error.nth == 0) due.push_back(error);
     }
@@ -81,7 +81,9 @@ void ArmedErrors::count_access(Device& device, DataRange range, MediaAccess acce
     std::erase_if(armed_, [](const ArmedError& error) { return error.nth == 0; });
     count_.store(waiting_for_accesses(armed_), std::memory_order_release);
   }
-  for (const ArmedError& error : due) go_off(device, error, /*in_request=*/true);
+  const auto device = ports_.device_of(device_ino);
+  if (!device) return;
+  for (const ArmedError& error : due) go_off(*device, error, /*in_request=*/true);
 }
 
 // In a request the kernel can't be asked for pages: the error is there, and whoever looks after
@@ -93,7 +95,9 @@ void ArmedErrors::go_off(Device& device, const ArmedError& error, bool in_reques
   }
   const InjectOptions latent = {.latent = true, .saturate = error.options.saturate};
   if (!record_errors(device, error.ranges, latent) || error.options.latent) return;
-  for (const DataRange& range : error.ranges) on_latent_(device, sectors_of(range));
+  for (const DataRange& range : error.ranges) {
+    findings_.on_latent(device.root_ino(), sectors_of(range));
+  }
 }
 
 void ArmedErrors::run() {

@@ -17,7 +17,6 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <optional>
 #include <thread>
@@ -25,7 +24,7 @@
 
 #include "core/base/error.h"
 #include "core/base/mutex.h"
-#include "core/media/namespace_media.h"
+#include "core/media/media_observer.h"
 #include "core/poison/poison.h"
 
 namespace pmemd {
@@ -44,8 +43,8 @@ class ArmedErrors {
  public:
   static constexpr size_t kMaxArmed = 1024;
 
-  // `on_latent`: FailureWorker::note_latent(); must not block.
-  ArmedErrors(FailurePorts ports, std::function<void(Device&, DataRange)> on_latent);
+  // `findings`: hears of the errors that a request meets at once.
+  ArmedErrors(FailurePorts ports, MediaObserver& findings);
   ~ArmedErrors();  // what is armed goes
   ArmedErrors(const ArmedErrors&) = delete;
   ArmedErrors& operator=(const ArmedErrors&) = delete;
@@ -56,17 +55,18 @@ class ArmedErrors {
   uint64_t disarm(const Device& device, const DataRanges& ranges) PMEMD_EXCLUDES(mutex_);
   std::vector<ArmedError> list(const Device& device) const PMEMD_EXCLUDES(mutex_);
 
-  void on_access(Device& device, DataRange range, MediaAccess access) {
-    if (count_.load(std::memory_order_acquire) != 0) count_access(device, range, access);
+  void on_access(uint64_t device_ino, DataRange range, MediaAccess access) {
+    if (count_.load(std::memory_order_acquire) != 0) count_access(device_ino, range, access);
   }
 
  private:
-  void count_access(Device& device, DataRange range, MediaAccess access) PMEMD_EXCLUDES(mutex_);
+  void count_access(uint64_t device_ino, DataRange range, MediaAccess access)
+      PMEMD_EXCLUDES(mutex_);
   void run() PMEMD_EXCLUDES(mutex_);
   void go_off(Device& device, const ArmedError& error, bool in_request);
 
   const FailurePorts ports_;
-  const std::function<void(Device&, DataRange)> on_latent_;
+  MediaObserver& findings_;
 
   mutable Mutex mutex_;
   CondVar armed_cv_;

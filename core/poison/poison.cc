@@ -11,6 +11,7 @@
 #include "core/base/memory.h"
 #include "core/base/units.h"
 #include "core/failure/memory_failure.h"
+#include "core/range/translate.h"
 #include "core/removal/fates.h"
 #include "core/removal/file_ranges.h"
 
@@ -31,7 +32,7 @@ PhysRanges pages_of(const Device& device, const DataRanges& sectors) {
   PhysRanges pages;
   pages.reserve(sectors.size());
   for (const DataRange& range : sectors) {
-    const PhysRange there = device.physical(range.widened_to(kPageSize));
+    const PhysRange there = device.namespace_memory()->physical(range.widened_to(kPageSize));
     if (!pages.empty() && there.begin <= pages.back().end) {
       pages.back().end = there.end;
     } else {
@@ -204,11 +205,9 @@ std::vector<FileRange> RangeFailure::still_bad(uint64_t ino) const {
   for (const FailedPart& part : parts_) {
     if (part.ino != ino || part.is_metadata) continue;
     for (const FileRange& handled : handled_.ranges(ino, part.file)) {
-      const auto data =
-          DataRange::sized(part.data.begin + (handled.begin - part.file.begin), handled.length());
+      const DataRange data = translate(handled, part.file, part.data);
       for (const DataRange& left : request->media().bad(data)) {
-        const uint64_t begin = part.file.begin + (left.begin - part.data.begin);
-        bad.push_back(FileRange::sized(begin, left.length()));
+        bad.push_back(translate(left, part.data, part.file));
       }
     }
   }
@@ -281,7 +280,8 @@ Result<DataRanges> sectors_of(const Device& device, const DataRanges& ranges) {
   if (!device.content().is_mapped()) {
     return fail(ENXIO, name + ": private memory: no program maps it");
   }
-  if (device.is_volume()) return fail(ENXIO, name + ": a volume: memory is of its legs");
+  if (device.namespace_memory() == nullptr)
+    return fail(ENXIO, name + ": a volume: memory is of its legs");
   RangeSet<DataSpace> sectors;
   for (const DataRange& range : ranges) {
     if (range.empty() || range.end > device.record().data_bytes()) {
@@ -296,7 +296,8 @@ Result<DataRanges> sectors_of(const Device& device, const DataRanges& ranges) {
 MediaErrors::Ranges in_region(const Device& device, const DataRanges& ranges) {
   MediaErrors::Ranges there;
   there.reserve(ranges.size());
-  for (const DataRange& range : ranges) there.push_back(device.in_region(range));
+  for (const DataRange& range : ranges)
+    there.push_back(device.record().of_namespace().in_region(range));
   return there;
 }
 
@@ -318,8 +319,9 @@ MediaErrors::Ranges errors_of(const MediaErrors::Ranges& sectors, uint64_t clear
 Result<void> record_errors(Device& device, const DataRanges& ranges, const InjectOptions& options) {
   PMEMD_ASSIGN(const DataRanges sectors, sectors_of(device, ranges));
   const auto there = in_region(device, sectors);
-  return device.media_errors().inject(errors_of(there, device.clear_unit(), options.saturate),
-                                      options.latent ? MediaErrors::Ranges() : there);
+  return device.namespace_memory()->media_errors().inject(
+      errors_of(there, device.settings().clear_unit_bytes, options.saturate),
+      options.latent ? MediaErrors::Ranges() : there);
 }
 
 Result<FailureReport> inject_error(Device& device, const DataRanges& ranges,
@@ -345,21 +347,22 @@ Result<FailureReport> discover_errors(Device& device, const DataRanges& ranges,
                                       const FailurePorts& ports) {
   PMEMD_ASSIGN(const DataRanges sectors, sectors_of(device, ranges));
   PMEMD_TRY(fault_record.hit());
-  PMEMD_ASSIGN(const auto found, device.media_errors().discover(in_region(device, sectors)));
+  PMEMD_ASSIGN(const auto found,
+               device.namespace_memory()->media_errors().discover(in_region(device, sectors)));
   const MustAllocate recorded;
   if (found.empty()) {
     return FailureReport{.name_of_namespace = device.record().name(), .ranges = ranges};
   }
   DataRanges bad;
   bad.reserve(found.size());
-  for (const RegionRange& part : found) bad.push_back(device.in_data(part));
+  for (const RegionRange& part : found) bad.push_back(device.record().of_namespace().in_data(part));
   RangeFailure failure(device, ranges, ports);
   return fail_ranges(failure, bad);
 }
 
 Result<void> uninject_error(Device& device, const DataRanges& ranges) {
   PMEMD_ASSIGN(const DataRanges sectors, sectors_of(device, ranges));
-  return device.media_errors().uninject(in_region(device, sectors));
+  return device.namespace_memory()->media_errors().uninject(in_region(device, sectors));
 }
 
 Result<uint64_t> clear_errors(Device& device, const DataRanges& ranges) {

@@ -60,7 +60,7 @@ struct InjectOptions {
 struct FailedFile {
   uint64_t ino = 0;
   std::string name_of_namespace;  // or volume: what its file system is on
-  std::string path;               // as Device::paths() has it; empty: it can't be read
+  std::string path;               // as DeviceContent::paths() has it; empty: it can't be read
   FileRange range;                // whole pages
   bool is_metadata = false;       // not a file's bytes: its file system's
   bool is_handled = false;        // by a takeover: nobody was told

@@ -152,12 +152,13 @@ void Scrubber::do_step(const Step& step, ScrubStatus& found) {
   MediaErrors& errors = *of_region;
   if (errors.latent(step.range).empty()) return;
   for (const auto& device : ports_.devices_of(step.region)) {
-    const DataRange data = device->in_data(step.range);
+    const DataRange data = device->record().of_namespace().in_data(step.range);
     if (data.empty()) continue;
-    const uint64_t before = sum_of(errors.known(device->in_region(data)));
-    if (errors.latent(device->in_region(data)).empty()) continue;
+    const uint64_t before = sum_of(errors.known(device->record().of_namespace().in_region(data)));
+    if (errors.latent(device->record().of_namespace().in_region(data)).empty()) continue;
     const auto report = discover_errors(*device, {data}, failure_);
-    found.found_bytes += sum_of(errors.known(device->in_region(data))) - before;
+    found.found_bytes +=
+        sum_of(errors.known(device->record().of_namespace().in_region(data))) - before;
     // Private memory isn't anybody's to be told of: known it becomes below.
     if (!report && report.err() != ENXIO) ++found.failed;
   }
@@ -173,7 +174,7 @@ void Scrubber::do_step(const Step& step, ScrubStatus& found) {
 void Scrubber::tell_done(const ScrubStatus& status) {
   bool is_told = false;
   for (const auto& device : ports_.devices_of(status.region)) {
-    const DataRange data = device->in_data(status.range);
+    const DataRange data = device->record().of_namespace().in_data(status.range);
     if (data.empty()) continue;
     failure_.events.publish(EventKind::kScrub, device->record().name(), data);
     is_told = true;

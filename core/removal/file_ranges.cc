@@ -118,7 +118,7 @@ Result<FileRanges::Flushed> FileRanges::flush(KernelPort& kernel, uint64_t from_
     const auto whole = whole_.find(inode_serial(ino));
     const Device& device = whole == whole_.end() ? *files_.at(ino).device : *whole->second;
     // Only stores through a mapping dirty pages behind our back, and they want a writable open.
-    if (!device.has_writer(ino)) continue;
+    if (!device.claims().has_writer(ino)) continue;
     bool is_tried = false, is_done = true;
     for (const FileRange& range : ranges(ino)) {
       if (range.length() < from_bytes) continue;

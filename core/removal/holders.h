@@ -24,10 +24,10 @@ namespace pmemd {
 
 struct Mapping {
   uint64_t ino = 0;
-  std::string path;            // from the mount's root, as Device::paths() names it: "/pmem0/a"
-  FileRange range;             // what of the file is mapped
-  AddressRange addresses;      // where
-  bool is_private = false;     // MAP_PRIVATE
+  std::string path;         // from the mount's root, as DeviceContent::paths() names it: "/pmem0/a"
+  FileRange range;          // what of the file is mapped
+  AddressRange addresses;   // where
+  bool is_private = false;  // MAP_PRIVATE
   uint64_t pages_present = 0;  // of the file's own pages (private copies don't count)
 };
 

@@ -54,8 +54,8 @@ std::unexpected<Error> busy(const RemovalReport& report, const Device& device) {
     }
   }
   if (report.holders.empty()) {
-    return fail(EBUSY,
-                fmt::format("{}: {}", name, format_count(device.handle_count(), "open file")));
+    return fail(EBUSY, fmt::format("{}: {}", name,
+                                   format_count(device.claims().handle_count(), "open file")));
   }
   std::string who;
   if (processes != 0) who = fmt::format("{} process{}", processes, processes == 1 ? "" : "es");

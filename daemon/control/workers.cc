@@ -1,6 +1,7 @@
 #include "daemon/control/workers.h"
 
 #include <fmt/format.h>
+#include <pthread.h>
 
 #include <algorithm>
 #include <cassert>
@@ -75,6 +76,7 @@ void ControlWorkers::begin_stop() {
 
 // A verb may be the way to free memory, so it isn't refused as long as some of the reserve is left.
 void ControlWorkers::work() {
+  pthread_setname_np(pthread_self(), "verbs");
   const MayUseReserve whole;
   while (true) {
     Task task;

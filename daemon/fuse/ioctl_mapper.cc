@@ -10,6 +10,7 @@
 
 #include "client/pmemd_ioctl.h"
 #include "core/range/range_set.h"
+#include "core/range/translate.h"
 #include "daemon/fuse/ioctl.h"
 #include "daemon/kernel/failure_worker.h"
 #include "daemon/kernel/poll_waker.h"
@@ -58,19 +59,19 @@ Result<FileRange> first_known_bad(const FailureWorker& failures, const Device::R
   for (const auto& [file, data] : extents) {
     const FileRange part = file.intersect(range);
     if (part.empty()) continue;
-    const auto there = DataRange::sized(data.begin + (part.begin - file.begin), part.length());
-    using Kind = Device::ErrorKind;
+    const DataRange there = translate(part, file, data);
+    using Kind = DeviceMemory::ErrorKind;
     const auto add = [&](DataRange found) {
       found = found.intersect(there);
-      bad.insert(FileRange::sized(part.begin + (found.begin - there.begin), found.length()));
+      if (!found.empty()) bad.insert(translate(found, there, part));
     };
     // In this order: what becomes known meanwhile is seen once at least.
     for (const DataRange& touched : failures.touched(device, there)) {
-      for (const DataRange& latent : device.errors(Kind::kLatent, touched)) {
+      for (const DataRange& latent : device.memory().errors(Kind::kLatent, touched)) {
         add(latent);
       }
     }
-    for (const DataRange& known : device.errors(Kind::kKnown, there)) add(known);
+    for (const DataRange& known : device.memory().errors(Kind::kKnown, there)) add(known);
     if (!bad.empty() && bad.ranges().front().end < part.end) break;  // it goes no further
   }
   return bad.empty() ? FileRange{range.begin, range.begin} : bad.ranges().front();

@@ -28,6 +28,7 @@ void op_init(void* /*userdata*/, fuse_conn_info* conn) noexcept {
   // as setattr; the kernel keeps locks, and takes suid bits away itself. ASYNC_DIO: the kernel
   // would lock the pages of the program's buffer inside our reply, and who holds such a lock may
   // wait for us (docs/locking.md); without it that is done in the program's own thread.
+  // libfuse 3.14 doesn't pass PARALLEL_DIROPS on (findings/libfuse-keeps-parallel-dirops-…).
   conn->want &= ~static_cast<unsigned>(
       FUSE_CAP_AUTO_INVAL_DATA | FUSE_CAP_ATOMIC_O_TRUNC | FUSE_CAP_HANDLE_KILLPRIV |
       FUSE_CAP_FLOCK_LOCKS | FUSE_CAP_POSIX_LOCKS | FUSE_CAP_WRITEBACK_CACHE | FUSE_CAP_ASYNC_DIO |

@@ -6,6 +6,7 @@
 #include <sched.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/sysmacros.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -51,17 +52,19 @@ UniqueFd open_abort_file(dev_t device_number) {
   return file;
 }
 
-[[noreturn]] void run_guard(dev_t device_number, pid_t parent, int ready) {
+[[noreturn]] void run_guard(pid_t parent, int socket) {
   sigset_t all;
   sigfillset(&all);
   sigprocmask(SIG_SETMASK, &all, nullptr);
   prctl(PR_SET_NAME, "pmemd-guard");
   prctl(PR_SET_PDEATHSIG, kParentDied);
 
+  dev_t device_number = 0;  // of the mount, once there is one
+  if (read(socket, &device_number, sizeof(device_number)) != sizeof(device_number)) _exit(0);
   UniqueFd abort_file = open_abort_file(device_number);
   // If the parent has died by now, the file may be the next daemon's: device numbers are reused.
   if (getppid() != parent) _exit(1);
-  (void)!write(ready, "1", 1);
+  (void)!write(socket, "1", 1);
   // The pool's lock and the sockets are the daemon's alone.
   constexpr int kAbort = 0;
   if (!abort_file || dup2(abort_file.release(), kAbort) < 0) _exit(1);
@@ -79,21 +82,31 @@ UniqueFd open_abort_file(dev_t device_number) {
 
 }  // namespace
 
-Result<std::unique_ptr<AbortGuard>> AbortGuard::start(dev_t device_number) {
+Result<std::unique_ptr<AbortGuard>> AbortGuard::start() {
   std::array<int, 2> ends{};
-  if (pipe2(ends.data(), O_CLOEXEC) != 0) return fail_errno("the guard of the mount");
-  const UniqueFd ready(ends[0]);
-  UniqueFd tell(ends[1]);
+  if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends.data()) != 0) {
+    return fail_errno("the guard of the mount");
+  }
+  UniqueFd ours(ends[0]);
+  const UniqueFd childs(ends[1]);
   const pid_t parent = getpid();
   const pid_t child = fork();
   if (child < 0) return fail_errno("the guard of the mount can't be started");
-  if (child == 0) run_guard(device_number, parent, tell.get());
-  tell.reset();
-  std::unique_ptr<AbortGuard> guard(new AbortGuard(child, UniqueFd(pidfd_open(child, 0))));
+  if (child == 0) {
+    ours.reset();  // so that the child's read ends when we do
+    run_guard(parent, childs.get());
+  }
+  std::unique_ptr<AbortGuard> guard(
+      new AbortGuard(child, UniqueFd(pidfd_open(child, 0)), std::move(ours)));
   if (!guard->pidfd_) return fail_errno("the guard of the mount can't be watched");
-  // The child reports that it has the file, or ends; it must not look for it after we may be gone.
-  wait_readable(ready.get());
   return guard;
+}
+
+void AbortGuard::watch(dev_t device_number) {
+  if (send(socket_.get(), &device_number, sizeof(device_number), MSG_NOSIGNAL) < 0) return;
+  // The child reports that it has the file, or ends; it must not look for it after we may be gone.
+  wait_readable(socket_.get());
+  socket_.reset();
 }
 
 void AbortGuard::abort() const {

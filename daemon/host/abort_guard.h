@@ -25,8 +25,10 @@ namespace pmemd {
 
 class AbortGuard {
  public:
-  // EAGAIN, ENOMEM: no process available. EMFILE, ENFILE: no descriptor.
-  static Result<std::unique_ptr<AbortGuard>> start(dev_t device_number);
+  // Forks the child. EAGAIN, ENOMEM: no process available. EMFILE, ENFILE: no descriptor.
+  static Result<std::unique_ptr<AbortGuard>> start();
+  // Guards the mount from here on; returns when the child has what it needs, or can't have it.
+  void watch(dev_t device_number);
   ~AbortGuard();  // the connection has ended in order: nothing is aborted
   // Aborts the connection, and returns when that is done: the kernel takes no more replies from us.
   // Does nothing without a guard. Waits 5 s at most.
@@ -35,10 +37,12 @@ class AbortGuard {
   AbortGuard& operator=(const AbortGuard&) = delete;
 
  private:
-  AbortGuard(pid_t child, UniqueFd pidfd) : child_(child), pidfd_(std::move(pidfd)) {}
+  AbortGuard(pid_t child, UniqueFd pidfd, UniqueFd socket)
+      : child_(child), pidfd_(std::move(pidfd)), socket_(std::move(socket)) {}
 
   const pid_t child_;
   const UniqueFd pidfd_;  // readable when the guard has done its work, and ended
+  UniqueFd socket_;       // to the child, until it watches
 };
 
 }  // namespace pmemd

@@ -31,17 +31,17 @@ FailureWorker::~FailureWorker() {
   thread_.join();
 }
 
-void FailureWorker::note_latent(const Device& device, DataRange range) {
+void FailureWorker::note_latent(uint64_t device_ino, DataRange range) {
   const MustAllocate it_has_happened;
   MutexLock lock(mutex_);
-  found_[device.root_ino()].latent.insert(range);
+  found_[device_ino].latent.insert(range);
   found_cv_.notify_one();
 }
 
-void FailureWorker::note_cleared(const Device& device, const std::vector<DataRange>& ranges) {
+void FailureWorker::note_cleared(uint64_t device_ino, const std::vector<DataRange>& ranges) {
   const MustAllocate it_has_happened;
   MutexLock lock(mutex_);
-  RangeSet<DataSpace>& cleared = found_[device.root_ino()].cleared;
+  RangeSet<DataSpace>& cleared = found_[device_ino].cleared;
   for (const DataRange& range : ranges) cleared.insert(range);
   found_cv_.notify_one();
 }
@@ -62,7 +62,7 @@ void FailureWorker::note_lost(uint64_t ino, FileRange range, int err) {
 
 std::vector<DataRange> FailureWorker::touched(const Device& device, DataRange range) const {
   RangeSet<DataSpace> touched;
-  if (device.is_volume()) {  // its legs' memory failed
+  if (device.legs() != nullptr) {  // its legs' memory failed
     const VolumeTable& table = device.record().of_volume().table;
     for (const auto& [leg, part] : table.map_by_leg(range)) {
       for (const DataRange& found : this->touched(*device.legs()->all()[leg], part)) {

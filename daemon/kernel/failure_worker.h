@@ -27,8 +27,9 @@ class FailureWorker {
   FailureWorker(const FailureWorker&) = delete;
   FailureWorker& operator=(const FailureWorker&) = delete;
 
-  void note_latent(const Device& device, DataRange range) PMEMD_EXCLUDES(mutex_);
-  void note_cleared(const Device& device, const std::vector<DataRange>& ranges)
+  // `device_ino`: the device's root inode.
+  void note_latent(uint64_t device_ino, DataRange range) PMEMD_EXCLUDES(mutex_);
+  void note_cleared(uint64_t device_ino, const std::vector<DataRange>& ranges)
       PMEMD_EXCLUDES(mutex_);
   // The kernel has dropped data that it failed to write back to `range` of a file, with `err`.
   void note_lost(uint64_t ino, FileRange range, int err) PMEMD_EXCLUDES(mutex_);

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <fuse3/fuse_lowlevel.h>
+#include <pthread.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
@@ -44,6 +45,7 @@ KernelNotifier::~KernelNotifier() {
 }
 
 void KernelNotifier::run() {
+  pthread_setname_np(pthread_self(), "notifier");
   tid_.store(gettid(), std::memory_order_relaxed);
   while (true) {
     std::function<void()> work;
@@ -104,7 +106,7 @@ void KernelNotifier::show(const Device& device) { hide(device); }
 
 std::vector<Holder> KernelNotifier::holders(const std::vector<const Device*>& devices) const {
   // A mapping keeps its file open: RELEASE comes after the last munmap.
-  const auto is_open = [](const Device* device) { return device->handle_count() != 0; };
+  const auto is_open = [](const Device* device) { return device->claims().handle_count() != 0; };
   if (std::ranges::none_of(devices, is_open)) return {};
   const auto handles = open_handles(devices);
   auto found = find_holders(device_number_, mount_point_, [&](uint64_t ino) {

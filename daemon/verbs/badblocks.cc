@@ -18,7 +18,7 @@ constexpr size_t kMaxLines = 65'536;  // in BadBlocks
 
 MediaObject media_object(const Device& device) {
   return {device.record().name(), device.record().of_namespace().region,
-          device.in_region({0, device.record().data_bytes()})};
+          device.record().of_namespace().in_region({0, device.record().data_bytes()})};
 }
 
 MediaObject media_object(const RegionRecord& region) {
@@ -32,7 +32,7 @@ Result<MediaObject> find_media_object(const Pool& pool, const DeviceTable& devic
     return media_object(region);
   }
   PMEMD_ASSIGN(const ConstDevicePtr device, devices.find(name));
-  if (device->is_volume()) {
+  if (device->record().is_volume()) {
     return fail(EINVAL, name + ": a volume has no blocks of its own", "ask for those of its legs");
   }
   return media_object(*device);

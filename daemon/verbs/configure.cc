@@ -38,7 +38,7 @@ HandlerResult configure_verb(Machine& machine, const Call& call) {
   PMEMD_ASSIGN(const auto operation, machine.devices.begin_operation({device}));
   PMEMD_TRY(machine.pool.set_settings(device->record().serial, changes));
   const MustAllocate recorded;
-  device->apply_settings();
+  device->memory().apply_settings();
   return settings_json(*device);
 }
 

@@ -156,7 +156,7 @@ HandlerResult injected_errors_verb(const MachineView& machine, const Call& call)
   PMEMD_ASSIGN(const ConstDevicePtr device, machine.devices.find(*call.text("namespace")));
   RangeSet<DataSpace> sectors;
   const DataRange all = {0, device->record().data_bytes()};
-  for (const DataRange& range : device->errors(Device::ErrorKind::kInjected, all)) {
+  for (const DataRange& range : device->memory().errors(DeviceMemory::ErrorKind::kInjected, all)) {
     sectors.insert(sectors_of(range));
   }
   Json blocks = Json::array();

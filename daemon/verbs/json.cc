@@ -34,7 +34,7 @@ void add_missing(const Device& volume, Json& missing) {
   for (const auto& leg : volume.legs()->all()) {
     if (leg->state() != Device::State::kLive) {
       missing.push_back(leg->record().name());
-    } else if (leg->is_volume()) {
+    } else if (leg->record().is_volume()) {
       add_missing(*leg, missing);
     }
   }

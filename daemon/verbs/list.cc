@@ -42,7 +42,7 @@ HandlerResult list_verb(const MachineView& machine, const Call& call) {
   if (call.flag("namespaces") || (!call.flag("regions") && !call.flag("volumes"))) {
     reply["namespaces"] = Json::array();
     for (const ConstDevicePtr& device : machine.devices.all()) {
-      if (device->is_volume()) continue;
+      if (device->record().is_volume()) continue;
       if (!idle && device->state() != Device::State::kLive) continue;
       Json json = to_json(*device, machine.pool);
       if (call.flag("device_dax")) nest_dax_region(json, *device);
@@ -59,7 +59,7 @@ HandlerResult status_verb(const MachineView& machine) {
   const auto devices = machine.devices.all();
   for (const ConstDevicePtr& device : devices) {
     enabled += device->state() == Device::State::kLive ? 1 : 0;
-    handles += device->handle_count();
+    handles += device->claims().handle_count();
     const auto lent = device->leases().totals();
     ranges += lent.ranges;
     bytes += lent.bytes;

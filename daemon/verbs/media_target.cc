@@ -13,6 +13,7 @@
 #include "core/base/file_name.h"
 #include "core/base/glob.h"
 #include "core/base/units.h"
+#include "core/range/translate.h"
 #include "daemon/verbs/machine.h"
 
 namespace pmemd {
@@ -24,7 +25,7 @@ constexpr uint64_t kMaxRandom = 100'000;
 // device isn't enabled.
 Result<void> write_back_holes(KernelPort& kernel, Device& device, uint64_t ino, FileRange range) {
   const bool has_holes = device.content().root_type() == S_IFDIR;
-  if (!has_holes || !device.has_writer(ino)) return {};
+  if (!has_holes || !device.claims().has_writer(ino)) return {};
   std::vector<FileRange> lent;
   for (const FileRange& part : device.leases().ranges(ino)) {
     if (part.overlaps(range)) lent.push_back(part.intersect(range));
@@ -51,7 +52,7 @@ Result<MediaTarget> target_of_file(const Machine& machine, const Call& call,
   RangeSet<DataSpace> data;
   for (const auto& [in_file, in_data] : extents) {
     const FileRange part = in_file.intersect(target.range);
-    data.insert(DataRange::sized(in_data.begin + (part.begin - in_file.begin), part.length()));
+    if (!part.empty()) data.insert(translate(part, in_file, in_data));
   }
   if (data.empty() && !device->content().is_mapped()) {
     return fail(ENXIO, device->record().name() + ": private memory: no program maps it");
@@ -149,7 +150,7 @@ Result<FileTarget> file_target(const Machine& machine, const Call& call, const s
 }
 
 std::vector<MediaTarget> memory_of(const Machine& machine, const MediaTarget& target) {
-  if (!target.device->is_volume()) return {target};
+  if (!target.device->record().is_volume()) return {target};
   std::map<uint64_t, RangeSet<DataSpace>> by_serial;
   for (const DataRange& range : target.ranges) {
     for (const auto& [record, part] :

@@ -75,7 +75,7 @@ HandlerResult destroy_namespace_verb(Machine& machine, const Call& call) {
   const DeviceRecord& record = device->record();
   // First: what is found out here is true until the namespace is gone.
   PMEMD_ASSIGN(const auto operation, machine.devices.begin_operation({device}));
-  if (device->is_volume()) {
+  if (device->record().is_volume()) {
     return std::unexpected(Refusal(Error{{EINVAL, std::generic_category()},
                                          record.name() + ": it is a volume",
                                          "pmemctl destroy-volume " + record.name()}));

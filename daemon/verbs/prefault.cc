@@ -9,6 +9,7 @@
 
 #include "core/base/units.h"
 #include "core/range/range_set.h"
+#include "core/range/translate.h"
 #include "daemon/kernel/prefaulter.h"
 #include "daemon/verbs/media_target.h"
 #include "daemon/verbs/verbs.h"
@@ -48,8 +49,7 @@ Piece piece_of(uint64_t begin, uint64_t end) {
 void leave_out_bad(const Device::Request& request, FileRange in_file, DataRange in_data,
                    RangeSet<FileSpace>& set) {
   for (const DataRange& bad : request.media().bad(in_data)) {
-    const uint64_t begin = in_file.begin + (bad.begin - in_data.begin);
-    set.erase(FileRange::sized(begin, bad.length()).widened_to(kPageSize));
+    set.erase(translate(bad, in_data, in_file).widened_to(kPageSize));
   }
 }
 
@@ -73,9 +73,7 @@ Result<Piece> piece_of_file(const Machine& machine, const Call& call, const std:
   for (const auto& [in_file, in_data] : extents) {
     const FileRange part = in_file.intersect(range);
     if (part.empty()) continue;
-    leave_out_bad(*request, part,
-                  DataRange::sized(in_data.begin + (part.begin - in_file.begin), part.length()),
-                  readable);
+    leave_out_bad(*request, part, translate(part, in_file, in_data), readable);
   }
   add_file(piece, {.ino = target.ino, .range = range, .path = target.path}, readable);
   return piece;

@@ -61,7 +61,7 @@ HandlerResult mappers_verb(const MachineView& machine, const Call& call) {
     wanted = known;
   }
   std::erase_if(wanted, [](const Device* device) {
-    return device->state() == Device::State::kDisabled && device->handle_count() == 0;
+    return device->state() == Device::State::kDisabled && device->claims().handle_count() == 0;
   });
   Json holders = Json::array();
   if (wanted.empty()) return Json{{"holders", std::move(holders)}};

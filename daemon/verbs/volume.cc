@@ -140,7 +140,7 @@ HandlerResult create_volume_verb(Machine& machine, const Call& call) {
 HandlerResult destroy_volume_verb(Machine& machine, const Call& call) {
   PMEMD_ASSIGN(const DevicePtr device, machine.devices.find(*call.text("volume")));
   const std::string& name = device->record().name();
-  if (!device->is_volume()) {
+  if (!device->record().is_volume()) {
     return std::unexpected(Refusal(Error{{EINVAL, std::generic_category()},
                                          name + ": it is no volume",
                                          "pmemctl destroy-namespace " + name}));
@@ -175,7 +175,7 @@ HandlerResult destroy_volume_verb(Machine& machine, const Call& call) {
 Json volumes_to_json(const MachineView& machine, bool idle) {
   Json volumes = Json::array();
   for (const ConstDevicePtr& device : machine.devices.all()) {
-    if (!device->is_volume()) continue;
+    if (!device->record().is_volume()) continue;
     if (!idle && device->state() != Device::State::kLive) continue;
     volumes.push_back(volume_to_json(*device, machine.pool));
   }

@@ -5,12 +5,14 @@
 
 #include <span>
 #include <string>
+#include <tuple>
 #include <utility>
 #include <vector>
 
 #include "core/base/units.h"
 #include "core/failure/memory_failure.h"
 #include "tests/unit/device/device_pool.h"
+#include "tests/unit/media/remembering_observer.h"
 
 namespace pmemd {
 namespace {
@@ -39,7 +41,9 @@ class DeviceFailure : public testing::Test {
   int fail_memory(Device& device, DataRange range) {
     parts_.clear();
     const uint64_t before = device.held_references() + device.unaccounted_references();
-    const int err = memory_failure(pool_.registry(), {device.physical(range)}, 0, parts_).err();
+    const int err =
+        memory_failure(pool_.registry(), {device.namespace_memory()->physical(range)}, 0, parts_)
+            .err();
     EXPECT_EQ(device.held_references() + device.unaccounted_references(), before);
     return err;
   }
@@ -56,20 +60,21 @@ class DeviceFailure : public testing::Test {
 
 TEST_F(DeviceFailure, RangesAreTranslatedAndClippedToItsDataArea) {
   const uint64_t size = devdax_.record().data_bytes();
-  const PhysRange all = devdax_.physical({0, size});
+  const PhysRange all = devdax_.namespace_memory()->physical({0, size});
   EXPECT_EQ(all.length(), size);
-  EXPECT_EQ(devdax_.data_of({all}), (DataRanges{{0, size}}));
+  EXPECT_EQ(devdax_.namespace_memory()->data_of({all}), (DataRanges{{0, size}}));
   const PhysRanges ranges = {{0, all.begin},
                              {all.begin - kPageSize, all.begin + 512},
                              {all.end - 512, UINT64_MAX},
                              {all.end, all.end + kPageSize}};
-  EXPECT_EQ(devdax_.data_of(ranges), (DataRanges{{0, 512}, {size - 512, size}}));
-  const RegionRange in_region = devdax_.in_region({512, 1024});
+  EXPECT_EQ(devdax_.namespace_memory()->data_of(ranges),
+            (DataRanges{{0, 512}, {size - 512, size}}));
+  const RegionRange in_region = devdax_.record().of_namespace().in_region({512, 1024});
   EXPECT_EQ(in_region.begin,
             devdax_.record().of_namespace().range.begin + kNamespaceMetadataSize + 512);
-  EXPECT_EQ(devdax_.in_data(in_region), (DataRange{512, 1024}));
-  EXPECT_EQ(devdax_.in_data({0, UINT64_MAX}), (DataRange{0, size}));
-  EXPECT_TRUE(devdax_.in_data({0, kPageSize}).empty());
+  EXPECT_EQ(devdax_.record().of_namespace().in_data(in_region), (DataRange{512, 1024}));
+  EXPECT_EQ(devdax_.record().of_namespace().in_data({0, UINT64_MAX}), (DataRange{0, size}));
+  EXPECT_TRUE(devdax_.record().of_namespace().in_data({0, kPageSize}).empty());
 }
 
 TEST_F(DeviceFailure, TheHolderIsToldWhileTheDeviceIsLiveOrDyingAndNotWhenItIsDead) {
@@ -114,7 +119,7 @@ TEST_F(DeviceFailure, TheSuperblockIsTheRootsMetadata) {
 TEST_F(DeviceFailure, ItsOwnMetadataOrADyingDeviceIsENXIO) {
   enable_both();
   for (Device* device : {&fsdax_, &devdax_}) {
-    const PhysRange first = device->physical({0, kPageSize});
+    const PhysRange first = device->namespace_memory()->physical({0, kPageSize});
     const PhysRange before = {first.begin - kPageSize, first.begin};
     EXPECT_EQ(memory_failure(pool_.registry(), {before}, 0, parts_).err(), ENXIO);
     must(device->kill(false));
@@ -179,33 +184,31 @@ TEST_F(DeviceFailure, ShutDownRefusesAllButWritebackUntilItIsEnabledAnew) {
   EXPECT_EQ(fsdax_.admit(Admission::kRequest).err(), 0);
 }
 
-TEST_F(DeviceFailure, HooksHearOfLatentErrorsAndOfWhatWasCleared) {
-  std::vector<std::pair<Device*, DataRange>> latent, cleared;
-  devdax_.set_media_hooks(
-      {.on_latent = [&](Device& device, DataRange range) { latent.emplace_back(&device, range); },
-       .on_cleared =
-           [&](Device& device, const std::vector<DataRange>& ranges) {
-             for (const DataRange& range : ranges) cleared.emplace_back(&device, range);
-           }});
+TEST_F(DeviceFailure, AnObserverHearsOfAccessesOfLatentErrorsAndOfWhatWasCleared) {
+  RememberingObserver observer;
+  devdax_.namespace_memory()->set_observer(&observer);
   enable_both();
   const DataRange sector = {4096, 4608};
-  MediaErrors& errors = devdax_.media_errors();
-  must(errors.inject({devdax_.in_region(sector)}, {}));
+  MediaErrors& errors = devdax_.namespace_memory()->media_errors();
+  must(errors.inject({devdax_.record().of_namespace().in_region(sector)}, {}));
   const auto request = must(devdax_.admit(Admission::kRequest));
   std::vector<std::byte> bytes(512);
   EXPECT_EQ(request.media().read(sector.begin, bytes).err(), EIO);
-  EXPECT_THAT(latent, ElementsAre(std::pair{&devdax_, sector}));
-  must(errors.discover({devdax_.in_region(sector)}));
+  EXPECT_THAT(observer.latent, ElementsAre(std::pair(devdax_.root_ino(), sector)));
+  must(errors.discover({devdax_.record().of_namespace().in_region(sector)}));
   must(request.media().write(sector.begin, bytes, Media::Writer::kProgram));
-  EXPECT_THAT(cleared, ElementsAre(std::pair{&devdax_, sector}));
-  EXPECT_FALSE(errors.is_bad(devdax_.in_region(sector)));
+  EXPECT_THAT(observer.cleared, ElementsAre(std::pair(devdax_.root_ino(), std::vector{sector})));
+  EXPECT_THAT(observer.accesses,
+              ElementsAre(std::tuple(devdax_.root_ino(), sector, MediaAccess::kRead),
+                          std::tuple(devdax_.root_ino(), sector, MediaAccess::kWrite)));
+  EXPECT_FALSE(errors.is_bad(devdax_.record().of_namespace().in_region(sector)));
 }
 
 // They are the region's, not the device's.
 TEST_F(DeviceFailure, ErrorsOutliveTheDeviceAndItsNamespace) {
   enable_both();
-  const RegionRange in_region = devdax_.in_region({0, 512});
-  must(devdax_.media_errors().inject({in_region}, {in_region}));
+  const RegionRange in_region = devdax_.record().of_namespace().in_region({0, 512});
+  must(devdax_.namespace_memory()->media_errors().inject({in_region}, {in_region}));
   take_down(devdax_);
   must(pool_.pool().destroy_namespace(devdax_.record().of_namespace()));
   EXPECT_TRUE(pool_.pool().media_errors(1)->is_bad(in_region));
@@ -224,8 +227,8 @@ TEST_F(DeviceFailure, APoisonedSuperblockIsEUCLEANAndAPoisonedInfoBlockEIO) {
   enable_both();
   take_down(fsdax_);
   const uint64_t size = fsdax_.record().data_bytes();
-  const RegionRange superblock = fsdax_.in_region({size - 512, size});
-  must(fsdax_.media_errors().inject({superblock}, {superblock}));
+  const RegionRange superblock = fsdax_.record().of_namespace().in_region({size - 512, size});
+  must(fsdax_.namespace_memory()->media_errors().inject({superblock}, {superblock}));
   EXPECT_EQ(fsdax_.enable().err(), EUCLEAN);
   EXPECT_EQ(fsdax_.state(), State::kDisabled);
   must(pool_.pool().set_settings(fsdax_.record().serial, {{"on-metadata", "degraded"}}));
@@ -233,14 +236,14 @@ TEST_F(DeviceFailure, APoisonedSuperblockIsEUCLEANAndAPoisonedInfoBlockEIO) {
   take_down(fsdax_);
   must(pool_.pool().set_settings(fsdax_.record().serial, {{"on-metadata", "shutdown"}}));
   EXPECT_EQ(fsdax_.enable().err(), EUCLEAN);
-  must(fsdax_.media_errors().clear({superblock}));
+  must(fsdax_.namespace_memory()->media_errors().clear({superblock}));
   EXPECT_EQ(fsdax_.enable().err(), 0);
   take_down(fsdax_);
   const RegionRange info_block = RegionRange::sized(
       fsdax_.record().of_namespace().range.begin + kInfoBlockOffset, kInfoBlockSize);
-  must(fsdax_.media_errors().inject({info_block}, {}));
+  must(fsdax_.namespace_memory()->media_errors().inject({info_block}, {}));
   EXPECT_EQ(fsdax_.enable().err(), EIO);
-  must(fsdax_.media_errors().uninject({info_block}));
+  must(fsdax_.namespace_memory()->media_errors().uninject({info_block}));
   EXPECT_EQ(fsdax_.enable().err(), 0);
 }
 

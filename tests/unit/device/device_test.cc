@@ -168,11 +168,11 @@ TEST_F(DeviceTest, HandlesHaveIdsOfTheirOwnThatAreNeverZeroNorReused) {
   const uint64_t b = must(fsdax_.add_handle({.ino = 1}));
   EXPECT_NE(a, 0u);
   EXPECT_NE(a, b);
-  EXPECT_EQ(fsdax_.handle_count(), 2u);
+  EXPECT_EQ(fsdax_.claims().handle_count(), 2u);
   fsdax_.remove_handle(b);
   fsdax_.remove_handle(b);
   fsdax_.remove_handle(12345);
-  EXPECT_EQ(fsdax_.handle_count(), 1u);
+  EXPECT_EQ(fsdax_.claims().handle_count(), 1u);
   const uint64_t c = must(fsdax_.add_handle({.ino = 1}));
   EXPECT_NE(c, b);
   EXPECT_NE(c, a);
@@ -182,11 +182,11 @@ TEST_F(DeviceTest, WriterIsOneWhoOpenedThatInodeForWriting) {
   ASSERT_TRUE(fsdax_.enable());
   must(fsdax_.add_handle({.ino = 1}));
   const uint64_t writer = must(fsdax_.add_handle({.ino = 2, .writable = true}));
-  EXPECT_FALSE(fsdax_.has_writer(1));
-  EXPECT_TRUE(fsdax_.has_writer(2));
-  EXPECT_FALSE(fsdax_.has_writer(3));
+  EXPECT_FALSE(fsdax_.claims().has_writer(1));
+  EXPECT_TRUE(fsdax_.claims().has_writer(2));
+  EXPECT_FALSE(fsdax_.claims().has_writer(3));
   fsdax_.remove_handle(writer);
-  EXPECT_FALSE(fsdax_.has_writer(2));
+  EXPECT_FALSE(fsdax_.claims().has_writer(2));
 }
 
 TEST_F(DeviceTest, WaitingForHandlesEndsWithTheLastOrTheDeadline) {
@@ -203,7 +203,7 @@ TEST_F(DeviceTest, WaitingForHandlesEndsWithTheLastOrTheDeadline) {
   const Deadline deadline = deadline_after(kLong);
   EXPECT_TRUE(fsdax_.claims().wait_handles_closed(deadline));
   EXPECT_LT(Clock::now(), deadline) << "woken";
-  EXPECT_EQ(fsdax_.handle_count(), 0u);
+  EXPECT_EQ(fsdax_.claims().handle_count(), 0u);
 }
 
 TEST_F(DeviceTest, InterruptedWaitEndsAtOnceForGood) {
@@ -223,9 +223,9 @@ TEST_F(DeviceTest, HandlesOutliveARemovalAndCountAfterIt) {
   ASSERT_TRUE(fsdax_.enable());
   const uint64_t id = must(fsdax_.add_handle({.ino = 1, .writable = true}));
   take_down(fsdax_);
-  EXPECT_EQ(fsdax_.handle_count(), 1u);
+  EXPECT_EQ(fsdax_.claims().handle_count(), 1u);
   ASSERT_TRUE(fsdax_.enable());
-  EXPECT_TRUE(fsdax_.has_writer(1));
+  EXPECT_TRUE(fsdax_.claims().has_writer(1));
   EXPECT_EQ(fsdax_.kill(true).err(), EBUSY);
   fsdax_.remove_handle(id);
   EXPECT_TRUE(fsdax_.kill(true));
@@ -309,7 +309,7 @@ TEST_F(DeviceTest, OpensRaceWithAKillThatWantsItIdle) {
   for (int killed = 0; killed < 200;) {
     if (!devdax_.kill(/*only_if_idle=*/true)) continue;
     ++killed;
-    EXPECT_EQ(devdax_.handle_count(), 0u) << "idle and dying are one decision";
+    EXPECT_EQ(devdax_.claims().handle_count(), 0u) << "idle and dying are one decision";
     devdax_.resurrect();
   }
   stop = true;

@@ -381,7 +381,8 @@ TEST_P(StackFailure, FindsThePartsOfAPlainModelAndTellsEachHolderOnceARange) {
     }
     holder.calls.clear();
     FailedParts parts;
-    must(memory_failure(pool_.registry(), {leg(space).physical(failed)}, kMfActionRequired, parts));
+    must(memory_failure(pool_.registry(), {leg(space).namespace_memory()->physical(failed)},
+                        kMfActionRequired, parts));
 
     std::set<Page> told;
     for (const FailedPart& part : parts) {
@@ -427,7 +428,8 @@ TEST_P(StackFailure, OfALegWhoseVolumeIsDisabledFindsNobody) {
   fill(*volume);
   remove(*volume);
   FailedParts parts;
-  EXPECT_TRUE(memory_failure(pool_.registry(), {leg(0).physical({0, kMiB})}, 0, parts));
+  EXPECT_TRUE(
+      memory_failure(pool_.registry(), {leg(0).namespace_memory()->physical({0, kMiB})}, 0, parts));
   EXPECT_TRUE(parts.empty());
 }
 

@@ -15,6 +15,7 @@
 
 #include "core/media/namespace_media.h"
 #include "core/pool/upgrade.h"
+#include "tests/unit/media/remembering_observer.h"
 #include "tests/unit/temporary_directory.h"
 
 namespace pmemd {
@@ -49,8 +50,11 @@ class StoredMedia {
     record_.range = {kNamespaceBegin, kDataBegin + kDataSize};
     const ImageFile file =
         must(ImageFile::open(path + "/image", kDataBegin + kDataSize, Reservation::kSparse));
-    media_ = std::make_unique<NamespaceMedia>(must(file.map(record_.range)), *errors_, record_);
+    media_ =
+        std::make_unique<NamespaceMedia>(must(file.map(record_.range)), *errors_, record_, &told);
   }
+
+  RememberingObserver told;
 
   NamespaceMedia& media() { return *media_; }
   MediaErrors& errors() { return *errors_; }

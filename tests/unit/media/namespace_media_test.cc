@@ -73,19 +73,18 @@ TEST_F(NamespaceMediaTest, ErrorsOutsideOfTheDataAreaAreNotItsOwn) {
 }
 
 TEST_F(NamespaceMediaTest, OnlyAProgramsReadMakesALatentErrorKnown) {
-  std::vector<DataRange> told;
-  media().set_on_latent([&](DataRange range) { told.push_back(range); });
   must(stored_->inject({1024, 1536}, false));
   EXPECT_EQ(read_error({0, 512}), 0);
   std::vector<iovec> parts;
   EXPECT_EQ(media().view({0, 8192}, Reader::kReadahead, parts).err(), EIO);
-  EXPECT_THAT(told, IsEmpty());
+  EXPECT_THAT(stored_->told.latent, IsEmpty());
   EXPECT_EQ(media().view({0, 4096}, Reader::kProgram, parts).err(), EIO);
   EXPECT_EQ(read_error({1024, 1025}), EIO);
-  EXPECT_THAT(told, ElementsAre(DataRange{0, 4096}, DataRange{1024, 1025}));
+  EXPECT_THAT(stored_->told.latent_ranges(),
+              ElementsAre(DataRange{0, 4096}, DataRange{1024, 1025}));
   must(stored_->errors().discover({stored_->in_region({1024, 1536})}));
   EXPECT_EQ(read_error({1024, 1025}), EIO);
-  EXPECT_EQ(told.size(), 2u) << "it is known by now";
+  EXPECT_EQ(stored_->told.latent.size(), 2u) << "it is known by now";
 }
 
 TEST_F(NamespaceMediaTest, AWriteOfWholeClearUnitsClearsAndPartOfOneIsEIO) {
@@ -186,8 +185,7 @@ TEST_F(NamespaceMediaTest, WhatCannotBeClearedIsEIOForAllButWriteback) {
 }
 
 TEST_F(NamespaceMediaTest, TellsWhatAWriteHasMadeGoodIfAnyOfItWasKnown) {
-  std::vector<std::vector<DataRange>> told;
-  media().set_on_cleared([&](const std::vector<DataRange>& ranges) { told.push_back(ranges); });
+  auto& told = stored_->told.cleared;
   must(stored_->inject({512, 1024}, false));
   must(stored_->write(0, std::string(4096, 'n')));
   EXPECT_THAT(told, IsEmpty()) << "nobody knew of it";
@@ -198,10 +196,11 @@ TEST_F(NamespaceMediaTest, TellsWhatAWriteHasMadeGoodIfAnyOfItWasKnown) {
   must(stored_->write(0, std::string(4096, 'w'), Writer::kWriteback));
   EXPECT_THAT(told, IsEmpty());
   must(stored_->write(0, std::string(4096, 'n')));
-  EXPECT_THAT(told, ElementsAre(ElementsAre(DataRange{512, 1024}, DataRange{2048, 2560})));
+  ASSERT_EQ(told.size(), 1u);
+  EXPECT_THAT(told[0].second, ElementsAre(DataRange{512, 1024}, DataRange{2048, 2560}));
   must(media().discard({4096, 8192}));
   ASSERT_EQ(told.size(), 2u);
-  EXPECT_THAT(told[1], ElementsAre(DataRange{4096, 4608}));
+  EXPECT_THAT(told[1].second, ElementsAre(DataRange{4096, 4608}));
   must(stored_->write(0, std::string(8192, 'n')));
   EXPECT_EQ(told.size(), 2u) << "nothing was bad";
 }

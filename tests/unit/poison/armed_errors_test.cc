@@ -6,6 +6,7 @@
 #include <thread>
 #include <vector>
 
+#include "tests/unit/media/remembering_observer.h"
 #include "tests/unit/removal/removal_fixture.h"
 
 namespace pmemd {
@@ -24,10 +25,11 @@ class ArmedErrorsTest : public RemovalFixture {
             .after = std::nullopt};
   }
   bool is_bad(DataRange range = kPage) {
-    return fsdax_.media_errors().is_bad(fsdax_.in_region(range));
+    return fsdax_.namespace_memory()->media_errors().is_bad(
+        fsdax_.record().of_namespace().in_region(range));
   }
   void touch(MediaAccess access, DataRange range = {8192, 8193}) {
-    armed_.on_access(fsdax_, range, access);
+    armed_.on_access(fsdax_.root_ino(), range, access);
   }
 
   const FailurePorts ports_{pool_.registry(), kernel_, events_, [this](uint64_t ino) {
@@ -35,8 +37,8 @@ class ArmedErrorsTest : public RemovalFixture {
                                          ? std::shared_ptr<Device>(std::shared_ptr<void>(), &fsdax_)
                                          : nullptr;
                             }};
-  std::vector<DataRange> latent_;  // told by on_latent
-  ArmedErrors armed_{ports_, [this](Device&, DataRange range) { latent_.push_back(range); }};
+  RememberingObserver findings_;
+  ArmedErrors armed_{ports_, findings_};
 };
 
 TEST_F(ArmedErrorsTest, GoOffAtTheNthAccessThatTouchesThemAndOnce) {
@@ -47,14 +49,15 @@ TEST_F(ArmedErrorsTest, GoOffAtTheNthAccessThatTouchesThemAndOnce) {
   touch(MediaAccess::kWrite, {8191, 8193});
   touch(MediaAccess::kRead, {0, 8192});  // beside it
   touch(MediaAccess::kRead, {12288, 1 << 20});
-  armed_.on_access(devdax_, kPage, MediaAccess::kRead);  // another device's
+  armed_.on_access(devdax_.root_ino(), kPage, MediaAccess::kRead);  // another device's
   EXPECT_FALSE(is_bad());
   EXPECT_EQ(armed_.list(fsdax_).at(0).nth, 1);
   touch(MediaAccess::kRead);
   EXPECT_TRUE(is_bad()) << "before the read goes on";
-  EXPECT_EQ(latent_, std::vector<DataRange>({kPage}));
+  EXPECT_EQ(findings_.latent_ranges(), std::vector<DataRange>({kPage}));
   EXPECT_TRUE(armed_.list(fsdax_).empty());
-  must(fsdax_.media_errors().clear({fsdax_.in_region(kPage)}));
+  must(fsdax_.namespace_memory()->media_errors().clear(
+      {fsdax_.record().of_namespace().in_region(kPage)}));
   touch(MediaAccess::kRead);
   EXPECT_FALSE(is_bad());
 }
@@ -71,7 +74,8 @@ TEST_F(ArmedErrorsTest, CountOnlyTheAccessesThatAreMeant) {
     EXPECT_FALSE(is_bad());
     touch(on);
     EXPECT_TRUE(is_bad());
-    must(fsdax_.media_errors().clear({fsdax_.in_region(kPage)}));
+    must(fsdax_.namespace_memory()->media_errors().clear(
+        {fsdax_.record().of_namespace().in_region(kPage)}));
   }
 }
 
@@ -81,24 +85,26 @@ TEST_F(ArmedErrorsTest, ThatNobodyIsToldOfStayLatent) {
   must(armed_.arm(error));
   touch(MediaAccess::kWrite);
   EXPECT_TRUE(is_bad());
-  EXPECT_TRUE(latent_.empty());
+  EXPECT_TRUE(findings_.latent.empty());
 }
 
 // With a clear unit that is smaller than a block: as much of it as of one that is injected now.
 TEST_F(ArmedErrorsTest, CoverWhatAnErrorOfNowCovers) {
   must(pool_.pool().set_settings(fsdax_.record().serial, {{"clear-unit", "256"}}));
-  fsdax_.apply_settings();
+  fsdax_.memory().apply_settings();
   for (const bool saturate : {false, true}) {
     ArmedError error = of_fsdax();
     error.options = {.latent = true, .saturate = saturate};
     must(inject_error(fsdax_, {kPage}, error.options, ports_));
-    const auto now = fsdax_.errors(Device::ErrorKind::kInjected, kPage);
+    const auto now = fsdax_.memory().errors(DeviceMemory::ErrorKind::kInjected, kPage);
     EXPECT_EQ(now.size(), saturate ? 1 : kPage.length() / kSectorSize);
-    must(fsdax_.media_errors().clear({fsdax_.in_region(kPage)}));
+    must(fsdax_.namespace_memory()->media_errors().clear(
+        {fsdax_.record().of_namespace().in_region(kPage)}));
     must(armed_.arm(error));
     touch(MediaAccess::kRead);
-    EXPECT_EQ(fsdax_.errors(Device::ErrorKind::kInjected, kPage), now);
-    must(fsdax_.media_errors().clear({fsdax_.in_region(kPage)}));
+    EXPECT_EQ(fsdax_.memory().errors(DeviceMemory::ErrorKind::kInjected, kPage), now);
+    must(fsdax_.namespace_memory()->media_errors().clear(
+        {fsdax_.record().of_namespace().in_region(kPage)}));
   }
 }
 

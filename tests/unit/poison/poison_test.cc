@@ -232,7 +232,8 @@ TEST_F(PoisonTest, ALostSuperblockShutsTheFileSystemDown) {
   EXPECT_TRUE(fsdax_.admit(Admission::kWriteback)) << "what was stored isn't lost";
   take_down(fsdax_);
   EXPECT_EQ(fsdax_.enable().err(), EUCLEAN);
-  must(fsdax_.media_errors().clear({fsdax_.in_region(superblock)}));
+  must(fsdax_.namespace_memory()->media_errors().clear(
+      {fsdax_.record().of_namespace().in_region(superblock)}));
   EXPECT_TRUE(fsdax_.enable());
 }
 
@@ -248,13 +249,15 @@ TEST_F(PoisonTest, ALostSuperblockOfOneThatCarriesOnDegradedIsOnlyTold) {
 
 TEST_F(PoisonTest, UnlessSaturatedTheFirstClearUnitOfEachBlockIsBad) {
   must(pool_.pool().set_settings(fsdax_.record().serial, {{"clear-unit", "256"}}));
-  fsdax_.apply_settings();
+  fsdax_.memory().apply_settings();
   const DataRange blocks = data_of({0, 1024});
-  const auto injected = [&] { return fsdax_.errors(Device::ErrorKind::kInjected, blocks); };
+  const auto injected = [&] {
+    return fsdax_.memory().errors(DeviceMemory::ErrorKind::kInjected, blocks);
+  };
   must(inject_error(fsdax_, {blocks}, {}, ports_));
   EXPECT_EQ(injected(), (std::vector{DataRange::sized(blocks.begin, 256),
                                      DataRange::sized(blocks.begin + 512, 256)}));
-  EXPECT_EQ(fsdax_.errors(Device::ErrorKind::kKnown, blocks), std::vector{blocks})
+  EXPECT_EQ(fsdax_.memory().errors(DeviceMemory::ErrorKind::kKnown, blocks), std::vector{blocks})
       << "the record is in sectors";
   must(inject_error(fsdax_, {blocks}, {.saturate = true}, ports_));
   EXPECT_EQ(injected(), std::vector{blocks});
@@ -401,7 +404,7 @@ TEST(PoisonSizeTest, ATebibyteIsOneRangeForEverybody) {
     EXPECT_EQ(kernel.calls("poison"), 2u) << "the device's, the file's";
     EXPECT_EQ(device->mapper_events().read(handle)->range.length(), bytes);
     EXPECT_FALSE(device->mapper_events().read(handle));
-    EXPECT_LE(device->media_errors().known({0, region.size_bytes}).size(), 1u);
+    EXPECT_LE(device->namespace_memory()->media_errors().known({0, region.size_bytes}).size(), 1u);
   }
   device->remove_handle(handle);
   take_down(*device);

@@ -22,7 +22,7 @@ class Scrub : public RemovalFixture {
   std::shared_ptr<Device> shared(Device& device) {
     return std::shared_ptr<Device>(std::shared_ptr<void>(), &device);
   }
-  MediaErrors& errors() { return fsdax_.media_errors(); }  // of region0
+  MediaErrors& errors() { return fsdax_.namespace_memory()->media_errors(); }  // of region0
   RegionRange all() { return {0, 1 * kGiB}; }
   void make_latent(RegionRange range) { must(errors().inject({range}, {})); }
   // The one scrub's state, when it has ended.
@@ -64,7 +64,7 @@ class Scrub : public RemovalFixture {
 };
 
 TEST_F(Scrub, FindsWhatIsLatentAndTellsItAsAFailure) {
-  make_latent(fsdax_.in_region({kPageSize, kPageSize + 512}));
+  make_latent(fsdax_.record().of_namespace().in_region({kPageSize, kPageSize + 512}));
   make_latent({4096, 4608});  // of no data area: metadata
   kernel_.forget_log();
   Scrubber scrubber(failure_, ports_);
@@ -85,7 +85,7 @@ TEST_F(Scrub, FindsWhatIsLatentAndTellsItAsAFailure) {
 }
 
 TEST_F(Scrub, LooksNowhereElse) {
-  const uint64_t begin = fsdax_.in_region({0, 0}).begin;
+  const uint64_t begin = fsdax_.record().of_namespace().in_region({0, 0}).begin;
   make_latent({begin, begin + 512});
   make_latent({begin + 8192, begin + 8192 + 512});
   Scrubber scrubber(failure_, ports_);
@@ -99,7 +99,8 @@ TEST_F(Scrub, LooksNowhereElse) {
 
 // A step of a slow one lies behind, or before, all that a namespace has.
 TEST_F(Scrub, FindsWhatLiesBehindANamespace) {
-  const uint64_t end = fsdax_.in_region({0, fsdax_.record().data_bytes()}).end;
+  const uint64_t end =
+      fsdax_.record().of_namespace().in_region({0, fsdax_.record().data_bytes()}).end;
   make_latent({end, end + 512});
   make_latent({0, 512});
   Scrubber scrubber(failure_, ports_);
@@ -142,7 +143,7 @@ TEST_F(Scrub, EndsWithItsRegionAndAnotherOfItsIdBeginsAnew) {
 
 // A step of the one that was forgotten isn't one of that which came then.
 TEST_F(Scrub, AStepThatIsUnderWayWhenItIsForgottenCountsNowhere) {
-  make_latent(fsdax_.in_region({kPageSize, kPageSize + 512}));
+  make_latent(fsdax_.record().of_namespace().in_region({kPageSize, kPageSize + 512}));
   std::atomic<Scrubber*> scrubber = nullptr;
   std::atomic<int> asked = 0;
   Scrubber::Ports ports = ports_;
@@ -187,7 +188,7 @@ TEST_F(Scrub, GoesInStepsAtItsRate) {
 }
 
 TEST_F(Scrub, WhatFailsIsCountedAndStaysLatent) {
-  make_latent(fsdax_.in_region({0, 512}));
+  make_latent(fsdax_.record().of_namespace().in_region({0, 512}));
   ASSERT_TRUE(FaultPoint::arm("media.write-record", {.count = 1'000}));
   Scrubber scrubber(failure_, ports_);
   must(scrubber.start(0, all(), 0));

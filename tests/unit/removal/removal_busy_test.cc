@@ -77,7 +77,7 @@ TEST_F(RemovalBusyTest, GraceEndsWhenTheLastHolderLetsGo) {
   const uint64_t handle = must(fsdax_.add_handle({.ino = ino(fsdax_, 5), .writable = true}));
   lend(fsdax_, 5, {0, 4096});
   kernel_.on_inval = [&](uint64_t) -> Result<void> {
-    EXPECT_EQ(fsdax_.handle_count(), 0u);
+    EXPECT_EQ(fsdax_.claims().handle_count(), 0u);
     return {};
   };
   std::jthread client;
@@ -99,7 +99,7 @@ TEST_F(RemovalBusyTest, GraceThatRunsOutTakesItAnyway) {
   auto options = forced();
   options.grace = std::chrono::milliseconds(1);
   EXPECT_TRUE(remove({&fsdax_}, options).result);
-  EXPECT_EQ(fsdax_.handle_count(), 1u);
+  EXPECT_EQ(fsdax_.claims().handle_count(), 1u);
 }
 
 TEST_F(RemovalBusyTest, DryRunTouchesNothingBusyOrNot) {

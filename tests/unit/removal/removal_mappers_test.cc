@@ -100,7 +100,7 @@ TEST_F(RemovalMappersTest, GraceEndsWithTheAnswerOfWhoKeepsItsFileOpen) {
   auto options = forced();
   options.grace = std::chrono::minutes(10);
   EXPECT_TRUE(remove({&fsdax_, &devdax_}, options).result);
-  EXPECT_EQ(fsdax_.handle_count(), 1u);
+  EXPECT_EQ(fsdax_.claims().handle_count(), 1u);
   EXPECT_EQ(fsdax_.mapper_events().counts().questions, 0u);
 }
 

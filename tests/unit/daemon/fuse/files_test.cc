@@ -180,17 +180,17 @@ TEST_F(FuseFiles, OpenKeepsTheCacheAndReleaseEndsTheHandle) {
   const FakeReply opened = kernel_.call(FUSE_OPEN, ino, bytes(fuse_open_in{O_RDWR, 0}));
   EXPECT_NE(opened.as<fuse_open_out>().open_flags & FOPEN_KEEP_CACHE, 0U);
   EXPECT_EQ(opened.as<fuse_open_out>().open_flags & FOPEN_DIRECT_IO, 0U);
-  EXPECT_TRUE(fsdax().has_writer(ino));
-  EXPECT_EQ(fsdax().handle_count(), 1U);
+  EXPECT_TRUE(fsdax().claims().has_writer(ino));
+  EXPECT_EQ(fsdax().claims().handle_count(), 1U);
   const uint64_t reader = open(ino, O_RDONLY);
   release(ino, opened.as<fuse_open_out>().fh);
-  EXPECT_FALSE(fsdax().has_writer(ino));
-  EXPECT_EQ(fsdax().handle_count(), 1U);
+  EXPECT_FALSE(fsdax().claims().has_writer(ino));
+  EXPECT_EQ(fsdax().claims().handle_count(), 1U);
   release(ino, reader);
   release(ino, reader);  // again: nothing happens
   release(ino, 0);
   release(make_inode_number(77, 5), reader);
-  EXPECT_EQ(fsdax().handle_count(), 0U);
+  EXPECT_EQ(fsdax().claims().handle_count(), 0U);
 }
 
 TEST_F(FuseFiles, RemovedDeviceIsNotOpenedButIsReleased) {
@@ -201,7 +201,7 @@ TEST_F(FuseFiles, RemovedDeviceIsNotOpenedButIsReleased) {
   EXPECT_EQ(kernel_.call(FUSE_OPEN, ino, bytes(fuse_open_in{O_RDWR, 0})).err, EIO);
   fsdax().stop_writeback();
   release(ino, handle);
-  EXPECT_EQ(fsdax().handle_count(), 0U);
+  EXPECT_EQ(fsdax().claims().handle_count(), 0U);
 }
 
 TEST_F(FuseFiles, UserWithTooManyHandlesGetsNoMoreOfThem) {

@@ -114,9 +114,11 @@ TEST_F(FuseIoctl, QueryTellsWhatIsKnownToBeBadOrWasTouched) {
     return given<pmemd_query>(ask(PMEMD_IOC_QUERY, pmemd_query{100, 4 * kPageSize}));
   };
   EXPECT_EQ(first_bad().length, 0U);
-  const RegionRange latent = devdax().in_region({kPageSize, kPageSize + 512});
-  const RegionRange known = devdax().in_region({3 * kPageSize, 3 * kPageSize + 512});
-  must(devdax().media_errors().inject({latent, known}, {known}));
+  const RegionRange latent =
+      devdax().record().of_namespace().in_region({kPageSize, kPageSize + 512});
+  const RegionRange known =
+      devdax().record().of_namespace().in_region({3 * kPageSize, 3 * kPageSize + 512});
+  must(devdax().namespace_memory()->media_errors().inject({latent, known}, {known}));
   EXPECT_EQ(first_bad().offset, 3 * kPageSize);
   EXPECT_EQ(first_bad().length, 512U);
   EXPECT_EQ(read(ino_, kPageSize, kPageSize).err, EIO);

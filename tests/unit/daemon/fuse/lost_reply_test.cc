@@ -39,17 +39,17 @@ TEST_F(FuseLostReply, OfALookupIsNotCounted) {
 
 TEST_F(FuseLostReply, OfAnOpenLeavesNoHandle) {
   lose(FUSE_OPEN, make_file("file"), bytes(fuse_open_in{O_RDWR, 0}));
-  EXPECT_EQ(fsdax().handle_count(), 0U);
+  EXPECT_EQ(fsdax().claims().handle_count(), 0U);
 }
 
 TEST_F(FuseLostReply, OfAnOpendirLeavesNoHandle) {
   lose(FUSE_OPENDIR, root(), bytes(fuse_open_in{}));
-  EXPECT_EQ(fsdax().handle_count(), 0U);
+  EXPECT_EQ(fsdax().claims().handle_count(), 0U);
 }
 
 TEST_F(FuseLostReply, OfACreateLeavesNeitherHandleNorLookup) {
   lose(FUSE_CREATE, root(), create_bytes("file"));
-  EXPECT_EQ(fsdax().handle_count(), 0U);
+  EXPECT_EQ(fsdax().claims().handle_count(), 0U);
   EXPECT_EQ(fsdax().lookups().size(), 0U);
 }
 
@@ -59,7 +59,7 @@ TEST_F(FuseLostReply, OfATmpfileLeavesNothing) {
   };
   const auto before = free_inodes();
   lose(FUSE_TMPFILE, root(), create_bytes("/"));
-  EXPECT_EQ(fsdax().handle_count(), 0U);
+  EXPECT_EQ(fsdax().claims().handle_count(), 0U);
   EXPECT_EQ(fsdax().lookups().size(), 0U);
   EXPECT_EQ(free_inodes(), before);
 }

@@ -47,12 +47,8 @@ std::string write_bytes(uint64_t offset, std::string_view data, uint32_t write_f
 }
 
 FuseSession::FuseSession() {
-  devices_.set_media_hooks(
-      {.on_latent = [this](Device& of, DataRange range) { failures_.note_latent(of, range); },
-       .on_cleared =
-           [this](Device& of, const std::vector<DataRange>& ranges) {
-             failures_.note_cleared(of, ranges);
-           }});
+  devices_.set_observer(&findings_);
+  findings_.attach(failures_, armed_);
   must(devices_.load());
   for (const DevicePtr& device : devices_.by_serial()) must(device->enable());
 }

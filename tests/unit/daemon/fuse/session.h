@@ -25,6 +25,7 @@
 #include "core/removal/kernel_port.h"
 #include "daemon/fuse/server.h"
 #include "daemon/kernel/failure_worker.h"
+#include "daemon/kernel/media_findings.h"
 #include "daemon/kernel/poll_waker.h"
 #include "tests/unit/daemon/fuse/fake_kernel.h"
 #include "tests/unit/device/volume_pool.h"
@@ -109,10 +110,13 @@ class FuseSession : public ::testing::Test {
 
  private:
   IdleKernelPort port_;
-  FailureWorker failures_{{.registry = devices_.registry(),
-                           .kernel = port_,
-                           .events = events_,
-                           .device_of = [this](uint64_t ino) { return devices_.by_ino(ino); }}};
+  const FailurePorts failure_{.registry = devices_.registry(),
+                              .kernel = port_,
+                              .events = events_,
+                              .device_of = [this](uint64_t ino) { return devices_.by_ino(ino); }};
+  FailureWorker failures_{failure_};
+  MediaFindings findings_;
+  ArmedErrors armed_{failure_, findings_};
   ProcessWatch processes_{budgets_.processes, [](pid_t) {}};
   WorkQueue work_{budgets_.work};
 

@@ -46,7 +46,7 @@ TEST_F(FuseTmpfile, GoesWithItsLastLookup) {
   EXPECT_EQ(kernel_.call(FUSE_RELEASE, ino, bytes(release)).err, 0);
   forget(ino, 1);
   EXPECT_EQ(kernel_.call(FUSE_GETATTR, ino, bytes(fuse_getattr_in{})).err, ESTALE);
-  EXPECT_EQ(fsdax().handle_count(), 0U);
+  EXPECT_EQ(fsdax().claims().handle_count(), 0U);
 }
 
 TEST_F(FuseTmpfile, FailsWhereNoFileCanBeMade) {
@@ -57,7 +57,7 @@ TEST_F(FuseTmpfile, FailsWhereNoFileCanBeMade) {
   EXPECT_EQ(kernel_.call(FUSE_TMPFILE, make_inode_number(77, 5), in).err, ESTALE);
   must(fsdax().kill(false));
   EXPECT_EQ(kernel_.call(FUSE_TMPFILE, root(), in).err, EIO);
-  EXPECT_EQ(fsdax().handle_count(), 0U);
+  EXPECT_EQ(fsdax().claims().handle_count(), 0U);
 }
 
 // What isn't one to us isn't one to libfuse, either.

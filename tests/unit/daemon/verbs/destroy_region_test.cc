@@ -45,7 +45,7 @@ TEST_F(DestroyRegion, OneWithNamespacesWantsForce) {
   EXPECT_EQ(destroy("region1", true).err, 0);
   EXPECT_FALSE(has_region("region1"));
   EXPECT_TRUE(machine_.machine().devices.of_region(1).empty());
-  EXPECT_TRUE(held->errors(Device::ErrorKind::kKnown, {0, kPageSize}).empty())
+  EXPECT_TRUE(held->memory().errors(DeviceMemory::ErrorKind::kKnown, {0, kPageSize}).empty())
       << "who found it before may still look";
   EXPECT_EQ(machine_.findings(), "[]");
 }

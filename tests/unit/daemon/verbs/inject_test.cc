@@ -10,6 +10,7 @@
 #include "daemon/verbs/verbs.h"
 #include "tests/unit/daemon/verbs/verbs_machine.h"
 #include "tests/unit/failing_allocation.h"
+#include "tests/unit/media/remembering_observer.h"
 
 namespace pmemd::test {
 namespace {
@@ -27,9 +28,9 @@ TEST(InjectedErrors, ListHasALimitAndCountsWhatItLeavesOut) {
   std::vector<RegionRange> sectors;
   for (uint64_t i = 0; i < kInjected; ++i) {
     const uint64_t begin = 2 * i * kSectorSize;
-    sectors.push_back(device->in_region({begin, begin + kSectorSize}));
+    sectors.push_back(device->record().of_namespace().in_region({begin, begin + kSectorSize}));
   }
-  ASSERT_EQ(device->media_errors().inject(sectors, {}).err(), 0);
+  ASSERT_EQ(device->namespace_memory()->media_errors().inject(sectors, {}).err(), 0);
 
   const auto reply = machine.call("InjectedErrors", {{"namespace", "namespace6.0"}});
   ASSERT_EQ(reply.err, 0) << reply.message;
@@ -67,8 +68,8 @@ TEST(ArmedErrors, GoOffAtTheirTimeWithoutMemory) {
   ASSERT_EQ(at.err, 0) << at.message;
   const uint64_t begin = at.parameters.at("reports").at(0).at("ranges").at(0).at("offset");
   const DevicePtr device = *machine.machine().devices.find("namespace0.0");
-  const auto errors = [&](Device::ErrorKind kind) {
-    return device->errors(kind, {begin, begin + kPageSize}).size();
+  const auto errors = [&](DeviceMemory::ErrorKind kind) {
+    return device->memory().errors(kind, {begin, begin + kPageSize}).size();
   };
 
   for (const auto which : {FailingAllocation::Which::kOne, FailingAllocation::Which::kAllFrom}) {
@@ -82,16 +83,16 @@ TEST(ArmedErrors, GoOffAtTheirTimeWithoutMemory) {
                           .nth = 1,
                           .after = std::chrono::milliseconds(0)};
       {
-        std::optional<ArmedErrors> armed(std::in_place, machine.machine().failure,
-                                         [](Device&, DataRange) {});
+        RememberingObserver findings;
+        std::optional<ArmedErrors> armed(std::in_place, machine.machine().failure, findings);
         const FailingElsewhere fails(n, which);
         ASSERT_EQ(armed->arm(std::move(error)).err(), 0);
-        machine.wait_until([&] { return errors(Device::ErrorKind::kInjected) != 0; });
+        machine.wait_until([&] { return errors(DeviceMemory::ErrorKind::kInjected) != 0; });
         armed.reset();  // waits for the thread, which has begun
         was_hit = fails.hit();
       }
-      ASSERT_EQ(errors(Device::ErrorKind::kInjected), 1);
-      ASSERT_EQ(errors(Device::ErrorKind::kKnown), 1);
+      ASSERT_EQ(errors(DeviceMemory::ErrorKind::kInjected), 1);
+      ASSERT_EQ(errors(DeviceMemory::ErrorKind::kKnown), 1);
       ASSERT_EQ(machine.call("UninjectError", {{"namespace", "namespace0.0"}}).err, 0);
       ASSERT_EQ(machine.call("ClearErrors", {{"namespace", "namespace0.0"}}).err, 0);
     }

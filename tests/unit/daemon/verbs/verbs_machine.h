@@ -28,6 +28,7 @@
 #include "core/poison/scrub.h"
 #include "core/pool/pool.h"
 #include "daemon/kernel/failure_worker.h"
+#include "daemon/kernel/media_findings.h"
 #include "daemon/kernel/prefaulter.h"
 #include "daemon/verbs/lifecycle.h"
 #include "daemon/verbs/verbs.h"
@@ -53,7 +54,7 @@ class QuietKernel : public KernelPort {
   std::vector<Holder> holders(const std::vector<const Device*>& devices) const override {
     std::vector<Holder> found;
     for (const Device* device : devices) {
-      if (device->handle_count() == 0) continue;
+      if (device->claims().handle_count() == 0) continue;
       // Of no process that there is: above the largest pid.
       Holder holder{.pid = 1 << 23, .uid = 0, .comm = "a process with a long name"};
       holder.mappings.push_back(
@@ -82,15 +83,8 @@ class VerbsMachine {
       MutexLock lock(progress_mutex_);
       progress_cv_.notify_all();
     });
-    devices_.set_media_hooks(
-        {.on_latent = [this](Device& device,
-                             DataRange range) { failure_worker_.note_latent(device, range); },
-         .on_cleared =
-             [this](Device& device, const std::vector<DataRange>& ranges) {
-               failure_worker_.note_cleared(device, ranges);
-             },
-         .on_access = [this](Device& device, DataRange range,
-                             MediaAccess access) { armed_.on_access(device, range, access); }});
+    devices_.set_observer(&findings_);
+    findings_.attach(failure_worker_, armed_);
     must(devices_.load());
     handlers_ = make_handlers(machine_);
     for (const DevicePtr& device : devices_.by_serial()) must(enable_device(machine_, *device));
@@ -155,8 +149,10 @@ class VerbsMachine {
       text += fmt::format("{}: {}{}{}", device->record().name(), static_cast<int>(device->state()),
                           device->is_leg() ? " leg" : "",
                           device->admit(Admission::kRequest) ? " admits" : " refuses");
-      for (const auto kind : {Device::ErrorKind::kKnown, Device::ErrorKind::kInjected}) {
-        for (const DataRange& bad : device->errors(kind, {0, device->record().data_bytes()})) {
+      for (const auto kind :
+           {DeviceMemory::ErrorKind::kKnown, DeviceMemory::ErrorKind::kInjected}) {
+        for (const DataRange& bad :
+             device->memory().errors(kind, {0, device->record().data_bytes()})) {
           text += fmt::format(" {}+{}", bad.begin, bad.length());
         }
       }
@@ -267,9 +263,8 @@ class VerbsMachine {
                               .events = events_,
                               .device_of = [this](uint64_t ino) { return devices_.by_ino(ino); }};
   FailureWorker failure_worker_{failure_};
-  ArmedErrors armed_{failure_, [this](Device& device, DataRange range) {
-                       failure_worker_.note_latent(device, range);
-                     }};
+  MediaFindings findings_;
+  ArmedErrors armed_{failure_, findings_};
   Scrubber scrubber_{failure_,
                      {.errors_of = [this](uint32_t region) { return pool_->media_errors(region); },
                       .devices_of = [this](uint32_t region) { return devices_.of_region(region); },

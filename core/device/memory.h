@@ -1,0 +1,94 @@
+// The memory under a device: its namespace's part of an image, or the legs of a volume.
+//
+// Thread contract: as Device. Life (map() … unmap()): the thread that enables or removes the
+// device.
+#pragma once
+
+#include <cstdint>
+#include <future>
+#include <memory>
+#include <vector>
+
+#include "core/base/error.h"
+#include "core/image/image.h"
+#include "core/media/media.h"
+#include "core/media/media_observer.h"
+#include "core/pagemap/dev_pagemap.h"
+#include "core/pagemap/pagemap_registry.h"
+#include "core/pool/pool.h"
+
+namespace pmemd {
+
+class Device;
+
+class DeviceMemory {
+ public:
+  DeviceMemory() = default;
+  virtual ~DeviceMemory() = default;
+  DeviceMemory(const DeviceMemory&) = delete;
+  DeviceMemory& operator=(const DeviceMemory&) = delete;
+
+  // While it is mapped: the bytes; and the image, which a volume doesn't have.
+  Media* media() const { return media_.get(); }
+  virtual MappedImage* image() const { return nullptr; }
+
+  enum class ErrorKind { kKnown, kInjected, kLatent };
+  // Bad parts of `range`, in order; a volume's are those of its legs.
+  virtual std::vector<DataRange> errors(ErrorKind kind, DataRange range) const = 0;
+  // On a volume, the last page of each leg, and of its legs': where the volume's last page lies if
+  // the legs were put together in another order. None on a namespace.
+  virtual std::vector<DataRange> last_pages() const { return {}; }
+  // Makes what was configured effective at once. A volume's legs have settings of their own.
+  virtual void apply_settings() {}
+
+  // --- life, in this order. After an error it is as before.
+  // ENXIO: a leg isn't enabled. EIO, ENOMEM: the image can't be mapped.
+  virtual Result<void> map() = 0;
+  // The ranges and the metadata of the device's pagemap; Device adds the rest.
+  virtual DevPagemap::Setup pagemap_setup() const { return {}; }
+  // ENOMEM: the range belongs to another pagemap. ENXIO: it is System RAM.
+  virtual Result<void> memremap(DevPagemap& pagemap) = 0;
+  virtual void resurrect(DevPagemap& pagemap) = 0;  // a pagemap that was killed
+  virtual Result<void> persist() = 0;               // all that can be; the first error
+  virtual void unmap() = 0;
+
+ protected:
+  std::unique_ptr<Media> media_;
+};
+
+class NamespaceMemory : public DeviceMemory {
+ public:
+  NamespaceMemory(Device& device, Pool& pool, PagemapRegistry& registry,
+                  const RegionRecord& region);
+
+  MappedImage* image() const override { return image_; }
+  std::vector<DataRange> errors(ErrorKind kind, DataRange range) const override;
+  void apply_settings() override;
+
+  Result<void> map() override;
+  DevPagemap::Setup pagemap_setup() const override;
+  Result<void> memremap(DevPagemap& pagemap) override { return registry_.memremap_pages(pagemap); }
+  void resurrect(DevPagemap& pagemap) override { registry_.resurrect(pagemap); }
+  Result<void> persist() override { return image_->persist(0, image_->size_bytes()); }
+  void unmap() override;
+
+  PhysRange physical(DataRange range) const;
+  DataRanges data_of(const PhysRanges& ranges) const;  // their parts in the data area
+  // Of its region; also while the namespace is disabled.
+  MediaErrors& media_errors() const { return *media_errors_; }
+  // Before the first map(); null: none.
+  void set_observer(MediaObserver* observer) { observer_ = observer; }
+
+ private:
+  Device& device_;
+  Pool& pool_;
+  PagemapRegistry& registry_;
+  const uint64_t base_address_;  // of its region
+  // Shared: the kernel may know inodes of a device that was destroyed, with its region.
+  const std::shared_ptr<MediaErrors> media_errors_;
+  MediaObserver* observer_ = nullptr;
+  MappedImage* image_ = nullptr;  // the media's
+  std::future<void> unmapping_;   // the previous media, on its way out
+};
+
+}  // namespace pmemd

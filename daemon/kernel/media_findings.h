@@ -1,0 +1,37 @@
+// Hands what requests find out about memory on to those who act on it.
+//
+// Thread contract: as MediaObserver; attach() before the first request.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "core/media/media_observer.h"
+#include "core/poison/armed_errors.h"
+#include "daemon/kernel/failure_worker.h"
+
+namespace pmemd {
+
+class MediaFindings final : public MediaObserver {
+ public:
+  void attach(FailureWorker& worker, ArmedErrors& armed) {
+    worker_ = &worker;
+    armed_ = &armed;
+  }
+
+  void on_latent(uint64_t device_ino, DataRange range) override {
+    worker_->note_latent(device_ino, range);
+  }
+  void on_cleared(uint64_t device_ino, const std::vector<DataRange>& ranges) override {
+    worker_->note_cleared(device_ino, ranges);
+  }
+  void on_access(uint64_t device_ino, DataRange range, MediaAccess access) override {
+    armed_->on_access(device_ino, range, access);
+  }
+
+ private:
+  FailureWorker* worker_ = nullptr;
+  ArmedErrors* armed_ = nullptr;
+};
+
+}  // namespace pmemd
