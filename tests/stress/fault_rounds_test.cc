@@ -148,7 +148,9 @@ class FaultRoundsTest : public MountTest {
     alignas(4096) std::array<char, 4096> page{};
     EXPECT_EQ(pread(fd.get(), page.data(), page.size(), 0), ssize_t{4096});
     for (const Json& fault : must("ListFaults", {}).at("faults")) {
-      if (fault.at("step") == point) EXPECT_GT(fault.at("hits"), 0);
+      if (fault.at("step") == point) {
+        EXPECT_GT(fault.at("hits"), 0);
+      }
     }
   }
 

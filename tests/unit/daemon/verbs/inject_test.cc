@@ -50,7 +50,9 @@ TEST(InjectError, OfANamespaceWritesBackFirstWhatMappingsStoredIntoHoles) {
   EXPECT_EQ(machine.kernel().flushed.first, 0u) << "there is no hole";
 
   const FileRange hole = {4 * kPageSize, 8 * kPageSize};
-  ASSERT_TRUE(must(device->admit(Admission::kRequest)).fs().setattr(ino, {.size = hole.end}));
+  SetAttr grow;
+  grow.size = hole.end;
+  ASSERT_TRUE(must(device->admit(Admission::kRequest)).fs().setattr(ino, grow));
   ASSERT_TRUE(device->leases().lend(ino, hole));
   ASSERT_EQ(machine.call("InjectError", page).err, 0);
   EXPECT_EQ(machine.kernel().flushed.first, ino);
