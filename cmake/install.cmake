@@ -1,6 +1,8 @@
 # Programs are installed by pmemd_program(); here is what goes with them.
 
 install(FILES LICENSE README.md TYPE DOC)
+add_custom_target(product)
+add_dependencies(product pmemd pmemctl pmemd_client pmemd_client_static pmemd_shim)
 
 # pmemd_systemd_dir(<out> <variable of systemd.pc> <default>): where systemd wants a kind of file,
 # below the prefix: /usr/lib/x or, before /usr was merged, /lib/x is lib/x here.

@@ -43,7 +43,8 @@ endfunction()
 # pmemd_test(<name> LABEL unit|integration|stress SOURCES <file>... [DEPS <core module>...]
 #            [LIBS <target>...] [TIMEOUT <seconds>] [OPTIMIZED])
 #
-# One program <label>_<name>, one ctest test for each of its TESTs, with the label's time limit.
+# One program <label>_<name>, one ctest test for each of its TESTs, with the label's time limit;
+# target <label>_tests builds it.
 # Integration and stress tests find the programs in PMEMD_BIN_DIR and run alone: they mount.
 # OPTIMIZED: its own sources compute for long, and are compiled as the product is.
 function(pmemd_test name)
@@ -73,6 +74,7 @@ function(pmemd_test name)
 
   set(target ${arg_LABEL}_${name})
   add_executable(${target} ${arg_SOURCES})
+  add_dependencies(${arg_LABEL}_tests ${target})
   target_link_libraries(${target} PRIVATE
     pmemd_options ${arg_DEPS} ${arg_LIBS} GTest::gmock GTest::gtest_main)
   if(NOT arg_OPTIMIZED)
@@ -83,7 +85,8 @@ function(pmemd_test name)
     list(APPEND properties RUN_SERIAL ON)
     add_dependencies(${target} ${programs})
   endif()
-  # Asked for its tests by ctest, not by the build. A test that says GTEST_SKIP() is "Skipped".
+  # Asked for its tests by ctest, not by the build: one that isn't built has none of its label, and
+  # `ctest -L <another label>` passes it over. A test that says GTEST_SKIP() is "Skipped".
   gtest_discover_tests(${target} DISCOVERY_MODE PRE_TEST PROPERTIES ${properties})
 endfunction()
 
