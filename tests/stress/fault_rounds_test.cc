@@ -3,7 +3,7 @@
 // and renamed all the while. After each one the namespace is enabled or disabled, nothing in
 // between; no reference is left; enabling works; and `check` is content.
 //
-// PMEMD_FAULT_ROUNDS says how many rounds of all steps (25; 100 take 6 minutes on two CPUs).
+// PMEMD_FAULT_ROUNDS says how many rounds of all steps (5; 100 take 6 minutes on two CPUs).
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
@@ -285,7 +285,7 @@ class FaultRoundsTest : public MountTest {
 
 TEST_F(FaultRoundsTest, EveryStepFailsUnderLoadAndNothingIsLeftHalf) {
   const char* wanted = getenv("PMEMD_FAULT_ROUNDS");
-  const int rounds = wanted == nullptr ? 25 : std::atoi(wanted);
+  const int rounds = wanted == nullptr ? 5 : std::atoi(wanted);
   EXPECT_GE(points_.size(), 36u);
   for (int i = 0; i < rounds && !HasFailure(); ++i) {
     SCOPED_TRACE(testing::Message() << "round " << i);
