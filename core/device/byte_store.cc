@@ -10,7 +10,7 @@
 namespace pmemd {
 namespace {
 
-// What the host calls a full tmpfs, or a limit of a cgroup, is to our users: no memory.
+// The host's ENOSPC (a full tmpfs, a cgroup's limit) means ENOMEM to our users.
 std::unexpected<Error> no_memory_or(const char* what) {
   if (errno == ENOSPC) errno = ENOMEM;
   return fail_errno(what);

@@ -29,7 +29,7 @@ int DeviceContent::admits(Admission access, const RequestOrigin& origin) const {
   if (device_.is_leg()) return gone_errno();  // its inodes are gone
   if (is_live) return 0;
   if (is_dying && (access == Admission::kWriteback || access == Admission::kGetattr)) return 0;
-  // Who removes the pins, and then waits for requests, has seen this one.
+  // A removal drops the pins first and then waits for requests, so it waits for this one.
   if (is_dying && access == Admission::kRead &&
       device_.claims().is_pinned(origin.ino, origin.range)) {
     return 0;

@@ -27,7 +27,7 @@ FaultPoint fault_unmap("release.unmap", "waiting for references, leaving the reg
 FaultPoint fault_persist("release.persist", "making the image durable");
 FaultPoint fault_mark_clean("release.mark-clean", "marking it as disabled in order");
 
-// What a file system or an image tells doesn't say whose it is.
+// Errors of a file system or an image don't name the device.
 std::unexpected<Error> with_name(std::string_view name, Error error) {
   const std::string prefix = fmt::format("{}: ", name);
   if (!error.message.starts_with(prefix)) {
@@ -85,8 +85,8 @@ DevPagemapOps Device::pagemap_ops() {
   return ops;
 }
 
-// The section is opened first, the state is read second: whoever changes the state and then waits
-// for the sections knows that no request of the old state is left.
+// Opens the section first, then reads the state: a thread that changes the state and then waits for
+// the sections knows that no request of the old state is left.
 Result<Device::Request> Device::admit(Admission access, const RequestOrigin& origin) {
   Srcu::ReadSection section = srcu_.read_lock();
   if (const int refused = content_->admits(access, origin)) return fail(refused);
@@ -154,7 +154,7 @@ Result<uint64_t> Device::take_over(uint64_t handle, pid_t pid, FileRange range,
   return id;
 }
 
-// In this order: whoever tells meanwhile has found the claim and is done, or finds none.
+// In this order: a concurrent tell() has found the claim and is done, or finds none.
 Result<void> Device::end_claim(uint64_t handle, ReferenceKind kind, uint64_t id) {
   PMEMD_TRY(claims().remove(handle, kind, id));
   mapper_events_.forget(handle, id);
@@ -225,13 +225,13 @@ Result<void> Device::mark_in_use() {
   return pool_.set_clean(record_.serial, false);
 }
 
-// Last, since it is what others can see. What a failure leaves is a namespace that isn't marked
-// clean: its free space is discarded the next time.
+// Last, because others can see it. A failure leaves a namespace that isn't marked clean: the next
+// enable discards its free space.
 Result<void> Device::publish() {
   PMEMD_TRY(fault_memremap.hit());
   PMEMD_TRY(memory_->memremap(*pagemap_));
   if (auto failed = fault_publish.hit(); !failed) {
-    // Nobody can have a reference of what was never live, save a lookup, for a moment.
+    // It was never live: only a lookup can have a reference, for a moment.
     PMEMD_TRY(registry_.memunmap_pages(*pagemap_, deadline_after(std::chrono::seconds(10))));
     return failed;
   }
@@ -240,7 +240,7 @@ Result<void> Device::publish() {
 
 void Device::stop_opens() { (void)claims().close(/*only_if_idle=*/false); }
 
-// Nobody opens a leg.
+// A leg is never opened.
 void Device::let_open_again() {
   if (!is_leg()) claims().open();
 }
@@ -272,7 +272,7 @@ void Device::resurrect() {
   if (is_leg()) above()->legs()->take_one(*this);
 }
 
-// Outside in: what a volume has let in uses this device's image.
+// Outermost first: requests that a volume admitted use this device's image.
 Result<void> Device::wait_requests(Deadline deadline) {
   if (Device* const volume = above()) PMEMD_TRY(volume->wait_requests(deadline));
   return srcu_.synchronize(deadline);
@@ -299,12 +299,12 @@ Result<void> Device::release(Deadline deadline, bool abandon) {
   put_of_volume();
   if (!fault_leak.hit()) pagemap_->ref().tryget().release();
   PMEMD_TRY(fault_unmap.hit());
-  content_->keep_attributes();  // again: writes may have been under way
+  content_->keep_attributes();  // again: writes may have been in progress
   const MustAllocate from_here_on;
   auto unmapped = registry_.memunmap_pages(*pagemap_, deadline);
   if (!unmapped) {
     if (unmapped.err() != ETIMEDOUT || !abandon) return unmapped;
-    // Whoever puts one later puts it on the old pagemap, which stays for that.
+    // Later puts go to the old pagemap, which is kept for them.
     auto fresh = make_pagemap();
     leases().rebind(fresh->ref());
     {
@@ -335,7 +335,7 @@ Result<void> Device::release(Deadline deadline, bool abandon) {
   return {};
 }
 
-// All of it that can be; the first error.
+// Makes durable all that can be; returns the first error.
 Result<void> Device::make_durable() {
   Result<void> durable = fault_persist.hit();
   auto persisted = content_->detach(memory_->image(), [this] { return memory_->persist(); });
@@ -345,7 +345,7 @@ Result<void> Device::make_durable() {
 void Device::become_leg(Device* volume) {
   assert(state() == State::kDisabled && (volume == nullptr || !is_leg()));
   above_.store(volume, std::memory_order_release);
-  // Its holder is the volume, from when that is enabled.
+  // Once the volume is enabled, it is the leg's holder.
   dax_.drop_holder();
   if (volume == nullptr) (void)dax_.set_holder(*holder_);
 }

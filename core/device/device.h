@@ -1,29 +1,29 @@
-// A namespace or a volume as a device: what requests go through, and what enable and removal act
-// upon. What its files are, and how they answer, is its content (core/device/content.h).
+// A namespace or a volume as a device: requests go through it; enable and removal act on it. Its
+// content (core/device/content.h) decides what its files are and how they behave.
 //
 //   State      Admits                                           Left by
 //   disabled   nothing                                          enable() → live
 //   live       everything                                       kill() → dying
-//   dying      writeback of what was stored before: no byte is  stop_writeback() → dead
-//              lost; reads of what is pinned                    resurrect() → live
+//   dying      writeback of earlier stores, so that no byte is  stop_writeback() → dead
+//              lost; reads of pinned ranges                     resurrect() → live
 //   dead       nothing; the medium is gone                      release() → disabled
 //                                                               resurrect() → live
 //
 // Invariants:
-//  1. A request that was admitted ends before the state it was admitted in is acted upon:
-//     wait_requests() after kill() and after stop_writeback().
+//  1. After a state change, nothing relies on it until every request admitted in the old state has
+//     ended: wait_requests() after kill() and after stop_writeback().
 //  2. The image and the file system live from enable() until release(); a Request keeps them.
 //  3. release() drops them only when no request is in flight and the pagemap is drained.
 //  4. Lookup counts and open handles outlive a removal: the kernel still holds the inodes.
-//  5. A volume has no pages of its own: its pagemap is a count of what stands on it, never in the
-//     registry. Requests of a volume use the images of its legs, so a leg waits for those, too.
-//  6. Until release() succeeds nothing is lost: resurrect() makes it live as before. After it the
-//     device is disabled, whatever else failed.
+//  5. A volume has no pages of its own: its pagemap only counts what stands on it, and is never in
+//     the registry. Requests of a volume use the images of its legs, so a leg waits for those, too.
+//  6. Until release() succeeds nothing is lost: resurrect() makes the device live as before. After
+//     release() the device is disabled, whatever else failed.
 //
 // Thread contract: requests and handles from any thread; enable(), kill() … release() from one
-// thread at a time (the owner serializes them with a lock of the operation).
+// thread at a time (the owner serializes them: DeviceTable::Operation).
 // Models: drivers/dax/super.c kill_dax(), dax_alive(), dax_read_lock() @v6.12; differs: `dying` is
-// a state between, since our page cache has to be flushed to the medium.
+// an extra state, because our page cache has to be flushed to the medium.
 #pragma once
 
 #include <sys/types.h>
@@ -61,7 +61,7 @@ namespace pmemd {
 
 struct OpenHandle {
   uint64_t ino = 0;
-  pid_t pid = 0;  // who opened it; it may have been passed on since
+  pid_t pid = 0;  // its opener; the descriptor may have been passed on since
   bool writable = false;
   bool noatime = false;  // O_NOATIME
   UserBudget::Charge charge = {};
@@ -73,7 +73,7 @@ class Device {
 
   Device(Pool& pool, PagemapRegistry& registry, const RegionRecord& region,
          const NamespaceRecord& record);
-  // A volume; its legs, in order, are disabled.
+  // A volume. `legs`: in order, disabled.
   Device(Pool& pool, PagemapRegistry& registry, const VolumeRecord& record,
          std::vector<std::shared_ptr<Device>> legs);
   ~Device();  // asserts: disabled
@@ -93,51 +93,51 @@ class Device {
   VolumeLegs* legs() { return legs_; }  // null: it is a namespace
   const VolumeLegs* legs() const { return legs_; }
   bool is_leg() const { return above_.load(std::memory_order_acquire) != nullptr; }
-  // The volume that it is a leg of, or null. Only for who may operate on both.
+  // The volume that it is a leg of, or null. Only for a caller that may operate on both.
   Device* above() { return above_.load(std::memory_order_acquire); }
   const Device* above() const { return above_.load(std::memory_order_acquire); }
-  // Whether the volume above is enabled: it is in use then, though nobody has it open.
+  // Whether the volume above is enabled: the device is then in use, though nobody has it open.
   bool is_used_by_volume() const { return is_leg() && above()->legs()->in_use(); }
   // Whether the mount shows it.
   bool is_shown() const { return state() == State::kLive && !is_leg(); }
 
   using Request = DeviceRequest;
-  // The content's gone_errno(), or what else DeviceContent::admits() says.
+  // Errors: those of DeviceContent::admits(), such as the content's gone_errno().
   Result<Request> admit(Admission access, const RequestOrigin& origin = {});
 
-  // --- open handles. The id goes to the kernel; 0 is none. The content's gone_errno() unless live.
+  // --- open handles. The id goes to the kernel; 0 is none. gone_errno() of the content: not live.
   Result<uint64_t> add_handle(OpenHandle handle);
-  // Its claims go with it, its buffers begin to return. Unknown ids are ignored.
+  // Drops its claims; its buffers begin to return. Unknown ids are ignored.
   void remove_handle(uint64_t id);
-  // The process has ended: the same for what it asked for.
+  // The process has ended: does the same with what it asked for.
   void remove_process(pid_t pid);
   // Ends all waits for handles and pins at once, for good.
   void interrupt_waits();
 
-  // --- what a process asks for through a handle (client/pmemd_ioctl.h): the id. EBADF: no such
-  // handle. EINVAL: the range is empty, or not within what can be pinned. EOPNOTSUPP (pin): private
-  // memory, which may move, or a p2p pool, whose buffers are pins. gone_errno() unless live.
+  // --- what a process asks for through a handle (client/pmemd_ioctl.h). Returns the id. EBADF: no
+  // such handle. EINVAL: the range is empty, or not within what can be pinned. EOPNOTSUPP (pin):
+  // private memory, which may move, or a p2p pool, whose buffers are pins. gone_errno(): not live.
   // EEXIST (takeover): part of the range is taken over through another handle.
   Result<uint64_t> pin(uint64_t handle, pid_t pid, FileRange range, UserBudget::Charge charge = {});
   Result<uint64_t> register_mapping(uint64_t handle, pid_t pid, FileRange range, uint64_t address,
                                     UserBudget::Charge charge = {});
   Result<uint64_t> take_over(uint64_t handle, pid_t pid, FileRange range,
                              std::chrono::milliseconds timeout, UserBudget::Charge charge = {});
-  // In any state; its events that weren't read go too. ENOENT: the handle has no such claim.
+  // In any state. Drops its unread events, too. ENOENT: the handle has no such claim.
   Result<void> end_claim(uint64_t handle, ReferenceKind kind, uint64_t id);
-  // What is told to those who have registered mappings or takeovers, and what they answer.
+  // Events for processes with registered mappings or takeovers, and their answers.
   MapperEvents& mapper_events() { return mapper_events_; }
 
-  // A writeback that the kernel wanted and that failed: what a mapping stored is lost.
+  // The kernel's writeback failed: what a mapping stored is lost.
   void count_lost_writeback() { lost_writebacks_.fetch_add(1, std::memory_order_relaxed); }
   uint64_t lost_writebacks() const { return lost_writebacks_.load(std::memory_order_relaxed); }
 
   ReferenceTable& references() { return references_; }
   const ReferenceTable& references() const { return references_; }
-  // As ReferenceTable::list(), with buffers and private pages, which that table doesn't know.
+  // As ReferenceTable::list(), plus buffers and private pages, which that table doesn't know.
   ReferenceTable::List list_references(
       size_t limit, const std::optional<ReferenceFilter>& only = std::nullopt) const;
-  // How many references all these hold of the pagemap.
+  // How many references of the pagemap all these hold.
   uint64_t held_references() const {
     return references_.held() + content_->held() + (volume_holds_.load() ? 1 : 0);
   }
@@ -146,20 +146,20 @@ class Device {
   ClaimTable& claims() { return references_.claims(); }
   const ClaimTable& claims() const { return references_.claims(); }
   const LookupCounts& lookups() const { return lookups_; }
-  // The kernel is told of an inode: before the reply leaves.
+  // Counts a lookup that a reply tells the kernel of. Call before the reply leaves.
   void count_lookup(uint64_t ino) PMEMD_EXCLUDES(forget_mutex_);
-  // The kernel forgets `count` lookups. With the last, what the inode was lent has come back, and
-  // an inode without links goes.
+  // The kernel forgets `count` lookups. The last one ends the inode's leases, and deletes an inode
+  // without links.
   void forget(uint64_t ino, uint64_t count) PMEMD_EXCLUDES(forget_mutex_);
 
   // --- failure
 
-  // Memory as its holder knows it; memory_failure() and volumes come in here.
+  // The memory as its holder knows it; memory_failure() and volumes enter here.
   DaxDevice& dax() { return dax_; }
   const DaxDevice& dax() const { return dax_; }
-  // How it behaves when its memory fails, as they are now.
+  // The current settings: how it behaves when its memory fails.
   NamespaceSettings settings() const { return pool_.settings(record_.serial); }
-  // The file system can't go on: every request but writeback fails (EIO) until it is enabled anew.
+  // The file system can't go on: every request but writeback fails (EIO) until the next enable.
   void shut_down() { shut_down_.store(true, std::memory_order_release); }
   bool is_shut_down() const { return shut_down_.load(std::memory_order_acquire); }
 
@@ -167,27 +167,28 @@ class Device {
 
   // EBUSY: it is live. EIO: the namespace doesn't hold together. ENOMEM: its range belongs to
   // another pagemap. ENXIO: its range is System RAM, or a leg isn't enabled. After a failure
-  // everything is as before, save that the namespace may not be marked clean any more. One whose
-  // removal stopped half-way is taken back.
+  // everything is as before, except that the namespace may no longer be marked clean. A device
+  // whose removal stopped half-way is taken back.
   Result<void> enable();
 
-  // Lets nobody open anything any more; requests of who has it open go on. kill() does so too.
+  // Refuses new opens; requests through open handles go on. kill() does this too.
   void stop_opens();
-  void let_open_again();  // of a live one
+  void let_open_again();  // live only
   // live → dying. EBUSY: `only_if_idle`, and a handle is open or a volume uses it. ENXIO: not live.
   Result<void> kill(bool only_if_idle);
   void resurrect();       // dying, dead → live: a removal is taken back
   void stop_writeback();  // dying → dead
-  // Every request admitted before the call has ended; of a leg: of the volumes above, too.
-  // ETIMEDOUT.
+  // Waits until every request admitted before the call has ended; for a leg, those of the volumes
+  // above, too. ETIMEDOUT.
   Result<void> wait_requests(Deadline deadline);
   uint64_t requests_in_flight() const { return srcu_.open_sections(); }
   // dead → disabled: waits for requests and references, makes everything durable, unmaps the
   // image, leaves the registry. ETIMEDOUT: requests or references are left; still dead. `abandon`:
   // references that are left at the deadline are given up, and counted (requests never are: they
-  // use the image). Other errors (what could not be made durable) are returned after the release.
+  // use the image). Other errors (something could not be made durable) are returned after the
+  // release.
   Result<void> release(Deadline deadline, bool abandon = false);
-  // References that were given up, since the device was made.
+  // References given up since the device was made.
   uint64_t abandoned_references() const { return abandoned_.load(std::memory_order_relaxed); }
   // References of the pagemap that nothing in the table accounts for: leaked, or (for a moment)
   // taken by a lookup.
@@ -200,11 +201,11 @@ class Device {
   using MakeMemory = std::function<std::unique_ptr<DeviceMemory>(Device&)>;
   Device(Pool& pool, PagemapRegistry& registry, DeviceRecord record, const MakeMemory& make);
 
-  // --- as a leg; for the volume.
+  // --- called by the volume, on a leg.
   void become_leg(Device* volume);
   void hold_for_volume();  // takes a reference of the pagemap, unless it has one; live only
   void put_of_volume();
-  // Inside a section that this device waits for; null: see VolumeMedia::LegMedia.
+  // Call inside a section that this device waits for. Null: see VolumeMedia::LegMedia.
   Media* media_for_volume(Media::Writer writer);
 
   DevPagemapOps pagemap_ops();
@@ -232,19 +233,19 @@ class Device {
   const std::unique_ptr<DeviceContent> content_;
   DaxDevice dax_;
   const std::unique_ptr<DaxHolder> holder_;  // the content's; may be null
-  // Another one after references were abandoned. Changed when no request is open; who isn't in one
-  // reads it under the lock.
+  // Replaced after references were abandoned, while no request is open. Outside a request, read it
+  // under the lock.
   std::unique_ptr<DevPagemap> pagemap_;
   mutable Mutex pagemap_mutex_;
   ReferenceTable references_;
   MapperEvents mapper_events_;
   LookupCounts lookups_;
 
-  // While volume_holds_; for who may operate on the volume.
+  // While volume_holds_; only for a thread that may operate on the volume.
   PercpuRef::Ref volume_ref_;
 
-  // Makes "the last lookup is gone" and "its leases are given back" one step: a new lookup, and
-  // what it may be lent, comes before or after.
+  // Makes "the last lookup is gone" and "its leases are given back" one step: a new lookup, and its
+  // leases, come before or after.
   Mutex forget_mutex_;
 };
 

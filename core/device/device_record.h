@@ -1,4 +1,4 @@
-// What is told of a device, whatever it is made of: a namespace or a volume.
+// A device's identity, whether it is a namespace or a volume.
 //
 // Thread contract: constant after construction.
 #pragma once
@@ -27,7 +27,7 @@ class DeviceRecord {
   uint64_t data_bytes() const { return data_bytes_; }
 
   bool is_volume() const { return std::holds_alternative<VolumeRecord>(of_); }
-  // Throw (a bug of ours) unless it is one.
+  // Throw (our bug) if it isn't one.
   const NamespaceRecord& of_namespace() const { return std::get<NamespaceRecord>(of_); }
   const VolumeRecord& of_volume() const { return std::get<VolumeRecord>(of_); }
 

@@ -167,8 +167,8 @@ std::vector<ConstDevicePtr> DeviceTable::of_region(uint32_t region) const {
   return devices;
 }
 
-// Which device is a leg of which changes only under an Operation on both, so that a stack that is
-// about to change is either found to be under one, or as it was.
+// A device becomes or stops being a leg only under an Operation on it and its volume. So a stack
+// that is about to change is either found under an Operation, or found as it was.
 std::set<uint64_t> DeviceTable::stacks_of(const std::vector<DevicePtr>& devices) const {
   std::set<uint64_t> serials;
   std::vector<Device*> to_visit;
@@ -208,7 +208,7 @@ Result<DeviceTable::Taken> DeviceTable::begin_operation_on_region(uint32_t regio
 Result<DeviceTable::Operation> DeviceTable::take(const std::vector<DevicePtr>& devices) {
   if (stopping_) return fail(ECANCELED, "the daemon is stopping");
   for (const DevicePtr& device : devices) {
-    // Also one that was found, and is off the table since.
+    // Found earlier, but removed from the table since.
     const auto listed = by_serial_.find(device->record().serial);
     if (listed == by_serial_.end() || destroyed_.contains(listed->first)) {
       return fail(ENOENT, fmt::format("{}: destroyed", device->record().name()));

@@ -1,14 +1,13 @@
 // The devices of the mount: which namespaces and volumes there are, by serial and by name.
 //
 // Requests find a device by the upper bits of the inode number. A destroyed namespace's device
-// stays as long as the kernel knows inodes of it, so that its forgets find their counts.
+// stays as long as the kernel knows inodes of it, so that forgets find their counts.
 //
 // Operations that change a device (enable, remove, destroy) are exclusive per device: Operation is
-// the right to do one; a second one gets EBUSY instead of waiting in silence. What is stacked is
-// operated on as one: the right to a device is the right to the volumes above it and all their
-// legs.
+// the right to do one; a second one gets EBUSY instead of waiting silently. A stack is operated on
+// as one: the right to a device includes the volumes above it and all their legs.
 //
-// Thread contract: any thread. No function blocks but interrupt_operations().
+// Thread contract: any thread. Only interrupt_operations() blocks.
 #pragma once
 
 #include <cstdint>
@@ -34,13 +33,13 @@ class DeviceTable {
  public:
   explicit DeviceTable(Pool& pool) : pool_(pool) {}
 
-  // The emulated machine's pages; the devices' among them.
+  // The emulated machine's pages, including the devices'.
   PagemapRegistry& registry() { return registry_; }
   const PagemapRegistry& registry() const { return registry_; }
 
   // For all devices that are added from now on.
   void set_observer(MediaObserver* observer) { observer_ = observer; }
-  // Adds a device for each namespace and volume of the pool; disabled.
+  // Adds a disabled device for each namespace and volume of the pool.
   Result<void> load();
 
   class Operation {
@@ -61,24 +60,24 @@ class DeviceTable {
     Operation operation;
   };
 
-  // Of a namespace that was just made, with the right to it: nobody gets between. ECANCELED:
+  // Adds a namespace that was just made, and takes the right to it in the same step. ECANCELED:
   // shutting down.
   Result<Taken> add(const NamespaceRecord& record) PMEMD_EXCLUDES(mutex_);
-  // Its legs are there, and disabled, and the caller has the right to them, and so to the volume.
-  // ENOENT: one isn't there.
+  // Adds a volume. Its legs are disabled, and the caller has the right to them, and so to the
+  // volume. ENOENT: a leg isn't in the table.
   Result<DevicePtr> add(const VolumeRecord& record) PMEMD_EXCLUDES(mutex_);
-  // Takes a destroyed namespace's device off the list of devices.
+  // Removes a destroyed namespace's device from the list of devices.
   void remove(const DevicePtr& device) PMEMD_EXCLUDES(mutex_);
 
-  // Who has the table const gets devices to look at.
+  // A const table gives out const devices.
   DevicePtr by_ino(uint64_t ino) PMEMD_EXCLUDES(mutex_);                  // nullptr: never was
   DevicePtr by_shown_name(std::string_view name) PMEMD_EXCLUDES(mutex_);  // live ones only
   // "namespace0.0", "volume0". ENOENT.
   Result<DevicePtr> find(std::string_view name) PMEMD_EXCLUDES(mutex_);
   Result<ConstDevicePtr> find(std::string_view name) const PMEMD_EXCLUDES(mutex_);
-  // The one that the mount shows, or would show if it were enabled, as `name`: "pmem0". ENOENT.
+  // The device that the mount shows as `name` ("pmem0"), or would if it were enabled. ENOENT.
   Result<DevicePtr> find_by_device_name(std::string_view name) PMEMD_EXCLUDES(mutex_);
-  std::vector<DevicePtr> all() PMEMD_EXCLUDES(mutex_);  // by region, then id; then volumes
+  std::vector<DevicePtr> all() PMEMD_EXCLUDES(mutex_);  // by region, then id; volumes last
   std::vector<ConstDevicePtr> all() const PMEMD_EXCLUDES(mutex_);
   // In order of serials: a leg before its volume.
   std::vector<DevicePtr> by_serial() PMEMD_EXCLUDES(mutex_);
@@ -87,19 +86,19 @@ class DeviceTable {
   // Drops destroyed devices that the kernel has forgotten.
   void forget_destroyed() PMEMD_EXCLUDES(mutex_);
 
-  // EBUSY: another operation on one of the devices, or on what is stacked with it, is under way;
+  // EBUSY: another operation on one of the devices, or on one stacked with it, is in progress;
   // ECANCELED: shutting down.
   Result<Operation> begin_operation(const std::vector<DevicePtr>& devices) PMEMD_EXCLUDES(mutex_);
-  // The same, of all namespaces that the region has then.
+  // The same, on all namespaces that the region has at that moment.
   Result<Taken> begin_operation_on_region(uint32_t region) PMEMD_EXCLUDES(mutex_);
-  // Shutdown: no new operations, and those under way wait for nobody's grace any more.
-  // False: some are not done at the deadline.
+  // Shutdown: refuses new operations; those in progress no longer wait for holders' grace.
+  // False: some aren't done at the deadline.
   bool interrupt_operations(Deadline deadline) PMEMD_EXCLUDES(mutex_);
 
  private:
   std::vector<DevicePtr> listed() const PMEMD_REQUIRES(mutex_);  // those not destroyed, by serial
   Result<Operation> take(const std::vector<DevicePtr>& devices) PMEMD_REQUIRES(mutex_);
-  // With all that is stacked with them.
+  // Including all devices that are stacked with them.
   std::set<uint64_t> stacks_of(const std::vector<DevicePtr>& devices) const PMEMD_REQUIRES(mutex_);
 
   Pool& pool_;

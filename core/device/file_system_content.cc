@@ -55,7 +55,7 @@ Attr FileSystemContent::with_dirtied(const Request& request, const Attr& attr) {
   const Device& device = request.device();
   if (!attr.has_holes() || !device.claims().has_writer(attr.ino)) return told;
   const auto bytes = request.fs().hole_bytes(attr.ino, device.leases().ranges(attr.ino));
-  if (bytes) told.dirtied_blocks = *bytes / kSectorSize;  // else it has gone
+  if (bytes) told.dirtied_blocks = *bytes / kSectorSize;  // else the file is gone
   return told;
 }
 
@@ -66,12 +66,12 @@ Result<Attr> FileSystemContent::getattr(const Request& request, uint64_t ino) {
 
 Result<Attr> FileSystemContent::setattr(const Request& request, uint64_t ino,
                                         const SetAttr& change) {
-  // As fs/dax.c dax_layout_busy_page() has it: what is pinned isn't taken from the file.
+  // As in fs/dax.c dax_layout_busy_page(): pinned blocks aren't taken from the file.
   if (change.size && device_.claims().is_pinned(ino, {*change.size, kWholeFile.end})) {
     return fail(EBUSY);
   }
   PMEMD_ASSIGN(const Attr attr, request.fs().setattr(ino, change));
-  // What lies behind the end isn't lent again, and the kernel drops it when it has the reply.
+  // Pages past the end aren't lent again; the kernel drops them when it has the reply.
   if (change.size) {
     device_.leases().give_back(ino, {align_up(*change.size, kPageSize), kWholeFile.end});
   }
@@ -107,7 +107,7 @@ Result<void> FileSystemContent::fallocate(const Request& request, uint64_t ino, 
 
 Result<uint64_t> FileSystemContent::lseek(const Request& request, uint64_t ino, uint64_t offset,
                                           int whence) {
-  // A mapping may have stored into lent pages that were holes; no request told us of it.
+  // A mapping may have stored into lent pages that were holes, without a request to us.
   std::vector<FileRange> lent;
   if (device_.claims().has_writer(ino)) lent = device_.leases().ranges(ino);
   return request.fs().lseek(ino, offset, whence, lent);
@@ -150,7 +150,7 @@ std::map<uint64_t, std::string> FileSystemContent::paths(
 }
 
 void FileSystemContent::forget(uint64_t ino) {
-  // Not live, or a leg, or no memory: the inode's row waits for the next enable.
+  // If it isn't live, is a leg, or memory is out, the inode's row waits for the next enable.
   (void)or_no_memory([&]() -> Result<void> {
     if (auto request = device_.admit(Admission::kRequest)) request->fs().forget(ino);
     return {};
@@ -167,7 +167,7 @@ void FileSystemContent::add_mapped(const DataRanges& ranges, FailedParts& parts)
   if (!request) return;
   FailedParts owners;
   if (!request->fs().owners(ranges, owners)) return;
-  // By file: each may have many parts, and be lent in many ranges.
+  // By file: each may have many parts and many leases.
   std::unordered_map<uint64_t, RangeSet<FileSpace>> lent;
   for (const FailedPart& part : owners) {
     if (part.is_metadata) continue;
@@ -188,7 +188,7 @@ std::unique_ptr<DaxHolder> FileSystemContent::make_holder() {
 DevPagemapOps FileSystemContent::ops() {
   DevPagemapOps ops;
   ops.memory_failure = [this](const PhysRanges& ranges, unsigned mf_flags, FailedParts& parts) {
-    // A leg's holder is its volume, which no setting takes away.
+    // A leg's holder is its volume; no setting removes it.
     if (!device_.settings().holder && !device_.is_leg()) return Result<void>(fail(EOPNOTSUPP));
     return device_.dax().notify_failure(device_.namespace_memory()->data_of(ranges), mf_flags,
                                         parts);
@@ -199,7 +199,7 @@ DevPagemapOps FileSystemContent::ops() {
 Result<void> FileSystemContent::mount(const Mount& mount) {
   if (device_.is_leg()) return mount.mark_in_use();  // the volume has the files
   const DeviceRecord& record = device_.record();
-  // At the first enable; a kill since the namespace was made comes to nothing.
+  // At the first enable, so that a kill after the namespace was made does no harm.
   PMEMD_TRY(fault_format.hit());
   PMEMD_ASSIGN(const bool is_old, FileSystem::is_formatted(pool_.database(), record.serial));
   if (!is_old) PMEMD_TRY(prepare_superblock(mount.media));
@@ -234,7 +234,7 @@ Result<void> FileSystemContent::detach(MappedImage* /*image*/,
 Result<DeviceContent::CleanMark> FileSystemContent::clean_mark() {
   CleanMark mark;
   if (!fs_) return mark;
-  // Free space that could not be zeroed: the next mount tries again.
+  // If free space could not be zeroed, the next mount tries again.
   mark.clean = fs_->free_space_is_zero();
   if (mark.clean) {
     PMEMD_ASSIGN(mark.checksum, fs_->extents_checksum());

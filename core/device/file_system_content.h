@@ -1,4 +1,4 @@
-// The content of an fsdax, or of a volume: a file system.
+// The content of an fsdax or a volume: a file system.
 //
 // Thread contract: core/device/content.h.
 #pragma once
@@ -21,7 +21,7 @@ class FileSystemContent : public DeviceContent {
   FileSystem* fs() override { return fs_.get(); }
   int admits(Admission access, const RequestOrigin& origin) const override;
 
-  // With what a writer's mapping may have stored to in holes.
+  // Includes blocks of holes that a writer's mapping may have stored to.
   Result<Attr> getattr(const Request& request, uint64_t ino) override;
   Result<Attr> setattr(const Request& request, uint64_t ino, const SetAttr& change) override;
   Result<struct statvfs> statfs(const Request& request) override;
@@ -40,7 +40,7 @@ class FileSystemContent : public DeviceContent {
       const std::map<uint64_t, std::string>& hints) const override;
   void forget(uint64_t ino) override;
 
-  // As a kernel whose file system isn't told, or can't tell which files are hit (ext4): false.
+  // False if the settings ask for a file system without a holder or a reverse map (as ext4).
   bool tells_mappers() const override;
   void add_mapped(const DataRanges& ranges, FailedParts& parts) override;
   std::unique_ptr<DaxHolder> make_holder() override;
@@ -56,12 +56,12 @@ class FileSystemContent : public DeviceContent {
   Result<CleanMark> clean_mark() override;
   void unmount() override { fs_.reset(); }
 
-  // `attr`, with what a writer's mapping may have stored to in holes of the file.
+  // `attr`, plus blocks of the file's holes that a writer's mapping may have stored to.
   static Attr with_dirtied(const Request& request, const Attr& attr);
 
  private:
   Pool& pool_;
-  std::unique_ptr<FileSystem> fs_;  // of a device that is no leg; constant while it is mounted
+  std::unique_ptr<FileSystem> fs_;  // null: a leg; constant while it is mounted
   LastAttributes last_attributes_;
 };
 

@@ -9,7 +9,7 @@ void LastAttributes::keep(FileSystem& fs, const std::vector<uint64_t>& inodes) {
     const auto kept = or_no_memory([&]() -> Result<void> {
       PMEMD_TRY(check_memory());
       const auto attr = fs.getattr(ino);
-      if (!attr) return {};  // its row can't be read: so is its fstat
+      if (!attr) return {};  // its row can't be read: its fstat fails, too
       MutexLock lock(mutex_);
       attributes_.insert_or_assign(ino, *attr);
       return {};

@@ -1,6 +1,6 @@
-// Attributes of open files whose device is gone: what fstat tells of them.
+// Attributes of open files whose device is gone, for fstat.
 //
-// A file system in the kernel keeps the inodes of open files in memory, whatever becomes of the
+// A file system in the kernel keeps the inodes of open files in memory, whatever happens to the
 // device below it, so fstat works without one.
 //
 // Thread contract: any thread.
@@ -18,7 +18,7 @@ namespace pmemd {
 
 class LastAttributes {
  public:
-  // Takes the present attributes of these inodes. Where memory runs out some are left out.
+  // Keeps the current attributes of these inodes. If memory runs out, some are left out.
   void keep(FileSystem& fs, const std::vector<uint64_t>& inodes) PMEMD_EXCLUDES(mutex_);
   void clear() PMEMD_EXCLUDES(mutex_);
   std::optional<Attr> find(uint64_t ino) const PMEMD_EXCLUDES(mutex_);

@@ -64,8 +64,8 @@ DevPagemap::Setup NamespaceMemory::pagemap_setup() const {
 void NamespaceMemory::unmap() {
   image_ = nullptr;
   if (!media_) return;
-  // Page tables of a GiB take tens of milliseconds to go, and nobody needs to wait for that. The
-  // next map() does; without a thread for it, it is done there.
+  // Freeing the page tables of a GiB takes tens of milliseconds, and only the next map() needs to
+  // wait for it. If no thread can be made, it is done there.
   unmapping_ = std::async([media = std::move(media_)]() mutable { media.reset(); });
 }
 

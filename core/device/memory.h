@@ -28,20 +28,20 @@ class DeviceMemory {
   DeviceMemory(const DeviceMemory&) = delete;
   DeviceMemory& operator=(const DeviceMemory&) = delete;
 
-  // While it is mapped: the bytes; and the image, which a volume doesn't have.
+  // While it is mapped: the bytes, and the image (null: a volume).
   Media* media() const { return media_.get(); }
   virtual MappedImage* image() const { return nullptr; }
 
   enum class ErrorKind { kKnown, kInjected, kLatent };
-  // Bad parts of `range`, in order; a volume's are those of its legs.
+  // Bad parts of `range`, in order. A volume's come from its legs.
   virtual std::vector<DataRange> errors(ErrorKind kind, DataRange range) const = 0;
-  // On a volume, the last page of each leg, and of its legs': where the volume's last page lies if
-  // the legs were put together in another order. None on a namespace.
+  // For a volume, the last page of each leg, and of its legs' legs: where the volume's last page
+  // lies if the legs were assembled in another order. For a namespace, none.
   virtual std::vector<DataRange> last_pages() const { return {}; }
-  // Makes what was configured effective at once. A volume's legs have settings of their own.
+  // Applies configured settings at once. A volume's legs have settings of their own.
   virtual void apply_settings() {}
 
-  // --- life, in this order. After an error it is as before.
+  // --- life, in this order. An error leaves it as before.
   // ENXIO: a leg isn't enabled. EIO, ENOMEM: the image can't be mapped.
   virtual Result<void> map() = 0;
   // The ranges and the metadata of the device's pagemap; Device adds the rest.
@@ -49,7 +49,7 @@ class DeviceMemory {
   // ENOMEM: the range belongs to another pagemap. ENXIO: it is System RAM.
   virtual Result<void> memremap(DevPagemap& pagemap) = 0;
   virtual void resurrect(DevPagemap& pagemap) = 0;  // a pagemap that was killed
-  virtual Result<void> persist() = 0;               // all that can be; the first error
+  virtual Result<void> persist() = 0;               // all it can; returns the first error
   virtual void unmap() = 0;
 
  protected:
@@ -74,7 +74,7 @@ class NamespaceMemory : public DeviceMemory {
 
   PhysRange physical(DataRange range) const;
   DataRanges data_of(const PhysRanges& ranges) const;  // their parts in the data area
-  // Of its region; also while the namespace is disabled.
+  // The region's errors; also while the namespace is disabled.
   MediaErrors& media_errors() const { return *media_errors_; }
   // Before the first map(); null: none.
   void set_observer(MediaObserver* observer) { observer_ = observer; }
@@ -84,11 +84,11 @@ class NamespaceMemory : public DeviceMemory {
   Pool& pool_;
   PagemapRegistry& registry_;
   const uint64_t base_address_;  // of its region
-  // Shared: the kernel may know inodes of a device that was destroyed, with its region.
+  // Shared: a device may outlive its destroyed region while the kernel knows its inodes.
   const std::shared_ptr<MediaErrors> media_errors_;
   MediaObserver* observer_ = nullptr;
   MappedImage* image_ = nullptr;  // the media's
-  std::future<void> unmapping_;   // the previous media, on its way out
+  std::future<void> unmapping_;   // the previous media, being unmapped
 };
 
 }  // namespace pmemd

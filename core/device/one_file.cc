@@ -81,7 +81,7 @@ Result<size_t> OneFile::write(const Request& request, uint64_t /*ino*/, uint64_t
   return range.length();
 }
 
-// It has all its blocks: allocating them is done (libpmemobj asks for it).
+// All blocks are allocated already, so there is nothing to do (libpmemobj asks for it).
 Result<void> OneFile::fallocate(const Request& /*request*/, uint64_t /*ino*/, int mode,
                                 FileRange range) {
   const bool is_inside = within_file(range) == range;

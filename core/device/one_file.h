@@ -1,8 +1,8 @@
-// The content of a devdax, and what those of private and p2p memory share: one file, which is all
-// of the data area.
+// The content of a devdax, and the base of private and p2p memory's: one file, which is the whole
+// data area.
 //
-// Its attributes are as a device node's in devtmpfs: mode and owner can be changed, last until the
-// daemon ends, and can be had without the device. Size and everything else are the namespace's.
+// Its attributes behave like a device node's in devtmpfs: mode and owner can be changed, last until
+// the daemon ends, and can be read without the device. The namespace sets size and all others.
 //
 // Thread contract: core/device/content.h.
 #pragma once
@@ -30,7 +30,7 @@ class OneFile : public DeviceContent {
   Result<size_t> write(const Request& request, uint64_t ino, uint64_t offset,
                        std::span<const std::byte> data, Media::Writer writer) override;
   Result<void> fallocate(const Request& request, uint64_t ino, int mode, FileRange range) override;
-  // One extent of data. ENXIO: behind the end.
+  // The file is one extent of data. ENXIO: past the end.
   Result<uint64_t> lseek(const Request& request, uint64_t ino, uint64_t offset,
                          int whence) override;
   Result<void> fsync(const Request& request, uint64_t ino, bool datasync) override;
@@ -39,7 +39,7 @@ class OneFile : public DeviceContent {
                       FailedParts& parts) override;
   std::map<uint64_t, std::string> paths(
       const std::map<uint64_t, std::string>& hints) const override;
-  // All of them, so that those who have registered a mapping that they never touched learn it too.
+  // Adds all ranges, so that processes with a registered mapping they never touched are told, too.
   void add_mapped(const DataRanges& ranges, FailedParts& parts) override;
 
  protected:

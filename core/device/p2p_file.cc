@@ -18,7 +18,7 @@ int P2pFile::admits(Admission access, const RequestOrigin& origin) const {
   return is_kept ? 0 : VolatileFile::admits(access, origin);
 }
 
-// All of it or nothing: the kernel asks again, page by page.
+// All or nothing: the kernel retries page by page.
 Result<ReadBytes> P2pFile::read(const Request& request, uint64_t ino, FileRange range,
                                 Media::Reader reader, Atime atime) {
   if (!pool_.contains(within_file(range))) return fail(EIO);
@@ -29,14 +29,14 @@ Result<size_t> P2pFile::write(const Request& request, uint64_t ino, uint64_t off
                               std::span<const std::byte> data, Media::Writer writer) {
   const FileRange range = within_file(FileRange::sized(offset, data.size()));
   if (!range.empty() && !pool_.contains(range)) {
-    // The inval of a returned buffer launders what was stored there: those bytes are nobody's.
+    // The inval of a returned buffer launders its dirty pages: those bytes have no owner.
     if (writer == Media::Writer::kWriteback) return range.length();
     return fail(EIO);
   }
   return VolatileFile::write(request, ino, offset, data, writer);
 }
 
-// Before all others.
+// Listed before all others.
 void P2pFile::add_references(ReferenceTable::List& list, size_t limit,
                              const std::optional<ReferenceFilter>& only) const {
   std::vector<Reference> buffers;

@@ -1,5 +1,5 @@
-// The content of a p2p namespace: one file, of which only what lies in a buffer can be read and
-// written (core/device/p2p_pool.h).
+// The content of a p2p namespace: one file; only bytes in a buffer can be read and written
+// (core/device/p2p_pool.h).
 //
 // Thread contract: core/device/content.h.
 #pragma once
@@ -15,7 +15,7 @@ class P2pFile : public VolatileFile {
 
   MemoryType memory_type() const override { return MemoryType::kPciP2pdma; }
   P2pPool* p2p() override { return &pool_; }
-  // While it is dying, buffers can be read until they are given back.
+  // While the device is dying, buffers can be read until they are returned.
   int admits(Admission access, const RequestOrigin& origin) const override;
 
   Result<ReadBytes> read(const Request& request, uint64_t ino, FileRange range,
@@ -29,7 +29,7 @@ class P2pFile : public VolatileFile {
   uint64_t held() const override { return pool_.counts().pages; }
   void add_references(ReferenceTable::List& list, size_t limit,
                       const std::optional<ReferenceFilter>& only) const override;
-  // Who zeroes a buffer uses the image; so this is never given up.
+  // Never given up: zeroing a buffer uses the image.
   Result<void> wait_returned(Deadline deadline) override;
 
  protected:

@@ -40,7 +40,7 @@ Result<FileRange> P2pPool::take(uint64_t length, ByteStore*& memory) {
   if (found.empty()) {
     return fail(ENOMEM, fmt::format("{}: no room for a buffer of {} bytes", name_, length));
   }
-  // All of its pages' references or none, so that no kill comes between.
+  // References for all of its pages or none, so that no kill comes in between.
   if (!ref_->tryget_live_many(length / kPageSize)) return gone();
   free_.erase(found);
   taken_bytes_ += length;

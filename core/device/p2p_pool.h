@@ -1,29 +1,28 @@
 // A pool of a device's memory, from which buffers are taken and returned.
 //
 // A buffer is a range of the pool's one file. It belongs to the handle and the process that took
-// it, and goes back with the first of them, or when it is freed. Until then it holds one reference
-// of the pagemap for each of its pages, taken in one step: a removal waits for it.
+// it, and returns when the first of them ends, or when it is freed. Until then it holds one
+// reference of the pagemap for each of its pages, taken in one step: a removal waits for it.
 //
 //   alloc() ──▶ out ──begin_return…()──▶ returning ──finish_return()──▶ free
 //
-// A returning buffer is nobody's any more, and can't be read; but the page cache may have its
-// pages, and a request its bytes. Who called begin_return…() sees to it that the kernel has dropped
-// them and that requests of before have ended, and then calls finish_return(), which zeroes the
-// buffer, gives its references back, and only then lets it be taken again.
+// A returning buffer has no owner and can't be read, but the page cache may still have its pages,
+// and a request its bytes. The caller of begin_return…() makes sure that the kernel has dropped the
+// pages and that earlier requests have ended, and then calls finish_return(). This zeroes the
+// buffer, puts its references, and only then lets it be taken again.
 //
 // Invariants:
 //  1. References of the pagemap = pages of buffers that are out or returning.
 //  2. Buffers never overlap; a byte of one is never seen in another.
-//  3. What can't be zeroed isn't used again, as long as the device is attached.
+//  3. A range that can't be zeroed isn't used again while the device is attached.
 //
-// How many there are is bounded by who asks (core/base/user_budget.h); the charge goes with the
-// buffer.
+// The caller bounds the number of buffers (core/base/user_budget.h); a buffer keeps its charge.
 //
-// Thread contract: any thread, save attach() and detach(), which are the owner's. The store is used
-// without the lock.
+// Thread contract: any thread, except attach() and detach(), which are the owner's. The store is
+// used without the lock.
 // Models: drivers/pci/p2pdma.c pci_alloc_p2pmem(), pci_free_p2pmem(), p2pmem_alloc_mmap(),
 // p2pdma_page_free() @v6.12; differs: a buffer is zeroed when it returns (the kernel leaves that to
-// who takes it), belongs to somebody, and is taken and returned as a whole.
+// its next user), has an owner, and is taken and returned as a whole.
 #pragma once
 
 #include <sys/types.h>
@@ -62,12 +61,13 @@ class P2pPool {
   P2pPool& operator=(const P2pPool&) = delete;
   ~P2pPool();  // asserts: detached
 
-  // Gives it memory, all zeros, and the reference of a registered pagemap. Asserts: it has none.
+  // Gives it memory, all zeros, and a registered pagemap's ref. Asserts: it has none.
   void attach(PercpuRef& ref, ByteStore& memory) PMEMD_EXCLUDES(mutex_);
   // Asserts: no buffer is out or returning.
   void detach() PMEMD_EXCLUDES(mutex_);
 
-  // Takes a buffer of zeros; where it lies. EINVAL: empty, no whole pages, or larger than the pool.
+  // Takes a buffer of zeros; returns its range. EINVAL: empty, not whole pages, or larger than the
+  // pool.
   // ENXIO: no device, or it was killed. ENOMEM: no free range of that length.
   // ENOSPC: the host has no room for it. EIO.
   Result<FileRange> alloc(uint64_t handle, pid_t pid, uint64_t length,
@@ -76,23 +76,23 @@ class P2pPool {
   // Whether every byte of the range is in a buffer that is out. (The empty range is.)
   bool contains(FileRange range) const PMEMD_EXCLUDES(mutex_);
 
-  // From out to returning: how many buffers.
+  // From out to returning; the last three return how many buffers.
   // ENOENT: the handle has no buffer that begins there (a removal may have taken it).
   Result<void> begin_return(uint64_t handle, uint64_t offset) PMEMD_EXCLUDES(mutex_);
   uint64_t begin_return_of_handle(uint64_t handle) PMEMD_EXCLUDES(mutex_);
   uint64_t begin_return_of_process(pid_t pid) PMEMD_EXCLUDES(mutex_);
   uint64_t begin_return_of_all() PMEMD_EXCLUDES(mutex_);
-  // What waits for finish_return() now.
+  // Buffers that wait for finish_return() now.
   std::vector<P2pBuffer> returning() const PMEMD_EXCLUDES(mutex_);
-  // From returning to free. Of an id that isn't returning (somebody was faster): nothing.
-  // EIO, ENOSPC: it could not be zeroed; its references went back, its range is lost until the next
+  // From returning to free. An id that isn't returning (somebody was faster) is ignored.
+  // EIO, ENOSPC: it could not be zeroed; its references were put, its range is lost until the next
   // attach().
   Result<void> finish_return(uint64_t id) PMEMD_EXCLUDES(mutex_);
 
-  // Until no buffer is out or returning. False when the deadline passed first, or after
-  // interrupt(): then waits end at once, for good.
+  // Waits until no buffer is out or returning. False if the deadline passes first, or after
+  // interrupt(), which ends all waits at once, for good.
   [[nodiscard]] bool wait_empty(Deadline deadline) PMEMD_EXCLUDES(mutex_);
-  // The same for who knows that none is out: it is soon over, and isn't interrupted.
+  // The same, if no buffer is out: the wait is short, and isn't interrupted.
   [[nodiscard]] bool wait_returned(Deadline deadline) PMEMD_EXCLUDES(mutex_);
   void interrupt() PMEMD_EXCLUDES(mutex_);
 
@@ -113,9 +113,9 @@ class P2pPool {
     bool is_finishing = false;  // some thread is in finish_return()
   };
 
-  // Takes the first free range of that length, with its references.
+  // Takes the first free range of that length, and its references.
   Result<FileRange> take(uint64_t length, ByteStore*& memory) PMEMD_EXCLUDES(mutex_);
-  // Gives it back, with its references; not `clean`: nobody gets it again.
+  // Frees the range and puts its references. Not `clean`: it isn't used again.
   void give_back(FileRange range, bool clean) PMEMD_EXCLUDES(mutex_);
   bool wait(Deadline deadline, bool interruptible) PMEMD_EXCLUDES(mutex_);
   uint64_t begin_return_if(const std::function<bool(const P2pBuffer&)>& wanted)

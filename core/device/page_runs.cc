@@ -6,7 +6,7 @@
 namespace pmemd {
 namespace {
 
-// The first run of `runs` that ends behind `offset`; `begin` is the side that they are sorted by.
+// The first run that ends after `offset`. The map's keys are the side that `offset` is on.
 template <class Map>
 auto first_behind(const Map& runs, uint64_t offset) {
   auto it = runs.upper_bound(offset);

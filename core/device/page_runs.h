@@ -1,6 +1,6 @@
-// Which pages of a file are which pages of a device, one to one, as runs of both.
+// Maps pages of a file to pages of a device, one to one, as runs.
 //
-// Memory grows with the number of runs: neighbours merge when they are neighbours on both sides.
+// Memory grows with the number of runs: runs merge when they are adjacent on both sides.
 //
 // Thread contract: none of its own; the owner's lock guards it.
 #pragma once
@@ -20,7 +20,7 @@ struct PageRun {
 
   FileRange file_range() const { return FileRange::sized(file, length); }
   DataRange device_range() const { return DataRange::sized(device, length); }
-  // The part of it from `skip` on, at most `most` bytes.
+  // The part that begins `skip` bytes into it, at most `most` bytes.
   PageRun part(uint64_t skip, uint64_t most) const {
     return {file + skip, device + skip, std::min(length - skip, most)};
   }
@@ -29,7 +29,7 @@ struct PageRun {
 
 class PageRuns {
  public:
-  // Asserts: none of these pages, of the file or of the device, is in it.
+  // Asserts: no page of the run, of the file or of the device, is mapped already.
   void insert(PageRun run);
   // Asserts: all of it is part of one run.
   void erase(const PageRun& part);

@@ -15,7 +15,7 @@ int PrivateFile::admits(Admission access, const RequestOrigin& origin) const {
   return shown_.load(std::memory_order_acquire) != nullptr ? 0 : gone_errno();
 }
 
-// A copy: the page may go to the device before the reply has left.
+// Copies: the page may migrate to the device before the reply leaves.
 Result<ReadBytes> PrivateFile::read(const Request& /*request*/, uint64_t /*ino*/, FileRange range,
                                     Media::Reader /*reader*/, Atime /*atime*/) {
   range = within_file(range);
@@ -37,7 +37,7 @@ Result<size_t> PrivateFile::write(const Request& /*request*/, uint64_t /*ino*/, 
   return range.length();
 }
 
-// It lies in system memory.
+// Its bytes lie in system memory.
 Result<DeviceContent::Extents> PrivateFile::extents(const Request& /*request*/, uint64_t /*ino*/) {
   return Extents();
 }
@@ -52,7 +52,7 @@ uint64_t PrivateFile::held() const {
   return memory != nullptr ? memory->counts().device_pages : 0;
 }
 
-// Behind all others.
+// Listed after all others.
 void PrivateFile::add_references(ReferenceTable::List& list, size_t limit,
                                  const std::optional<ReferenceFilter>& only) const {
   const PrivateMemory* const memory = shown_.load(std::memory_order_acquire);

@@ -1,8 +1,8 @@
-// The content of a private namespace: one file of system memory, of which pages may lie on the
+// The content of a private namespace: one file of system memory; some of its pages may lie on the
 // device (core/device/private_memory.h).
 //
-// System memory stays as long as the device object: a process's memory isn't gone because the
-// device is. So reads and writes are admitted in any state.
+// System memory lives as long as the device object: a process keeps its memory when the device is
+// gone. So reads and writes are admitted in any state.
 //
 // Thread contract: core/device/content.h.
 #pragma once
@@ -45,7 +45,7 @@ class PrivateFile : public VolatileFile {
  private:
   std::unique_ptr<SystemMemory> ram_;
   std::unique_ptr<PrivateMemory> memory_;        // from the first mount() on
-  std::atomic<PrivateMemory*> shown_ = nullptr;  // memory_, for those who look meanwhile
+  std::atomic<PrivateMemory*> shown_ = nullptr;  // memory_, for concurrent readers
 };
 
 }  // namespace pmemd

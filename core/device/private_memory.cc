@@ -62,7 +62,7 @@ Result<void> PrivateMemory::for_each_chunk(FileRange range, Origin origin, Act a
       pagemap = pagemap_;
       fault = to_phys(away->device_range());
     }
-    // When we come back they may be away again: then once more, as a fault is taken again.
+    // By the time we look again they may be on the device again: retry, as a fault does.
     PMEMD_TRY(pagemap->ops().migrate_to_ram(fault));
   }
   return {};
@@ -130,10 +130,10 @@ PrivateMemory::Moved PrivateMemory::migrate_chunk() {
   if (to.empty()) return {.is_last = true};
   from.end = from.begin + to.length();
   migrating_.erase(from);
-  // What can't be copied stays where it is.
+  // Pages that can't be copied stay where they are.
   if (!copy_to_device(from, to)) return {.in_vain = to};
   on_device_.insert({from.begin, to.begin, from.length()});
-  // A failure costs memory, no more: when the pages come back, they overwrite what is there.
+  // A failure only costs memory: when the pages come back, they overwrite what is there.
   (void)ram_.discard(from.begin, from.length());
   return {.pages = from.length() / kPageSize};
 }
@@ -149,8 +149,8 @@ DataRange PrivateMemory::allocate_device_pages(uint64_t most) {
   const auto first = free_.first();
   if (!first) return {};
   const DataRange pages = free_.intersect({*first, *first + most}).front();
-  // Fails from the kill on; it and the pages are taken under one lock, so who has killed and then
-  // looks under it sees all pages that there will be.
+  // Fails once the pagemap is killed. References and pages are taken under one lock, so a thread
+  // that kills first and then looks under the lock sees all pages that there will ever be.
   if (!pagemap_->ref().tryget_live_many(pages.length() / kPageSize)) return {};
   free_.erase(pages);
   return pages;
@@ -164,7 +164,7 @@ void PrivateMemory::put_device_pages(DataRange pages) {
     pagemap = pagemap_;
     phys = to_phys(pages);
   }
-  // In this order: with the last reference the pagemap may go, and with it the device.
+  // In this order: after the last put the pagemap may go away, and the device with it.
   pagemap->ops().page_free(phys);
   pagemap->ref().put_many(pages.length() / kPageSize);
 }
@@ -250,7 +250,7 @@ std::vector<FileRange> PrivateMemory::device_ranges(size_t limit) const {
     const auto away = on_device_.first_in(rest);
     if (!away) break;
     rest.begin = away->file_range().end;
-    // Neighbours of the file need not be neighbours on the device.
+    // Runs adjacent in the file need not be adjacent on the device.
     if (!ranges.empty() && ranges.back().end == away->file) {
       ranges.back().end = rest.begin;
     } else {

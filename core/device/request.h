@@ -1,7 +1,7 @@
-// A request that a device has admitted. While it is there, the device doesn't go on with its
-// removal: keep it until the reply has left.
+// A request that a device has admitted. While it exists, the device's removal waits: keep it until
+// the reply has left.
 //
-// Thread contract: one thread at a time; it may be handed on.
+// Thread contract: one thread at a time; it may be passed to another.
 #pragma once
 
 #include <cstdint>
@@ -16,20 +16,20 @@ class Device;
 class FileSystem;
 class Media;
 
-// What a request wants, by which it is admitted or refused (DeviceContent::admits()).
+// What a request wants; DeviceContent::admits() decides by it.
 enum class Admission : uint8_t {
   kRequest,    // anything else: the device is live
-  kRead,       // bytes of a file; while it is dying also what is pinned, or in a buffer
+  kRead,       // bytes of a file; while it is dying, only pinned ranges and buffers
   kWrite,      // bytes of a file
-  kWriteback,  // what a mapping stored: also while it is dying
+  kWriteback,  // a mapping's stores: also while it is dying
   kGetattr,    // attributes of open files: also while it is dying; of a OneFile in any state
-  kNode,       // what else is done to an inode: live; of a OneFile in any state
-  kMedia,      // only media(): live, also of a leg
+  kNode,       // other operations on an inode: live; of a OneFile in any state
+  kMedia,      // only media(): live, also on a leg
 };
 
 class DeviceRequest {
  public:
-  FileSystem& fs() const;  // of a content that has one
+  FileSystem& fs() const;  // if the content has one
   Media& media() const;    // while the device is enabled
   Device& device() const { return *device_; }
 

@@ -1,7 +1,7 @@
-// What private and p2p memory share: bytes that go with the daemon.
+// The base of private and p2p memory: bytes that end with the daemon.
 //
-// What lies in the namespace's part of the image is zeros before the first page is used: it is
-// discarded by a clean disable, or else by the next enable.
+// The namespace's part of the image is all zeros before the first page is used: a clean disable
+// discards it, or else the next enable does.
 //
 // Thread contract: core/device/content.h.
 #pragma once
@@ -22,7 +22,7 @@ class VolatileFile : public OneFile {
   // ENOMEM, EMFILE, ENFILE: no system memory. EIO, ENOSPC: the image can't be zeroed.
   Result<void> mount(const Mount& mount) override;
   void attach(DevPagemap& pagemap, MappedImage* image) override;
-  // Asserts: no page and no buffer is out. EIO, ENOSPC: detached, but the image can't be zeroed.
+  // Asserts: no page or buffer is out. EIO, ENOSPC: detached, but the image can't be zeroed.
   Result<void> detach(MappedImage* image, const std::function<Result<void>()>& persist) override;
 
  protected:

@@ -13,7 +13,7 @@
 namespace pmemd {
 namespace {
 
-// The volume as holder of one leg: turns ranges of the leg into ranges of its own.
+// The volume as holder of one leg: translates the leg's ranges to the volume's.
 class LegHolder final : public DaxHolder {
  public:
   LegHolder(Device& volume, const VolumeTable& table, size_t leg)
@@ -26,7 +26,7 @@ class LegHolder final : public DaxHolder {
       const auto there = table_.rmap(leg_, range);
       on_volume.insert(on_volume.end(), there.begin(), there.end());
     }
-    if (on_volume.empty()) return {};  // none of it is the volume's
+    if (on_volume.empty()) return {};  // none of them is the volume's
     return volume_.dax().notify_failure(on_volume, mf_flags, parts);
   }
 
@@ -45,7 +45,7 @@ VolumeLegs::VolumeLegs(Device& volume, const VolumeRecord& record,
   for (size_t leg = 0; leg < legs_.size(); ++leg) {
     holders_.push_back(std::make_unique<LegHolder>(volume_, table_, leg));
   }
-  // Now that nothing can fail any more.
+  // Last: nothing can fail from here on.
   for (const auto& leg : legs_) leg->become_leg(&volume_);
 }
 
@@ -71,7 +71,7 @@ Result<void> VolumeLegs::map() {
   in_use_.store(true, std::memory_order_release);
   for (size_t i = 0; i < legs_.size(); ++i) {
     const auto set = legs_[i]->dax().set_holder(*holders_[i]);
-    assert(set);  // a leg has no other
+    assert(set);  // a leg has no other holder
     (void)set;
     take_one(*legs_[i]);
   }
@@ -85,7 +85,7 @@ Result<void> VolumeLegs::map() {
   return {};
 }
 
-// It has no pages of its own: the pagemap is a count of what stands on it, never in the registry.
+// A volume has no pages of its own: the pagemap only counts, and is never in the registry.
 Result<void> VolumeLegs::memremap(DevPagemap& pagemap) {
   pagemap.ref().reinit();
   return {};
