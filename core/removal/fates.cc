@@ -32,7 +32,7 @@ std::pair<pid_t, uint64_t> process_of(const Holder& holder) { return {holder.pid
 using Key = std::tuple<pid_t, uint64_t, std::string>;
 Key key_of(const Holder& holder) { return {holder.pid, holder.started, holder.kernel}; }
 
-// What the kernel holds outlives who opened it.
+// The kernel's hold on a file outlives the process that opened it.
 bool is_process(const Holder& holder) { return holder.kernel.empty() || holder.started != 0; }
 
 // A wait status: "SIGBUS", "exit 3".
@@ -86,7 +86,7 @@ void ProcessFates::watch(const std::vector<Holder>& holders) {
     const auto [watched, is_new] = watched_.try_emplace(process_of(holder));
     if (!is_new) continue;
     watched->second.reset(pidfd_open(holder.pid, 0));
-    // Between the look and the open its pid may have passed to another process.
+    // Between the look and the open the pid may have been reused.
     const auto stat = process_stat(holder.pid);
     if (!stat || stat->started != holder.started) watched->second.reset();
   }
@@ -98,7 +98,7 @@ void ProcessFates::tell(std::vector<Holder>& holders) const {
     if (watched == watched_.end()) continue;
     const int pidfd = watched->second.get();
     if (watched->second && !has_ended(pidfd)) continue;
-    if (!watched->second) {  // it had ended, or there was no descriptor to spare
+    if (!watched->second) {  // it had ended, or no descriptor was left
       const auto stat = process_stat(holder.pid);
       if (stat && stat->started == holder.started && stat->state != 'Z') continue;
     }

@@ -1,7 +1,7 @@
-// What became of the holders that several looks have found, one after the other.
+// The fate of the holders that several looks in a row have found.
 //
-// A removal or a failure ends those it hits quickly: whoever looks only afterwards doesn't find
-// them. So each look is joined to those before it, and the processes are watched until the report.
+// A removal or a failure quickly ends the processes that it hits: a look afterwards doesn't find
+// them. So each look is joined to the earlier ones, and the processes are watched until the report.
 //
 // Thread contract: one thread, which serves no requests.
 #pragma once
@@ -18,18 +18,18 @@
 
 namespace pmemd {
 
-// Adds what a look has found `now` to what earlier looks have found, one Holder a process. Who
-// holds something still has what the last look has seen. Who doesn't has let go, and keeps what was
-// last seen; also who has a file open still, but has unmapped it.
+// Adds what a look has found `now` to what earlier looks have found, one Holder per process. A
+// process that still holds something has what the last look saw. One that doesn't has let go, and
+// keeps what was seen last; so does one that has unmapped a file, but still has it open.
 void join_looks(std::vector<Holder>& all, std::vector<Holder> now);
 
-// Watches processes by pidfds, so that a pid that passes to another doesn't mislead.
+// Watches processes by pidfd, so that a reused pid doesn't mislead.
 class ProcessFates {
  public:
-  // As soon as a look has found them.
+  // Call as soon as a look has found them.
   void watch(const std::vector<Holder>& holders);
-  // Says of each holder that was watched whether its process has ended, and how, where the kernel
-  // tells: of a zombie, and since Linux 6.15 of every process.
+  // Notes for each watched holder whether its process has ended, and how, if the kernel tells: for
+  // a zombie, and since Linux 6.15 for every process.
   void tell(std::vector<Holder>& holders) const;
 
  private:

@@ -117,7 +117,7 @@ Result<FileRanges::Flushed> FileRanges::flush(KernelPort& kernel, uint64_t from_
   for (const uint64_t ino : files()) {
     const auto whole = whole_.find(inode_serial(ino));
     const Device& device = whole == whole_.end() ? *files_.at(ino).device : *whole->second;
-    // Only stores through a mapping dirty pages behind our back, and they want a writable open.
+    // Only stores through a mapping dirty pages without a request; they need a writable open.
     if (!device.claims().has_writer(ino)) continue;
     bool is_tried = false, is_done = true;
     for (const FileRange& range : ranges(ino)) {

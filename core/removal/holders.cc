@@ -73,7 +73,7 @@ std::optional<Mapping> parse_maps_line(std::string_view line, dev_t device) {
                  .is_private = is_private};
 }
 
-// "4321 (comm) S 1 …": comm may hold anything, a parenthesis too. The fields behind it are counted
+// "4321 (comm) S 1 …": comm may hold anything, even a parenthesis. The fields after it are numbered
 // from 3, as in proc(5).
 std::optional<ProcessStat> parse_stat(const std::string& line) {
   constexpr int kState = 3, kStarted = 22, kExitCode = 52;
@@ -97,7 +97,7 @@ std::string read_comm(const std::string& proc) {
   return comm;
 }
 
-// What is looked for, and what the looks share.
+// The parameters of a search, and the buffer that its looks share.
 class Search {
  public:
   Search(dev_t device, const std::string& mount_point, const std::function<bool(uint64_t)>& wanted)
@@ -108,7 +108,7 @@ class Search {
 
   void find_mappings(int proc, Holder& holder) {
     const std::string_view maps = read_all(proc, "maps");
-    // Of the processes on a machine few map anything of ours: parsed are the lines that may.
+    // Few processes on a machine map anything of ours, so only lines that may be ours are parsed.
     for (size_t at = maps.find(column_); at != std::string_view::npos;
          at = maps.find(column_, at)) {
       const size_t begin = maps.rfind('\n', at) + 1;  // npos + 1 is 0
@@ -124,7 +124,7 @@ class Search {
     const UniqueFd directory(openat(proc, "fd", O_PATH | O_DIRECTORY | O_CLOEXEC));
     if (!directory) return;
     for (const std::string& name : numbers_in(proc, "fd")) {
-      // DONT_SYNC: what the kernel has cached will do; the mount isn't asked.
+      // DONT_SYNC: the kernel's cached attributes will do; the mount gets no request.
       struct statx st = {};
       if (statx(directory.get(), name.c_str(), AT_STATX_DONT_SYNC, STATX_INO, &st) != 0) continue;
       if (makedev(st.stx_dev_major, st.stx_dev_minor) != device_ || !wanted_(st.stx_ino)) continue;
@@ -138,7 +138,7 @@ class Search {
   }
 
  private:
-  // Valid until the next call. Empty: the process has ended, or isn't ours to look at.
+  // Valid until the next call. Empty: the process has ended, or we may not look at it.
   std::string_view read_all(int proc, const char* name) {
     const UniqueFd fd(openat(proc, name, O_RDONLY | O_CLOEXEC));
     size_t used = 0;
@@ -154,7 +154,7 @@ class Search {
   const dev_t device_;
   const std::string& mount_point_;
   const std::function<bool(uint64_t)>& wanted_;
-  const std::string column_;  // how maps shows the device
+  const std::string column_;  // the device as maps shows it
   std::vector<char> text_;
 };
 

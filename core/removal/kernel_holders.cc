@@ -82,11 +82,11 @@ void add_kernel_holders(std::vector<Holder>& holders, const std::vector<Referenc
   std::ranges::copy_if(handles, std::back_inserter(others), [&](const Reference& handle) {
     return !explained.contains({handle.ino, handle.pid}) && is_open(handle, devices);
   });
-  if (others.empty()) return;  // as nearly always: no loop device is asked
+  if (others.empty()) return;  // nearly always; no loop device is asked
   const auto loops = loop_devices(device_number);
   std::set<std::string> told;
   for (const Reference& handle : others) {
-    // One handle a loop device; a further one of the same file is somebody else's.
+    // One handle per loop device; another handle of the same file is somebody else's.
     const auto [first, last] = loops.equal_range(handle.ino);
     const auto loop = std::find_if(
         first, last, [&](const auto& of_inode) { return !told.contains(of_inode.second); });
@@ -95,7 +95,7 @@ void add_kernel_holders(std::vector<Holder>& holders, const std::vector<Referenc
       holders.push_back(kernel_holder(handle, loop->second));
     } else if (!seen.contains(handle.ino)) {
       const auto opener = process_stat(handle.pid);
-      // One that has just ended: its RELEASE is on its way.
+      // The opener has just ended: its RELEASE is on its way.
       if (!opener && handle.pid != 0) continue;
       holders.push_back(kernel_holder(handle, "the kernel"));
       if (opener) holders.back().started = opener->started;

@@ -25,7 +25,7 @@ RemovalOutcome look_at_devices(const std::vector<const Device*>& devices,
     TargetView& view = views.emplace_back(*device, volume_that_stays(*device, devices, known));
     targets.push_back(&view);
     outcome.reports.push_back(start_report(*device));
-    // ENXIO: it is gone already, and nothing lies on it.
+    // ENXIO: the leg is gone already, and nothing lies on it.
     auto found = view.find();
     if (!found && found.err() != ENXIO && outcome.result) outcome.result = std::move(found);
   }

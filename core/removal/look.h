@@ -1,6 +1,6 @@
-// Who holds what of devices, now: what a dry run and `pmemctl mappers` tell. Changes nothing, and
-// can't: all that it gets is const. So it wants no right to operate on the devices, and a removal
-// may be under way.
+// Finds who holds what of devices now, for a dry run and `pmemctl mappers`. It can't change
+// anything: all its arguments are const. So it needs no right to operate on the devices, and a
+// removal may be in progress.
 //
 // Thread contract: any thread that serves no requests.
 #pragma once
@@ -14,13 +14,13 @@
 
 namespace pmemd {
 
-// A report a device, in any state. `known`: all Devices that the caller has, these among them; the
-// volume of a leg is one of them, or isn't looked at. The result: the first error of those who were
-// asked which files lie on a leg; what could be found is told all the same.
+// One report per device, in any state. `known`: all Devices that the caller has, including these; a
+// leg's volume is looked at only if it is among them. The result is the first error in finding the
+// files on a leg; the reports have what could be found all the same.
 RemovalOutcome look_at_devices(const std::vector<const Device*>& devices,
                                const std::vector<const Device*>& known, const KernelPort& kernel);
 
-// Notes in reports[i] who holds what of targets[i], which has found its ranges.
+// Notes in reports[i] who holds what of targets[i]. The targets have found their ranges.
 void note_who_holds(std::vector<RemovalReport>& reports,
                     const std::vector<const TargetView*>& targets, const KernelPort& kernel);
 

@@ -8,7 +8,7 @@
 namespace pmemd {
 namespace {
 
-// The range stays lent, an upper bound: it may be another buffer's before we could tell.
+// The lease of the range stays, as an upper bound: another buffer may already have the range.
 Result<void> finish(P2pPool& pool, const std::vector<P2pBuffer>& buffers) {
   Result<void> first_error;
   for (const P2pBuffer& buffer : buffers) {
@@ -28,7 +28,7 @@ Result<void> return_buffers(Device& device, KernelPort& kernel, Deadline deadlin
   FileRanges ranges;
   for (const P2pBuffer& buffer : buffers) ranges.add(device, device.root_ino(), buffer.range);
   PMEMD_TRY(ranges.inval(kernel));
-  // A direct READ isn't waited for by the inval.
+  // The inval doesn't wait for direct READs.
   PMEMD_TRY(device.wait_requests(deadline));
   return finish(*pool, buffers);
 }

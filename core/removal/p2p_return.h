@@ -1,7 +1,7 @@
-// Brings buffers of a p2p pool from "returning" to free: takes their pages out of the kernel's page
-// cache, waits for requests that may use them, and has them zeroed.
+// Moves buffers of a p2p pool from "returning" to free: takes their pages out of the kernel's page
+// cache, waits for requests that may use them, and zeroes them.
 //
-// Thread contract: any thread that serves no requests; also several at once.
+// Thread contract: any thread that serves no requests; several at once are allowed.
 #pragma once
 
 #include <vector>
@@ -12,12 +12,12 @@
 
 namespace pmemd {
 
-// Those that are returning now; of a device without a pool: none. ETIMEDOUT: requests are in flight
-// at the deadline; any other: what the kernel said to an inval, or the image to zeros. What is left
-// is returning still, and returns with the next call.
+// Frees the buffers that are returning now; without a pool, does nothing. ETIMEDOUT: requests are
+// in flight at the deadline; any other: the error of an inval, or of zeroing the image. Buffers
+// that are left stay returning until the next call.
 Result<void> return_buffers(Device& device, KernelPort& kernel, Deadline deadline);
 
-// The last part of it, when the page cache has nothing of the device and no request is in flight.
+// Only the last step. The page cache has nothing of the device, and no request is in flight.
 Result<void> zero_returned_buffers(Device& device);
 
 }  // namespace pmemd

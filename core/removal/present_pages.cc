@@ -16,7 +16,7 @@
 namespace pmemd {
 namespace {
 
-// The file itself: one 64-bit entry a page.
+// The file itself: one 64-bit entry per page.
 constexpr uint64_t kPagemapPresent = uint64_t{1} << 63;
 constexpr uint64_t kPagemapFilePage = uint64_t{1} << 61;
 
@@ -35,7 +35,7 @@ struct PagemapScan {
 };
 constexpr unsigned long kPagemapScan = _IOWR('f', 16, PagemapScan);
 
-// `kind`: what a page has to be. None: this kernel can't be asked so.
+// `kind`: flags a page must have. nullopt: this kernel lacks the ioctl.
 std::optional<uint64_t> scan(int pagemap, AddressRange addresses, uint64_t kind) {
   std::array<PageRegion, 256> regions{};
   PagemapScan request{};
@@ -89,8 +89,8 @@ Result<uint64_t> count_present_pages(pid_t pid, const Mapping& mapping,
     if (errno == ENOENT || errno == ESRCH) return 0;
     return fail_errno(path);
   }
-  // All pages of a shared mapping are the file's: not to ask for it spares a look at each page
-  // itself.
+  // All pages of a shared mapping are the file's: not asking for that flag saves the kernel a look
+  // at each page.
   const uint64_t kind = kPageIsPresent | (mapping.is_private ? kPageIsFile : 0);
   uint64_t present = 0;
   uint64_t counted_until = 0;  // two parts may lie in one page

@@ -26,8 +26,8 @@ extern "C" {
 namespace pmemd {
 namespace {
 
-// A process that has just ended may have left its RELEASE in our queue: before a device is called
-// busy, such requests get this long to arrive.
+// The RELEASE of a process that has just ended may still be in our queue: such requests get this
+// long to arrive before a device is called busy.
 constexpr std::chrono::milliseconds kReleaseLag{250};
 
 FaultPoint fault_kill("disable.kill", "no new opens, reads and writes");
@@ -70,7 +70,7 @@ class Removal {
     PMEMD_TRY(step("migrate", fault_migrate, &Removal::migrate));
     PMEMD_TRY(step("flush", fault_flush, &Removal::flush));
     auto revoked = step("revoke", fault_revoke, &Removal::revoke);
-    // Also those whose pages can't be taken away: with the processes go the pages.
+    // Also if pages could not be taken away: they go with the processes.
     if (revoked || revoked.err() == EBUSY) {
       PMEMD_TRY(step("end", fault_end, &Removal::end_mappers));
     }
@@ -125,24 +125,24 @@ class Removal {
   std::vector<Target> targets_;
   std::vector<RemovalReport> reports_;
   ProcessFates fates_;
-  std::vector<bool> killed_;  // by us: what another has done isn't ours to take back
+  std::vector<bool> killed_;  // by us: we take back only our own kills
   bool stopped_opens_ = false;
   bool told_ = false;    // pre-remove was published
-  bool waited_ = false;  // since the holders were looked for
+  bool waited_ = false;  // since the last look for holders
   bool hidden_ = false;
 };
 
-// Live as before, each that was killed here and isn't gone.
+// Makes each device that was killed here and isn't disabled live as before.
 void Removal::take_back() {
   const MustAllocate whole;
-  // Inside out: a volume is live when its legs are.
+  // Legs first: a volume is live only when its legs are.
   for (size_t i = devices_.size(); i-- > 0;) {
     Device* const device = devices_[i];
     if (stopped_opens_ && device->state() == Device::State::kLive) device->let_open_again();
     if (!killed_[i] || device->state() == Device::State::kDisabled) continue;
     device->resurrect();
     killed_[i] = false;
-    // What surprise took from a pool isn't given back, but is free again.
+    // Buffers that surprise took from a pool aren't given back, but become free.
     (void)return_buffers(*device, kernel_, drain_deadline());
     if (hidden_) kernel_.show(*device);
     if (told_) targets_[i].tell(EventKind::kEnabled, events_);
@@ -167,20 +167,20 @@ Result<void> Removal::kill_one(Device& device) {
   while (true) {
     auto result = device.kill(!options_.force);
     if (result.err() != EBUSY || !device.claims().wait_handles_closed(deadline)) return result;
-    // Idle for a moment; if it was opened again, the rest of the time is left.
+    // It was idle for a moment; if it was opened again, retry for the rest of the time.
     if (Clock::now() >= deadline) return device.kill(!options_.force);
   }
 }
 
-// Who is looked for from here on is hit by what follows: nobody comes any more, save by a fork, or
-// through a leg's volume.
+// From here on, a look finds everyone that the next steps hit: there are no new holders, except by
+// a fork, or through a leg's volume.
 void Removal::stop_opens() {
   stopped_opens_ = true;
   for (Device* device : devices_) device->stop_opens();
 }
 
-// Whoever stores and syncs all the time is hit by the first request that fails, and may have ended
-// before anybody else is looked for: so the first look is before that.
+// A process that stores and syncs all the time is hit by the first request that fails, and may end
+// at once: so the first look comes before the kill.
 Result<void> Removal::kill() {
   if (options_.force) {
     stop_opens();
@@ -197,7 +197,7 @@ Result<void> Removal::kill() {
     note_in_the_way(reports_[i], *devices_[i]);
     return busy(reports_[i], *devices_[i]);
   }
-  // What was lent by requests of before is known when they have ended.
+  // Leases of earlier requests are all recorded once these have ended.
   return wait_requests();
 }
 
@@ -219,7 +219,7 @@ Result<void> Removal::notify() {
   return {};
 }
 
-// pre-remove: of the device, to its mappers, and of each file range that somebody has mapped.
+// Tells pre-remove: of the device, to its mappers, and of each mapped file range.
 uint64_t Removal::tell_going(const Target& target, const RemovalReport& report) {
   const uint64_t seq = target.tell(EventKind::kPreRemove, events_, options_.grace);
   const auto& record = target.device().record();
@@ -236,7 +236,7 @@ uint64_t Removal::tell_going(const Target& target, const RemovalReport& report) 
   return seq;
 }
 
-// Whoever has pinned a range may finish; its pages stay where they are until then.
+// A process that has pinned a range may finish; the pages stay where they are until then.
 Result<void> Removal::unpin() {
   const Deadline deadline = drain_deadline();
   for (size_t i = 0; i < devices_.size(); ++i) {
@@ -258,10 +258,11 @@ Result<void> Removal::unpin() {
     PMEMD_TRY(take_pins(reports_[i], *devices_[i], deadline));
     PMEMD_TRY(take_buffers(reports_[i], *devices_[i], deadline));
   }
-  return wait_requests();  // those that were let in for the pins' sake
+  return wait_requests();  // reads that were admitted because of the pins
 }
 
-// Pins of the volume that lie on the leg. The volume stays, and so do they: what they pin is gone.
+// Waits for the volume's pins that lie on the leg. If they are left they stay, like the volume,
+// though the pinned bytes are gone.
 Result<void> Removal::wait_unpinned(const Target& leg, RemovalReport& report, Deadline deadline) {
   if (options_.surprise || !leg.ranges().is_pinned()) return {};
   waited_ = true;
@@ -282,7 +283,7 @@ Result<void> Removal::take_pins(RemovalReport& report, Device& device, Deadline 
   return {};
 }
 
-// A buffer that is taken is zeroed when the page cache has nothing of it any more: in drain().
+// A taken buffer is zeroed in drain(), when the page cache has nothing of it any more.
 Result<void> Removal::take_buffers(RemovalReport& report, Device& device, Deadline deadline) {
   P2pPool* const pool = device.content().p2p();
   if (pool == nullptr || (!options_.surprise && pool->wait_empty(deadline))) return {};
@@ -293,7 +294,7 @@ Result<void> Removal::take_buffers(RemovalReport& report, Device& device, Deadli
   return {};
 }
 
-// Before anything is taken away: when a page can't come back, the device stays as it was.
+// Comes before anything is taken away: if a page can't come back, the device stays as it was.
 Result<void> Removal::migrate() {
   const Deadline deadline = drain_deadline();
   for (size_t i = 0; i < devices_.size(); ++i) {
@@ -319,10 +320,10 @@ Result<void> Removal::flush() {
 }
 
 Result<void> Removal::revoke() {
-  // Behind the flush, which without privilege opens files by their paths.
+  // After the flush, which opens files by path if the daemon lacks privilege.
   hidden_ = true;
   for (const Device* device : devices_) kernel_.hide(*device);
-  if (waited_) find_holders();  // who has come since
+  if (waited_) find_holders();  // holders that came since
   for (size_t i = 0; i < targets_.size(); ++i) {
     PMEMD_TRY(revoke_one(targets_[i], reports_[i]));
   }
@@ -331,7 +332,7 @@ Result<void> Removal::revoke() {
 
 Result<void> Removal::revoke_one(Target& target, RemovalReport& report) {
   report.files_revoked = target.ranges().files().size();
-  // A surprised page fails its laundering, which may keep it cached though clean: twice.
+  // With surprise, laundering a page fails, which may leave it cached but clean: inval twice.
   const int at_least = options_.surprise ? 2 : 1;
   PMEMD_ASSIGN(report.pages_left, target.ranges().revoke(kernel_, report.holders, at_least));
   if (report.pages_left != 0) {
@@ -350,7 +351,7 @@ Result<void> Removal::revoke_one(Target& target, RemovalReport& report) {
 void Removal::end_process(RemovalReport& report, pid_t pid,
                           const std::function<bool()>& still_holds) {
   const UniqueFd pidfd(pidfd_open(pid, 0));
-  // The pid may have passed to another process since: what it held must still be there.
+  // The pid may have been reused since: check that the process still holds what it held.
   if (!pidfd || !still_holds()) return;
   if (pidfd_send_signal(pidfd.get(), SIGKILL, nullptr, 0) == 0) report.killed.push_back(pid);
 }
@@ -376,7 +377,8 @@ Result<void> Removal::end_mappers() {
 Result<void> Removal::drain() {
   PMEMD_TRY(wait_requests());
   for (Device* device : devices_) {
-    // What can't be zeroed isn't used again; and the release zeroes all of it, and tells.
+    // A buffer that can't be zeroed isn't used again; release() zeroes everything, and reports
+    // errors.
     (void)zero_returned_buffers(*device);
   }
   return {};
@@ -384,13 +386,13 @@ Result<void> Removal::drain() {
 
 Result<void> Removal::release() {
   const MustAllocate whole;  // the first that is released can't be taken back
-  // One for all: leaks of many don't add up.
+  // One deadline for all, so that waits for several leaks don't add up.
   const Deadline deadline = drain_deadline();
   Result<void> first_error;
   for (size_t i = 0; i < devices_.size(); ++i) {
     Device& device = *devices_[i];
     const uint64_t abandoned_before = device.abandoned_references();
-    // Its volume could not be released, and needs it.
+    // The leg's volume could not be released, and needs it.
     const bool needed = !targets_[i].is_leg() && device.is_used_by_volume();
     auto result = needed ? fail(EBUSY, device.record().name() + ": its volume is not released")
                          : device.release(deadline, options_.abandon);
@@ -398,7 +400,7 @@ Result<void> Removal::release() {
     reports_[i].disabled = device.state() == Device::State::kDisabled;
     if (result.err() == ETIMEDOUT && !reports_[i].disabled) {
       note_in_the_way(reports_[i], device);
-      // Else it is requests or buffers, and the device has told which.
+      // Otherwise requests or buffers are left, and the device's error says which.
       if (const uint64_t leaked = device.unaccounted_references(); leaked != 0) {
         result = held_up(reports_[i], device,
                          format_count(leaked, "reference") + " that nobody accounts for");
@@ -433,7 +435,7 @@ void Removal::tell_fates() {
   for (RemovalReport& report : reports_) {
     fates_.tell(report.holders);
     for (Holder& holder : report.holders) {
-      // One that is still on its way out: nothing keeps it from its end.
+      // It was killed and may still be exiting: nothing can stop that.
       if (!killed.contains(holder.pid) || !holder.kernel.empty()) continue;
       holder.fate = Holder::Fate::kEnded;
       if (holder.ended_by.empty()) holder.ended_by = "SIGKILL";

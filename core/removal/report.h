@@ -1,4 +1,4 @@
-// What a removal tells: who was hit, who is in the way.
+// A removal's report: who was hit, and who is in the way.
 //
 // Thread contract: values; the functions from any thread that serves no requests.
 #pragma once
@@ -27,8 +27,8 @@ struct RemovalReport {
   bool dry_run = false;
   bool surprise = false;
   bool disabled = false;
-  bool hits_mappings = true;  // not those of private memory, which stays with its processes
-  // All that any look has found, and what became of them. pages_present: when they were last seen.
+  bool hits_mappings = true;  // false: private memory, which stays with its processes
+  // All holders that any look found, and their fates. pages_present: when they were last seen.
   std::vector<Holder> holders = {};
   std::vector<pid_t> killed = {};
   uint64_t lent_ranges = 0;
@@ -42,26 +42,26 @@ struct RemovalReport {
   uint64_t buffers_taken = 0;    // of a p2p pool, the same
   uint64_t pages_migrated = 0;   // private ones that came back to system memory
   uint64_t abandoned = 0;        // references of the pagemap that were given up
-  // What holds it up (requests, pins, buffers), when that is why it failed; and references that
-  // nobody accounts for.
+  // What holds the removal up (requests, pins, buffers), if it failed because of that; and the
+  // number of references that nobody accounts for.
   std::vector<Reference> in_the_way = {};
   uint64_t unaccounted = 0;
   std::vector<RemovalStep> steps = {};
 };
 
-// Names each file of these devices by its inode, whatever mount its holder has it from.
+// Sets the path of each file of these devices by its inode, whatever mount its holder has it from.
 void name_files(std::vector<Holder>& holders, const std::vector<const Device*>& devices);
 
-// The device's name, and what doesn't change.
+// A report with the device's name, and the fields that don't change.
 RemovalReport start_report(const Device& device);
 
-// Notes the requests, pins and buffers that there are.
+// Notes the device's current requests, pins and buffers.
 void note_in_the_way(RemovalReport& report, const Device& device);
 
-// EBUSY: who uses it.
+// EBUSY; the message says who uses it.
 [[nodiscard]] std::unexpected<Error> busy(const RemovalReport& report, const Device& device);
 
-// ETIMEDOUT: `what` ("2 pins") is left; who is in the way goes to the report and the message.
+// ETIMEDOUT: `what` ("2 pins") is left. Puts who is in the way into the report and the message.
 [[nodiscard]] std::unexpected<Error> held_up(RemovalReport& report, const Device& device,
                                              const std::string& what);
 

@@ -11,7 +11,7 @@
 namespace pmemd {
 namespace {
 
-// The outermost volume in use that stands on the device; null: none does.
+// The outermost volume in use that stands on the device; null: there is none.
 Device* outermost_volume(Device& device) {
   Device* outermost = nullptr;
   Device* at = &device;
@@ -94,8 +94,8 @@ void Target::give_back() {
   }
 }
 
-// Each volume above is looked up before it is touched: meanwhile it may be destroyed, and another
-// put there.
+// Looks each volume up in `known` before touching it: it may have been destroyed meanwhile, and
+// replaced by another.
 const Device* volume_that_stays(const Device& leg, const std::vector<const Device*>& going,
                                 const std::vector<const Device*>& known) {
   const Device* outermost = nullptr;

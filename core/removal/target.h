@@ -1,11 +1,11 @@
-// A device that goes, and the files that lose pages with it: its own; or, of a leg whose volume
-// stays, those of the volume, as far as they lie on the leg.
+// A device that goes, and the files that lose pages with it: its own; or, for a leg whose volume
+// stays, those parts of the volume's files that lie on the leg.
 //
-// A leg has no files and no page cache of its own. What of the same files lies elsewhere isn't
-// touched, and their volume stays: nothing is shut down.
+// A leg has no files and no page cache of its own. Other parts of the same files aren't touched,
+// and their volume stays: nothing is shut down.
 //
 // Thread contract: one thread, which serves no requests, for as long as it has the devices. Target
-// wants the right to operate on them; TargetView only looks.
+// needs the right to operate on them; TargetView only looks.
 // Models: fs/xfs/xfs_notify_failure.c xfs_dax_notify_failure() (pre-remove; metadata is ignored)
 // @v6.12; differs: the device under the file system stays.
 #pragma once
@@ -31,10 +31,10 @@ class TargetView {
   bool is_leg() const { return volume_ != nullptr; }
   const Device& files_of() const { return is_leg() ? *volume_ : device_; }
   const FileRanges& ranges() const { return ranges_; }
-  // Of a leg: looks for the ranges, as its holders tell (dax_holder_notify_failure()). While it
-  // admits no new writes they only shrink. ENXIO: the leg is gone. Errors: the holders'.
+  // For a leg: asks its holders for the ranges (dax_holder_notify_failure()). While the leg admits
+  // no new writes they only shrink. ENXIO: the leg is gone. Other errors are the holders'.
   Result<void> find();
-  // Adds what of `holders`, a look's, is hit (join_looks()); how much is lent; pages present.
+  // Adds the hit part of a look's `holders` (join_looks()), the lent totals, and pages present.
   void note_holders(RemovalReport& report, const std::vector<Holder>& holders) const;
 
  private:
@@ -50,15 +50,15 @@ class Target : public TargetView {
 
   Device& device() const { return device_; }
   Device& files_of() const { return files_of_; }
-  // The event, then the same to registered mappings of the device and of the ranges (kPreRemove,
-  // kRemoved, kEnabled; private memory stays with its processes: they are told nothing, nor are
-  // those of an fsdax whose settings say that it has no holder, or no reverse map). The event's
-  // number. `answer_within`: not 0, and a MapperEvents::wait_answers() must follow.
+  // Publishes the event, then tells registered mappings of the device and of the ranges
+  // (kPreRemove, kRemoved, kEnabled). Not told: mappers of private memory, which stays with its
+  // processes, and of an fsdax whose settings say that it has no holder, or no reverse map. Returns
+  // the event's seq. `answer_within`: if not 0, a MapperEvents::wait_answers() must follow.
   uint64_t tell(EventKind kind, EventBus& events,
                 std::chrono::milliseconds answer_within = std::chrono::milliseconds(0)) const;
-  // The ranges are in nobody's page cache any more.
+  // Gives the ranges' leases back: the page cache has no page of them any more.
   void give_back();
-  // Writebacks that failed: of a device since it was enabled, of a leg's volume since the start.
+  // Failed writebacks: a device's since it was enabled, or those of a leg's volume since the start.
   uint64_t lost_writebacks() const { return files_of_.lost_writebacks() - lost_before_; }
 
  private:
@@ -69,12 +69,12 @@ class Target : public TargetView {
   const uint64_t lost_before_;
 };
 
-// The outermost of the volumes in use above a leg, of those among `known` (whose Devices the caller
-// has); null: none, or it is among `going`.
+// The outermost volume in use above a leg, looking only at `known` (Devices that the caller has);
+// null: there is none, or it is among `going`.
 const Device* volume_that_stays(const Device& leg, const std::vector<const Device*>& going,
                                 const std::vector<const Device*>& known);
 
-// EBUSY, with the volume's name: an enabled volume uses one of them, and doesn't go too.
+// EBUSY, with the volume's name: an enabled volume that isn't among `going` uses one of them.
 Result<void> check_no_leg_in_use(const std::vector<Device*>& going);
 
 }  // namespace pmemd
