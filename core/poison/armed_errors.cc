@@ -86,8 +86,8 @@ void ArmedErrors::count_access(uint64_t device_ino, DataRange range, MediaAccess
   for (const ArmedError& error : due) go_off(*device, error, /*in_request=*/true);
 }
 
-// In a request the kernel can't be asked for pages: the error is there, and whoever looks after
-// latent ones does the rest.
+// In a request the kernel can't be asked for pages: the error is only recorded, and the observer of
+// latent errors does the rest.
 void ArmedErrors::go_off(Device& device, const ArmedError& error, bool in_request) {
   if (!in_request) {
     (void)inject_error(device, error.ranges, error.options, ports_);
@@ -125,7 +125,7 @@ void ArmedErrors::run() {
       armed_.erase(next);
     }
     const MustAllocate it_has_happened;
-    // Destroyed meanwhile: nothing is there to go bad.
+    // If it was destroyed meanwhile, nothing is there to go bad.
     if (const auto device = ports_.device_of(due.device_ino)) go_off(*device, due, false);
   }
 }

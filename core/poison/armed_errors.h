@@ -1,15 +1,15 @@
 // Errors that wait for their moment: the n-th request that reads or writes a range, or a time.
 //
-// A read that sets one off meets it, and fails. A write is done before the memory it went to goes
-// bad: it would make it good again otherwise. Pages in the page cache are read and stored to
-// without a request, so what counts are the requests that the kernel makes.
+// A read that sets one off meets it, and fails. A write completes before its memory goes bad, since
+// otherwise it would make the memory good again. Pages in the page cache are read and stored to
+// without a request, so only the kernel's requests count.
 //
 // Invariants:
 //  1. Each goes off once, or is disarmed.
-//  2. At most kMaxArmed: arming can't make us allocate without a limit. They go with the daemon.
+//  2. At most kMaxArmed: arming can't make us allocate without a limit. They end with the daemon.
 //  3. While nothing is armed, a request costs one load.
 //
-// Thread contract: any thread; on_access() inside a request: it may write to the database, and
+// Thread contract: any thread; on_access() inside a request: it may write to the database, but
 // doesn't block otherwise. One thread of its own waits for times. No lock is held while an error
 // goes off.
 #pragma once
@@ -33,25 +33,25 @@ struct ArmedError {
   uint64_t device_ino = 0;  // the root inode of its device
   DataRanges ranges;
   InjectOptions options;
-  std::optional<MediaAccess> on;                   // nothing: any access
-  uint64_t nth = 1;                                // of the accesses that touch a range; left
+  std::optional<MediaAccess> on;                   // nullopt: any access
+  uint64_t nth = 1;                                // how many accesses to a range are left
   std::optional<std::chrono::milliseconds> after;  // instead of accesses
-  Deadline deadline = {};                          // then
+  Deadline deadline = {};                          // of `after`
 };
 
 class ArmedErrors {
  public:
   static constexpr size_t kMaxArmed = 1024;
 
-  // `findings`: hears of the errors that a request meets at once.
+  // `findings`: told of errors that a request meets at once.
   ArmedErrors(FailurePorts ports, MediaObserver& findings);
-  ~ArmedErrors();  // what is armed goes
+  ~ArmedErrors();  // drops armed errors
   ArmedErrors(const ArmedErrors&) = delete;
   ArmedErrors& operator=(const ArmedErrors&) = delete;
 
   // EINVAL: no range, or nth is 0. ENOSPC: kMaxArmed are armed.
   Result<void> arm(ArmedError error) PMEMD_EXCLUDES(mutex_);
-  // Those of the device that touch one of the ranges; how many.
+  // Disarms the device's errors that touch one of the ranges; returns how many.
   uint64_t disarm(const Device& device, const DataRanges& ranges) PMEMD_EXCLUDES(mutex_);
   std::vector<ArmedError> list(const Device& device) const PMEMD_EXCLUDES(mutex_);
 

@@ -18,7 +18,7 @@
 namespace pmemd {
 namespace {
 
-// From so much on, dirty pages are written back in bulk before they are taken away.
+// Ranges of at least this size are written back in bulk before their pages are taken away.
 constexpr uint64_t kFlushFrom = 2 * kMiB;
 
 FaultPoint fault_record("inject.record", "recording which bytes are bad");
@@ -27,7 +27,7 @@ FaultPoint fault_takeover("inject.takeover", "asking who takes over");
 FaultPoint fault_revoke("inject.revoke", "taking the bad pages away from their mappers");
 FaultPoint fault_tell("inject.tell", "telling the mappers; the pages are gone by now");
 
-// The whole pages of sectors, merged.
+// The whole pages that the sectors lie in, merged.
 PhysRanges pages_of(const Device& device, const DataRanges& sectors) {
   PhysRanges pages;
   pages.reserve(sectors.size());
@@ -42,7 +42,7 @@ PhysRanges pages_of(const Device& device, const DataRanges& sectors) {
   return pages;
 }
 
-// One failure under way.
+// One failure in progress.
 class RangeFailure {
  public:
   RangeFailure(Device& device, const DataRanges& ranges, const FailurePorts& ports)
@@ -52,7 +52,7 @@ class RangeFailure {
   }
 
   Result<void> find(const DataRanges& bad);
-  void look();  // who has it mapped; joined to earlier looks
+  void look();  // finds who has it mapped; joins earlier looks
   void announce(EventKind kind);
   void ask();
   Result<void> revoke();
@@ -89,7 +89,7 @@ Result<void> RangeFailure::find(const DataRanges& bad) {
   report_.bad_bytes = 0;
   for (const DataRange& range : bad) report_.bad_bytes += range.length();
   auto found = memory_failure(ports_.registry, pages_of(device_, bad), kMfActionRequired, parts_);
-  // It was disabled meanwhile: nobody stands on it any more.
+  // ENXIO: it was disabled meanwhile, so nobody uses it any more.
   if (!found && found.err() != ENXIO) return found;
   for (const FailedPart& part : parts_) {
     if (part.is_metadata) continue;
@@ -122,7 +122,7 @@ void RangeFailure::add_files() {
   }
 }
 
-// Once, and only for who is told or reads the report: it may cost a look at all directories.
+// Once, and only before telling or reporting: it may cost a walk of all directories.
 void RangeFailure::name_files() {
   if (named_) return;
   named_ = true;
@@ -145,7 +145,8 @@ void RangeFailure::look() {
   if (devices.empty()) return;
   auto now = failed_.held(ports_.kernel.holders({devices.begin(), devices.end()}));
   for (Holder& holder : now) {
-    // Who only has it open isn't hit; but what the kernel holds may be mapped through it.
+    // A process that only has it open isn't hit; but a file that the kernel holds may be mapped
+    // through it.
     if (holder.kernel.empty()) holder.open_files.clear();
   }
   std::erase_if(now, [](const Holder& holder) {
@@ -162,7 +163,7 @@ FailureReport RangeFailure::take_report() {
   return std::move(report_);
 }
 
-// One event a contiguous range of the device.
+// One event per contiguous range of the device.
 void RangeFailure::announce(EventKind kind) {
   for (const DataRange& range : bad_) {
     const uint64_t seq = ports_.events.publish(kind, report_.name_of_namespace, range);
@@ -171,7 +172,7 @@ void RangeFailure::announce(EventKind kind) {
 }
 
 void RangeFailure::ask() {
-  // All before any is waited for: the slowest sets the time that all take, not their number.
+  // Asks all before waiting for any: the total time is the slowest answer's, not the sum.
   struct Question {
     uint64_t ino;
     Device& device;
@@ -189,14 +190,14 @@ void RangeFailure::ask() {
       handled_.add(question.device, question.ino, range);
     }
   }
-  // What was handled may be good again; what isn't goes all the same.
+  // Handled ranges may be good again; those that are still bad are revoked all the same.
   for (const uint64_t ino : handled_.files()) {
     for (const FileRange& range : handled_.ranges(ino)) revoke_.erase(ino, range);
     for (const FileRange& range : still_bad(ino)) revoke_.add(*devices_.at(ino), ino, range);
   }
 }
 
-// Of what was handled.
+// The parts of the handled ranges that are still bad.
 std::vector<FileRange> RangeFailure::still_bad(uint64_t ino) const {
   std::vector<FileRange> bad;
   const auto request =
@@ -226,7 +227,7 @@ Result<void> RangeFailure::revoke() {
 
 void RangeFailure::tell(EventKind kind, MapperEventKind mapper_kind) {
   name_files();
-  // What the files' parts lie in: from the first to the last byte that failed.
+  // The span of the failure, from the first to the last byte that failed.
   const DataRange all = {report_.ranges.front().begin, report_.ranges.back().end};
   for (FailedFile& file : report_.files) {
     if (file.is_metadata) continue;
@@ -256,8 +257,8 @@ void RangeFailure::shut_down() {
   }
 }
 
-// Everything behind the record; the caller is in a MustAllocate section since then. `failure` may
-// have looked before it.
+// Everything after the record; the caller has been in a MustAllocate section since then. `failure`
+// may have looked before the record.
 Result<FailureReport> fail_ranges(RangeFailure& failure, const DataRanges& bad) {
   PMEMD_TRY(fault_failure.hit());
   PMEMD_TRY(failure.find(bad));
@@ -273,7 +274,7 @@ Result<FailureReport> fail_ranges(RangeFailure& failure, const DataRanges& bad) 
   return failure.take_report();
 }
 
-// The whole sectors that they touch, merged.
+// The whole sectors that the ranges touch, merged.
 Result<DataRanges> sectors_of(const Device& device, const DataRanges& ranges) {
   const std::string name = device.record().name();
   if (ranges.empty()) return fail(EINVAL, name + ": no range");
@@ -301,7 +302,7 @@ MediaErrors::Ranges in_region(const Device& device, const DataRanges& ranges) {
   return there;
 }
 
-// What the platform's errors cover: all of it, or the first clear unit of each block.
+// What the platform's errors cover: all of the sectors, or the first clear unit of each.
 MediaErrors::Ranges errors_of(const MediaErrors::Ranges& sectors, uint64_t clear_unit,
                               bool saturate) {
   if (saturate || clear_unit >= kSectorSize) return sectors;
@@ -328,14 +329,14 @@ Result<FailureReport> inject_error(Device& device, const DataRanges& ranges,
                                    const InjectOptions& options, const FailurePorts& ports) {
   PMEMD_ASSIGN(const DataRanges sectors, sectors_of(device, ranges));
   RangeFailure failure(device, ranges, ports);
-  // A touch ends processes from the record on, so the first look is before it. If it fails, the
-  // second one tells.
+  // After the record a touch can end a process, so the first look comes before it. If that fails,
+  // the second reports the error.
   if (!options.latent && failure.find(sectors)) failure.look();
   PMEMD_TRY(fault_record.hit());
   PMEMD_TRY(record_errors(device, sectors, options));
   const MustAllocate recorded;
   if (!options.latent) return fail_ranges(failure, sectors);
-  // So that the next touch asks us.
+  // Latent: revoke the pages, so that the next touch is a request.
   PMEMD_TRY(failure.find(sectors));
   failure.look();
   PMEMD_TRY(fault_revoke.hit());
@@ -394,7 +395,7 @@ Result<FailureReport> look_at_ranges(Device& device, const DataRanges& ranges,
 void tell_cleared(Device& device, const DataRanges& ranges, const FailurePorts& ports) {
   if (ranges.empty()) return;
   RangeFailure failure(device, ranges, ports);
-  if (!failure.find(ranges)) return;  // disabled meanwhile: nobody stands on it
+  if (!failure.find(ranges)) return;  // disabled meanwhile: nobody uses it
   failure.announce(EventKind::kCleared);
   failure.tell(EventKind::kCleared, MapperEventKind::kCleared);
 }

@@ -12,7 +12,7 @@
 namespace pmemd {
 namespace {
 
-// With a rate, so often; without one, so much at once.
+// With a rate, one step per kStepTime; without one, kStepBytes at a time.
 constexpr std::chrono::milliseconds kStepTime{50};
 constexpr uint64_t kStepBytes = 64 * kGiB;
 
@@ -53,7 +53,7 @@ Result<ScrubStatus> Scrubber::start(uint32_t region, RegionRange range, uint64_t
     work_cv_.notify_all();
     started = job.status;
   }
-  // Behind it: whoever destroys the region forgets this one, or is seen here.
+  // After starting: a concurrent destroy of the region forgets this scrub, or is seen here.
   if (ports_.errors_of(region)) return started;
   forget(region);
   return fail(ENOENT, fmt::format("region{}: there is no such region", region));
@@ -75,7 +75,7 @@ std::vector<ScrubStatus> Scrubber::status() const {
   return all;
 }
 
-// Waits for one to be due; that step's range is empty when all is to end.
+// Waits until a step is due. Its range is empty when the scrubber is to stop.
 Scrubber::Step Scrubber::next_step() {
   while (!stop_) {
     Job* first = nullptr;
@@ -96,7 +96,7 @@ Scrubber::Step Scrubber::next_step() {
       const auto steps_per_s = static_cast<uint64_t>(std::chrono::seconds(1) / kStepTime);
       length = align_down(first->bytes_per_s / steps_per_s, kSectorSize);
       first->due += kStepTime;
-      if (length == 0) {  // a sector takes longer than that
+      if (length == 0) {  // a sector takes longer than kStepTime
         length = kSectorSize;
         first->due += std::chrono::nanoseconds(kSectorSize * 1'000'000'000 / first->bytes_per_s);
       }
@@ -122,7 +122,7 @@ void Scrubber::run() {
       step = next_step();
     }
     if (step.range.empty()) return;
-    const MustAllocate not_lost;  // who waits for the end would wait for ever
+    const MustAllocate not_lost;  // a waiter for the end would wait for ever
     ScrubStatus found;
     do_step(step, found);
     ScrubStatus done;
@@ -136,7 +136,7 @@ void Scrubber::run() {
       status.failed += found.failed;
       done = status;
     }
-    // Told first, so that who has waited for the end finds the event.
+    // Tells first, so that a caller that waited for the end finds the event.
     if (step.is_last) {
       tell_done(done);
       MutexLock lock(mutex_);
@@ -159,10 +159,10 @@ void Scrubber::do_step(const Step& step, ScrubStatus& found) {
     const auto report = discover_errors(*device, {data}, failure_);
     found.found_bytes +=
         sum_of(errors.known(device->record().of_namespace().in_region(data))) - before;
-    // Private memory isn't anybody's to be told of: known it becomes below.
+    // ENXIO: private memory, whose mappers aren't told; its errors become known below.
     if (!report && report.err() != ENXIO) ++found.failed;
   }
-  // What no namespace has: metadata, free space.
+  // The parts outside namespaces' data: metadata, free space.
   const auto rest = errors.discover({step.range});
   if (rest) {
     found.found_bytes += sum_of(*rest);

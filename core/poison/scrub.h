@@ -1,18 +1,18 @@
-// Looks through regions for errors that nobody knows of yet.
+// Searches regions for latent errors.
 //
-// A scrub goes over a range of a region from its begin to its end, at the rate that was asked for.
-// What is latent there becomes known, and is the failure that a touch of it would have been. Bytes
-// aren't read: the platform's errors are a table, so a scrub as fast as it can takes no time.
+// A scrub goes through a range of a region from start to end, at the requested rate. It makes
+// latent errors known, which has the same effect as a touch of them. It reads no bytes: the
+// platform's errors are a table, so a scrub at full speed takes no time.
 //
 // Invariants:
-//  1. At most one scrub a region; the last one's outcome stays to be asked for.
-//  2. No lock is held while a failure takes its way, nor across a callback.
-//  3. What fails on the way is counted, and the scrub goes on behind it.
+//  1. At most one scrub per region; the status of the last one stays available.
+//  2. No lock is held while a failure is handled, nor across a callback.
+//  3. A step that fails is counted, and the scrub goes on after it.
 //  4. A scrub ends with its region.
 //
 // Thread contract: any thread that serves no requests. One thread of its own does the work.
 // Models: drivers/acpi/nfit/core.c acpi_nfit_scrub() @v6.12; differs: by range, at a rate, and each
-// region by itself.
+// region separately.
 #pragma once
 
 #include <chrono>
@@ -33,8 +33,8 @@ struct ScrubStatus {
   uint32_t region = 0;
   RegionRange range = {};
   uint64_t done_bytes = 0;   // of the range
-  uint64_t found_bytes = 0;  // that are known to be bad since
-  uint64_t failed = 0;       // steps that could not be done: what they would have found is latent
+  uint64_t found_bytes = 0;  // that became known to be bad
+  uint64_t failed = 0;       // steps that failed: what they would have found stays latent
   bool running = false;
 };
 
@@ -47,18 +47,18 @@ class Scrubber {
   };
 
   Scrubber(FailurePorts failure, Ports ports);
-  ~Scrubber();  // a scrub under way is given up
+  ~Scrubber();  // gives up scrubs in progress
   Scrubber(const Scrubber&) = delete;
   Scrubber& operator=(const Scrubber&) = delete;
 
-  // `bytes_per_s` 0: as fast as it can. EBUSY: one is under way in the region. EINVAL: empty.
+  // `bytes_per_s` 0: no limit. EBUSY: a scrub of the region is in progress. EINVAL: empty.
   // ENOENT: no such region.
   Result<ScrubStatus> start(uint32_t region, RegionRange range, uint64_t bytes_per_s)
       PMEMD_EXCLUDES(mutex_);
-  // The region is gone: so is its scrub, and what is known of it. Doesn't wait for a step that is
-  // under way, which finds nothing any more.
+  // The region is gone: drops its scrub and status. Doesn't wait for a step in progress, which then
+  // finds nothing.
   void forget(uint32_t region) PMEMD_EXCLUDES(mutex_);
-  // Of each region that had one, by region.
+  // The status of each region that had a scrub, by region.
   std::vector<ScrubStatus> status() const PMEMD_EXCLUDES(mutex_);
 
  private:
@@ -76,7 +76,7 @@ class Scrubber {
   };
   void run() PMEMD_EXCLUDES(mutex_);
   Step next_step() PMEMD_REQUIRES(mutex_);
-  // The job that a step is of; null: it was forgotten meanwhile.
+  // The job that the step belongs to; null: it was forgotten meanwhile.
   Job* job_of(const Step& step) PMEMD_REQUIRES(mutex_);
   void do_step(const Step& step, ScrubStatus& found);
   void tell_done(const ScrubStatus& status);

@@ -1,6 +1,6 @@
-// From the coordinates of one space to those of another, where the same bytes lie in both.
+// Translates a range from one space to another that has the same bytes.
 //
-// Thread contract: functions of values.
+// Thread contract: pure functions.
 #pragma once
 
 #include <cassert>
@@ -9,7 +9,8 @@
 
 namespace pmemd {
 
-// `part` of `from`, in the coordinates of `to`, which is as long and has the same bytes.
+// `part`, which lies within `from`, in the coordinates of `to`, which is as long as `from` and has
+// the same bytes.
 template <class From, class To>
 constexpr Range<To> translate(Range<From> part, Range<From> from, Range<To> to) {
   assert(from.contains(part));
