@@ -25,7 +25,7 @@ void op_getattr(fuse_req_t req, fuse_ino_t ino, fuse_file_info* /*fi*/) {
   if (!device) return reply_error(req, ESTALE);
   const auto request = device->admit(Admission::kGetattr, origin_of(req, ino, "GETATTR"));
   if (request) return reply_attr(req, device->content().getattr(*request, ino));
-  // fstat of a removed device's file goes on working.
+  // fstat of a removed device's file keeps working.
   const auto last = device->content().last_attributes(ino);
   if (!last) return reply_error(req, request.err());
   const struct stat st = to_stat(*last);
@@ -55,8 +55,8 @@ void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat* st, int to_set,
   reply_attr(req, admitted->content().setattr(admitted->request, ino, to_change(*st, to_set)));
 }
 
-// A change of the access ACL by somebody outside of the owning group takes S_ISGID away, as
-// fs/posix_acl.c posix_acl_update_mode() @v6.12 does; the kernel leaves it to us.
+// A change of the access ACL by somebody outside the owning group clears S_ISGID, as in
+// fs/posix_acl.c posix_acl_update_mode() @v6.12; the kernel leaves it to us.
 bool kills_sgid(fuse_req_t req, FileSystem& fs, fuse_ino_t ino, std::string_view name) {
   if (name != "system.posix_acl_access") return false;
   const fuse_ctx* ctx = fuse_req_ctx(req);
@@ -111,7 +111,7 @@ void op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size) {
   if (!names) return reply_error(req, names.err());
   std::string list;
   for (const std::string& name : *names) {
-    // As fs/ext4/xattr_trusted.c: to others than the administrator they don't exist.
+    // As in fs/ext4/xattr_trusted.c: they don't exist for anybody but the administrator.
     if (name.starts_with("trusted.") && fuse_req_ctx(req)->uid != 0) continue;
     list.append(name).push_back('\0');
   }

@@ -1,6 +1,6 @@
-// What the FUSE operations share, and the few helpers that all of them use.
+// The context that the FUSE operations share, and their common helpers.
 //
-// The one place where a Result becomes a reply. An operation finds its device, is admitted
+// Only here does a Result become a reply. An operation finds its device, is admitted
 // (Device::Request, kept until the reply has left), does its work in core and replies; no lock is
 // held across a reply.
 #pragma once
@@ -29,8 +29,8 @@
 
 namespace pmemd {
 
-// Everything that changes goes through this mount, so the kernel may keep what it was told; names
-// of namespaces in the root are taken back by a notification.
+// All changes go through this mount, so the kernel may cache what it was told; a notification takes
+// back the names of namespaces in the root.
 inline constexpr double kCacheSeconds = 24 * 3600;
 
 class FailureWorker;
@@ -45,12 +45,12 @@ struct FuseContext {
   KernelPort* kernel = nullptr;  // for the work queue
   PollWaker* waker = nullptr;
   FailureWorker* failures = nullptr;
-  // What is touched page by page is read ahead; null: not here.
+  // Reads ahead hot ranges; null: nothing is read ahead.
   Prefaulter* prefaulter = nullptr;
   HotRanges hot_ranges = {};
   timespec started = {};  // the root directory's times
   std::function<bool(pid_t)> is_own_thread = [](pid_t) { return false; };
-  // Asked before anything is read ahead that nobody has asked for.
+  // Asked before hot ranges are read ahead.
   std::function<bool(const Device&)> may_read_ahead = [](const Device&) { return true; };
   RequestCounts requests = {};
 };
@@ -68,25 +68,25 @@ struct Admitted {
   FileSystem& fs() const { return request.fs(); }
 };
 
-// EPERM: the mount's root, which only pmemctl changes. ESTALE: no such device was ever there. Any
-// other: Device::admit().
+// EPERM: the mount's root, which only pmemctl changes. ESTALE: no such device ever existed. Other
+// errors are Device::admit()'s.
 Result<Admitted> admit(FuseContext& context, Admission access, const RequestOrigin& origin);
 // To a device with a file system; EOPNOTSUPP: it has none.
 Result<Admitted> admit_fsdax(FuseContext& context, Admission access, const RequestOrigin& origin);
 Result<Admitted> admit_fsdax(fuse_req_t req, fuse_ino_t ino, const char* what);
-// The same for attributes that the kernel reads when a file is opened, which our own thread may,
-// for a flush, while the device is dying.
+// The same for attributes that the kernel reads when a file is opened. Our own thread may open one
+// for a flush while the device is dying.
 Result<Admitted> admit_fsdax_open(fuse_req_t req, fuse_ino_t ino, const char* what);
 RequestOrigin origin_of(fuse_req_t req, fuse_ino_t ino, const char* what, FileRange range = {});
 Caller caller_of(fuse_req_t req);
 
 struct stat to_stat(const Attr& attr);
-// How long the kernel may keep them: of a file with holes not at all, since pages of a mapping fill
-// them without a request.
+// How long the kernel may cache them: 0 for a file with holes, since pages of a mapping fill these
+// without a request.
 inline double attr_seconds(const Attr& attr) { return attr.has_holes() ? 0 : kCacheSeconds; }
 fuse_entry_param to_entry(const Attr& attr);
 
-// Whether the request that this thread serves has its answer; libfuse has freed it then.
+// Whether the request that this thread serves has been answered; then libfuse has freed it.
 inline thread_local bool t_is_answered = false;
 // All replies go through this.
 template <class Reply, class... Args>
@@ -97,8 +97,8 @@ auto answer(Reply reply, fuse_req_t req, Args... args) {
 
 void reply_error(fuse_req_t req, int err);
 
-// Runs what answers a request, or leaves that to another thread. No exception leaves it: a request
-// for which memory runs out is answered with ENOMEM, unless it has been answered already.
+// Runs `serve`, which answers a request or leaves that to another thread. No exception leaves it:
+// if memory runs out, the request is answered with ENOMEM, unless it has been answered already.
 template <class Serve>
 void serve_request(fuse_req_t req, Serve&& serve) noexcept {
   t_is_answered = false;
@@ -121,7 +121,7 @@ struct Operation<Op> {
     });
   }
 };
-// One that gives something back, or must not be lost: it isn't refused.
+// An operation that gives something back, or must not be lost: it is never refused.
 template <auto Op>
 struct Unrefused;
 template <class... Args, void (*Op)(fuse_req_t, Args...)>
@@ -135,26 +135,26 @@ struct Unrefused<Op> {
 };
 
 inline void reply(fuse_req_t req, const Result<void>& result) { reply_error(req, result.err()); }
-// Counts the lookup and replies; takes the count back if the kernel didn't take the reply.
+// Counts the lookup and replies; undoes the count if the kernel didn't take the reply.
 void reply_entry(fuse_req_t req, Device& device, const Result<Attr>& attr);
 void reply_entry(fuse_req_t req, const Admitted& admitted, const Result<Attr>& attr);
 
-// What is about to be opened, charged to `uid`; its inode is for the caller to fill in. EMFILE:
-// that user has too many files open, and nothing should be made that then can't be opened.
+// A new handle, charged to `uid`; the caller fills in its inode. Call before creating a file, so
+// that no file is made that can't be opened. EMFILE: that user has too many files open.
 Result<OpenHandle> begin_open(FuseContext& context, uid_t uid, pid_t pid, bool writable);
 Result<OpenHandle> begin_open(fuse_req_t req, bool writable);
 // RELEASE and RELEASEDIR; always succeed.
 void release_handle(fuse_req_t req, fuse_ino_t ino, fuse_file_info* fi);
-// Has the work queue return what returns to a p2p pool; of other devices: nothing.
+// Has the work queue free a p2p pool's returning buffers; for other devices, does nothing.
 void return_buffers_later(FuseContext& context, const DevicePtr& device);
 // The root directory of the mount.
 Attr root_attr(const FuseContext& context);
 
-// One file for each group of operations: fills in its own.
-void add_name_operations(fuse_lowlevel_ops& ops);   // fuse_names.cc
-void add_file_operations(fuse_lowlevel_ops& ops);   // fuse_files.cc
-void add_attr_operations(fuse_lowlevel_ops& ops);   // fuse_attrs.cc
-void add_ioctl_operations(fuse_lowlevel_ops& ops);  // fuse_ioctl.cc
+// One source file per group of operations; each function fills in its own.
+void add_name_operations(fuse_lowlevel_ops& ops);   // names.cc
+void add_file_operations(fuse_lowlevel_ops& ops);   // files.cc
+void add_attr_operations(fuse_lowlevel_ops& ops);   // attrs.cc
+void add_ioctl_operations(fuse_lowlevel_ops& ops);  // ioctl.cc
 void add_poll_operation(fuse_lowlevel_ops& ops);    // ioctl_mapper.cc
 
 }  // namespace pmemd

@@ -1,7 +1,7 @@
 // FUSE operations on file data: open, read, write, fallocate, lseek, fsync.
 //
-// What a READ or a buffered write leaves in the page cache is lent, and recorded as lent before the
-// reply leaves (core/references/lease_table.h).
+// Pages that a READ or a buffered write leaves in the page cache are lent, and recorded as lent
+// before the reply leaves (core/references/lease_table.h).
 #include <fcntl.h>
 
 #include <optional>
@@ -35,7 +35,7 @@ Result<uint64_t> add_handle(Device& device, fuse_ino_t ino, Result<OpenHandle> o
 
 void op_open(fuse_req_t req, fuse_ino_t ino, fuse_file_info* fi) {
   FuseContext& context = context_of(req);
-  fi->keep_cache = 1;  // the page cache is the memory: an open doesn't drop it
+  fi->keep_cache = 1;  // the page cache is the memory: an open must not drop it
   const DevicePtr device = context.devices.by_ino(ino);
   if (!device) return reply_error(req, ESTALE);
   if (context.is_own_thread(fuse_req_ctx(req)->pid)) {  // a flush, perhaps of a dying device
@@ -58,7 +58,7 @@ void op_create(fuse_req_t req, fuse_ino_t parent, const char* name, mode_t mode,
   if (!attr) return reply_error(req, attr.err());
   Device& device = *admitted->device;
   const MustAllocate made;
-  // Removed this moment: the file is there, but isn't open.
+  // A failure: the device was removed just now; the file exists, but isn't open.
   const auto handle = add_handle(device, attr->ino, std::move(opening));
   if (!handle) return reply_error(req, handle.err());
   fi->fh = *handle;
@@ -71,7 +71,7 @@ void op_create(fuse_req_t req, fuse_ino_t parent, const char* name, mode_t mode,
   }
 }
 
-// Small READs, one after the other, are touches of a mapping: their neighbourhood is read ahead.
+// Consecutive small READs are touches of a mapping: reads ahead around them.
 void note_touch(FuseContext& context, Device& device, pid_t pid, uint64_t ino, FileRange range) {
   if (context.prefaulter == nullptr || !device.content().is_persistent()) return;
   timespec now{};
@@ -94,7 +94,7 @@ void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, fuse_fil
   const auto request = device->admit(Admission::kRead, origin);
   if (!request) return reply_error(req, request.err());
 
-  // What was read ahead and failed, the kernel reads again, page by page, as it is wanted.
+  // If a readahead fails, the kernel reads its pages again one by one, when they are needed.
   const auto reader =
       size > kPageSize && !is_direct(fi) ? Media::Reader::kReadahead : Media::Reader::kProgram;
   const auto atime = (fi->flags & O_NOATIME) != 0 ? Atime::kKeep : Atime::kTouch;
@@ -108,14 +108,14 @@ void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, fuse_fil
   }
   FuseContext& context = context_of(req);
   const pid_t pid = fuse_req_ctx(req)->pid;
-  // Bytes that the host can't give make the reply's writev fail, and the kernel answers EIO.
+  // Bytes that the host can't read make the reply's writev fail, and the kernel answers EIO.
   const int replied =
       answer(fuse_reply_iov, req, bytes->parts.data(), static_cast<int>(bytes->parts.size()));
   if (replied == 0 && !is_direct(fi)) note_touch(context, *device, pid, ino, range);
 }
 
-// `writepage`: the kernel writes back what a mapping stored, which a dying device still takes, and
-// which is lost if it isn't taken now.
+// `writepage`: the kernel writes back what a mapping stored. A dying device still takes it; if it
+// isn't taken now, it is lost.
 void op_write(fuse_req_t req, fuse_ino_t ino, const char* buf, size_t size, off_t offset,
               fuse_file_info* fi) {
   const bool is_writeback = fi->writepage != 0;
@@ -141,12 +141,12 @@ void op_write(fuse_req_t req, fuse_ino_t ino, const char* buf, size_t size, off_
   if (!written) {
     if (is_writeback) {
       device->count_lost_writeback();
-      // What a removal loses is in its report.
+      // A removal's own report tells what it loses.
       if (request) context_of(req).failures->note_lost(ino, origin.range, written.err());
     }
     return reply_error(req, written.err());
   }
-  // Private memory isn't lent: a removal takes nothing of it away.
+  // Private memory isn't lent: a removal takes none of it away.
   if (!is_writeback && !is_direct(fi) && content.is_mapped() &&
       !device->leases().lend(ino, pages_of(origin.range.begin, *written))) {
     return reply_error(req, content.gone_errno());
@@ -175,7 +175,7 @@ void op_lseek(fuse_req_t req, fuse_ino_t ino, off_t offset, int whence, fuse_fil
 void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, fuse_file_info* /*fi*/) {
   const DevicePtr device = context_of(req).devices.by_ino(ino);
   if (!device) return reply_error(req, ESTALE);
-  // Nothing of it is kept anyway; with or without the device.
+  // Volatile bytes are never kept, with or without the device.
   if (!device->content().is_persistent()) return reply_error(req, 0);
   const auto request = device->admit(Admission::kRequest, origin_of(req, ino, "FSYNC"));
   if (!request) return reply_error(req, request.err());

@@ -1,5 +1,4 @@
-// ioctl: what programs tell us and ask of us through a file that they have open
-// (client/pmemd_ioctl.h).
+// ioctl: how programs tell us and ask us things through an open file (client/pmemd_ioctl.h).
 #include "daemon/fuse/ioctl.h"
 
 #include <array>
@@ -42,8 +41,8 @@ void do_unpin(const Ioctl& call) {
   reply_done(call.req, call.device->end_claim(call.handle, ReferenceKind::kPin, id));
 }
 
-// Whoever may read a file may ask about it, and take back what is its own. What changes the file
-// for others, or makes them wait, is for those who might as well write it.
+// A process that may read a file may ask about it, and drop its own claims. Commands that change
+// the file for others, or make them wait, need write access.
 enum class Wants { kAny, kWriter };
 
 bool any_device(Device& /*device*/) { return true; }
@@ -53,7 +52,7 @@ bool p2p_device(Device& device) { return device.content().p2p() != nullptr; }
 struct Command {
   unsigned code;
   Wants wants;
-  bool (*is_for)(Device& device);  // ENOTTY where it is false
+  bool (*is_for)(Device& device);  // false: ENOTTY
   void (*run)(const Ioctl& call);
 };
 constexpr std::array kCommands = {

@@ -1,4 +1,4 @@
-// What the ioctls of a file share (client/pmemd_ioctl.h).
+// Common parts of the ioctls of a file (client/pmemd_ioctl.h).
 #pragma once
 
 #include <fmt/format.h>
@@ -22,11 +22,11 @@ struct Ioctl {
   std::span<const std::byte> in;  // while the operation runs
 };
 
-// The argument; the kernel has copied as many bytes as its type has. Of fewer, the rest is zeros.
+// The argument; the kernel has copied sizeof(T) bytes. If there are fewer, the rest is zeros.
 template <class T>
 T argument(const Ioctl& call) {
   T value{};
-  if (call.in.empty()) return value;  // no pointer, then
+  if (call.in.empty()) return value;  // memcpy wants no null pointer
   std::memcpy(&value, call.in.data(), std::min(sizeof(value), call.in.size()));
   return value;
 }
@@ -37,12 +37,12 @@ void reply_value(fuse_req_t req, const T& value) {
 }
 void reply_done(fuse_req_t req, const Result<void>& result);
 
-// The range, if it lies within the file. EINVAL: it doesn't, or is empty.
+// The range. EINVAL: it is empty, or not within the file.
 Result<FileRange> range_in_file(const Ioctl& call, uint64_t offset, uint64_t length);
 
-// Adds what the calling process asks for, unless that process ends meanwhile: then it is taken
-// back. It is charged to the caller's user. ESRCH: it isn't to be seen from here. ENOMEM: the user
-// has too many claims, or too many processes that have some.
+// Adds what the calling process asks for, and charges it to the caller's user. If the process ends
+// meanwhile, it is taken back. ESRCH: the process isn't visible from here. ENOMEM: the user has too
+// many claims, or too many processes that have some.
 template <class Add>
 Result<uint64_t> add_for_caller(const Ioctl& call, Add add) {
   ProcessWatch& processes = context_of(call.req).processes;

@@ -28,7 +28,8 @@ static_assert(static_cast<int>(MapperEventKind::kPoison) == PMEMD_EVENT_POISON &
 
 constexpr uint32_t kInterfaceVersion = 1;
 constexpr uint32_t kMaxTakeoverTimeoutMs = 10'000;
-// What a regular file is always ready for: DEFAULT_POLLMASK of include/linux/poll.h @v6.12.
+// The events that are always ready on a regular file: DEFAULT_POLLMASK of include/linux/poll.h
+// @v6.12.
 constexpr unsigned kAlwaysReady = POLLIN | POLLOUT | POLLRDNORM | POLLWRNORM;
 
 pmemd_event to_wire(const MapperEvent& event) {
@@ -49,8 +50,8 @@ pmemd_event to_wire(const MapperEvent& event) {
   return wire;
 }
 
-// The first bytes of a file range that are known to be bad, or were touched and are about to be
-// known: a load that met them may be why we are asked. Empty: there are none.
+// The first part of a file range that is known to be bad, or was touched and is about to be known:
+// the query may come from a load that met it. Empty: there is none.
 Result<FileRange> first_known_bad(const FailureWorker& failures, const Device::Request& request,
                                   uint64_t ino, FileRange range) {
   Device& device = request.device();
@@ -65,14 +66,14 @@ Result<FileRange> first_known_bad(const FailureWorker& failures, const Device::R
       found = found.intersect(there);
       if (!found.empty()) bad.insert(translate(found, there, part));
     };
-    // In this order: what becomes known meanwhile is seen once at least.
+    // In this order: errors that become known meanwhile are seen at least once.
     for (const DataRange& touched : failures.touched(device, there)) {
       for (const DataRange& latent : device.memory().errors(Kind::kLatent, touched)) {
         add(latent);
       }
     }
     for (const DataRange& known : device.memory().errors(Kind::kKnown, there)) add(known);
-    if (!bad.empty() && bad.ranges().front().end < part.end) break;  // it goes no further
+    if (!bad.empty() && bad.ranges().front().end < part.end) break;  // the first part ends here
   }
   return bad.empty() ? FileRange{range.begin, range.begin} : bad.ranges().front();
 }
@@ -84,8 +85,8 @@ pmemd_info behaviour_of(const Device& device) {
   if (settings.refault == Refault::kMceErr) info.flags |= PMEMD_INFO_REFAULT_MCEERR;
   if (settings.kill == KillPolicy::kEarly) info.flags |= PMEMD_INFO_EARLY_KILL;
   if (device.content().is_persistent()) info.flags |= PMEMD_INFO_SYNC;
-  // As XFS does. A device-dax is unmapped without a word, and so is a file system that can't tell
-  // which files lie where.
+  // XFS tells mappers. A device-dax is unmapped without notice, and so are files of a file system
+  // that can't tell which files lie where.
   const bool is_file_system = device.content().root_type() == S_IFDIR;
   if (is_file_system && device.content().tells_mappers()) info.flags |= PMEMD_INFO_HOLDER;
   info.clear_unit = static_cast<uint32_t>(settings.clear_unit_bytes);
@@ -138,7 +139,7 @@ void do_read_event(const Ioctl& call) {
   const auto event = events.read(call.handle);
   if (!event) return reply_error(call.req, EAGAIN);
   const pmemd_event wire = to_wire(*event);
-  // The reader was killed while it waited: others may have the descriptor.
+  // If the reader was killed while it waited, keep the event: others may have the descriptor.
   if (answer(fuse_reply_ioctl, call.req, 0, &wire, sizeof(wire)) != 0) {
     events.put_back(call.handle, *event);
   }
@@ -172,8 +173,8 @@ void do_info(const Ioctl& call) { reply_value(call.req, behaviour_of(*call.devic
 
 namespace {
 
-// A wakeup is kept for those who wait for events: any other poll(2) of a file ends at once, since a
-// file is always ready. Whoever is woken polls again (epoll does for its caller), so each is good
+// Keeps a wakeup only for POLLPRI: any other poll(2) of a file returns at once, since a file is
+// always ready. A woken process polls again (epoll does so for its caller), so each wakeup is good
 // for one event.
 void op_poll(fuse_req_t req, fuse_ino_t ino, fuse_file_info* fi, fuse_pollhandle* ph) {
   const PollHandle handle(ph, fuse_pollhandle_destroy);

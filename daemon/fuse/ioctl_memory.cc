@@ -1,5 +1,5 @@
-// The ioctls of private and p2p namespaces. What they want of the kernel is done by the work queue,
-// which answers them.
+// The ioctls of private and p2p namespaces. If one needs the kernel, the work queue does the work
+// and answers it.
 #include <functional>
 #include <memory>
 #include <utility>
@@ -16,7 +16,7 @@ namespace {
 
 constexpr std::chrono::seconds kReturnTimeout{10};
 
-// How many pages went to the device (core/device/private_memory.h tells why in this order).
+// Returns how many pages went to the device. core/device/private_memory.h explains the order.
 Result<uint64_t> migrate(Device& device, KernelPort& kernel, uint64_t ino, FileRange range) {
   PrivateMemory& memory = *device.content().private_memory();
   FileRanges ranges;
@@ -27,7 +27,7 @@ Result<uint64_t> migrate(Device& device, KernelPort& kernel, uint64_t ino, FileR
   return memory.finish_migrate(std::move(migration));
 }
 
-// `work` answers the call; or else it is refused.
+// Queues `work`, which answers the call; if that fails, refuses the call.
 void submit(const Ioctl& call, std::function<void()> work) {
   const uid_t uid = fuse_req_ctx(call.req)->uid;
   if (auto queued = context_of(call.req).work.submit(uid, std::move(work)); !queued) {
@@ -43,7 +43,7 @@ void do_migrate(const Ioctl& call) {
   const auto asked = argument<pmemd_migrate>(call);
   const auto range = range_in_file(call, asked.offset, asked.length);
   if (!range) return reply_error(call.req, range.err());
-  // Shared: std::function wants to be copied. Kept until the reply has left: a removal waits.
+  // Shared: std::function must be copyable. Kept until the reply has left, so a removal waits.
   const auto admitted = std::make_shared<Device::Request>(*std::move(request));
   const auto work = [admitted, answer = asked, device = call.device, req = call.req, ino = call.ino,
                      range = *range, &kernel = *context_of(call.req).kernel]() mutable {
@@ -89,7 +89,7 @@ void do_p2p_free(const Ioctl& call) {
 void return_buffers_later(FuseContext& context, const DevicePtr& device) {
   P2pPool* const pool = device->content().p2p();
   if (pool == nullptr || pool->returning().empty()) return;
-  // What doesn't return now does so with the next that returns.
+  // Buffers that can't return now do so when the next one returns.
   context.work.submit_once(device->record().serial, [device, &kernel = *context.kernel] {
     (void)or_no_memory(
         [&] { return return_buffers(*device, kernel, deadline_after(kReturnTimeout)); });

@@ -14,7 +14,7 @@
 namespace pmemd {
 namespace {
 
-// --- the mount's root: one entry a live namespace
+// --- the mount's root: one entry per live namespace
 
 void reply_root_entry(fuse_req_t req, FuseContext& context) {
   fuse_entry_param entry = to_entry(root_attr(context));
@@ -26,11 +26,11 @@ void lookup_in_root(fuse_req_t req, FuseContext& context, const char* name) {
     return reply_root_entry(req, context);
   }
   const DevicePtr device = context.devices.by_shown_name(name);
-  // An error and no negative entry: the kernel shall not cache that a namespace isn't there.
+  // An error, not a negative entry: the kernel must not cache that a namespace isn't there.
   if (!device) return reply_error(req, ENOENT);
   const uint64_t ino = device->root_ino();
   const auto request = device->admit(Admission::kNode, origin_of(req, ino, "LOOKUP"));
-  if (!request) return reply_error(req, ENOENT);  // removed this moment
+  if (!request) return reply_error(req, ENOENT);  // removed just now
   const auto attr = device->content().getattr(*request, ino);
   reply_entry(req, *device, attr ? attr : fail(ENOENT));
 }
@@ -50,7 +50,7 @@ class DirectoryBuffer {
     used_ += wanted;
     return true;
   }
-  // With what a lookup would tell; of `.` and `..`, whose attributes nobody wants, without.
+  // Adds a lookup's reply, too; not for `.` and `..`, whose attributes nobody needs.
   bool add_plus(const DirEntry& entry, const Attr& attr) {
     fuse_entry_param param = to_entry(attr);
     param.attr.st_ino = entry.ino;
@@ -62,7 +62,7 @@ class DirectoryBuffer {
     used_ += wanted;
     return true;
   }
-  // 0, or the kernel didn't take it.
+  // Not 0: the kernel didn't take the reply.
   int reply() { return answer(fuse_reply_buf, req_, buffer_.data(), used_); }
 
  private:
@@ -71,8 +71,8 @@ class DirectoryBuffer {
   size_t used_ = 0;
 };
 
-// Cookies: 1 and 2 for the dots, then each device's serial + 2. No attributes, if it is asked for
-// them: a device's are looked up, so that one that goes meanwhile isn't told of.
+// Cookies: 1 and 2 for the dots, then each device's serial + 2. READDIRPLUS gets no attributes, so
+// that the kernel looks each device up, and doesn't keep one that goes meanwhile.
 void readdir_root(fuse_req_t req, FuseContext& context, size_t size, off_t offset, bool plus) {
   DirectoryBuffer buffer(req, size);
   const auto add = [&](const DirEntry& entry) {
@@ -105,13 +105,13 @@ void op_lookup(fuse_req_t req, fuse_ino_t parent, const char* name) {
   if (!request) return reply_error(req, request.err());
   const Admitted admitted{device, *std::move(request)};
   if (device->content().fs() == nullptr) {
-    // Only "." of an exported handle comes here.
+    // Only "." of an exported handle gets here.
     if (std::strcmp(name, ".") != 0) return reply_error(req, ENOTDIR);
     return reply_entry(req, *device, device->content().getattr(admitted.request, parent));
   }
   const auto attr = admitted.fs().lookup(parent, name);
   if (attr.err() == ENOENT && name[0] != '.') {
-    fuse_entry_param negative = {};  // that there is none may be cached
+    fuse_entry_param negative = {};  // the kernel may cache that the name doesn't exist
     negative.entry_timeout = kCacheSeconds;
     answer(fuse_reply_entry, req, &negative);
     return;
@@ -189,7 +189,7 @@ void op_opendir(fuse_req_t req, fuse_ino_t ino, fuse_file_info* fi) {
   if (answer(fuse_reply_open, req, fi) != 0 && device) device->remove_handle(fi->fh);
 }
 
-// libfuse doesn't tell the flags of a READDIR: those of the OPENDIR hold.
+// libfuse doesn't pass on the flags of a READDIR, so those of the OPENDIR are used.
 Atime atime_of(const Device& device, const fuse_file_info* fi) {
   return device.claims().is_noatime(fi->fh) ? Atime::kKeep : Atime::kTouch;
 }
@@ -207,8 +207,8 @@ void op_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, fuse_
   (void)buffer.reply();
 }
 
-// Each entry but the dots counts a lookup, if the kernel takes the reply. All are counted before it
-// leaves, as any FORGET comes after.
+// Each entry but the dots counts a lookup, if the kernel takes the reply. All are counted before
+// the reply leaves, so that any FORGET comes after.
 void op_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, fuse_file_info* fi) {
   FuseContext& context = context_of(req);
   if (ino == FUSE_ROOT_ID) return readdir_root(req, context, size, offset, true);

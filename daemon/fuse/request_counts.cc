@@ -5,7 +5,7 @@
 namespace pmemd {
 namespace {
 
-// By opcode; empty: the kernel has no such one, or doesn't send it here.
+// By opcode; empty: the kernel has no such opcode, or doesn't send it here.
 constexpr std::array<std::string_view, 52> kNames = {
     "OTHER",        "LOOKUP",        "FORGET",       "GETATTR",
     "SETATTR",      "READLINK",      "SYMLINK",      "",

@@ -1,7 +1,7 @@
-// How many requests of each kind the kernel has sent: what a workload costs in round trips, which
+// How many requests of each kind the kernel has sent: a workload's cost in round trips, which
 // doesn't depend on the machine's speed.
 //
-// Thread contract: any thread; counts are relaxed, exact when nobody counts.
+// Thread contract: any thread; counts are relaxed, exact while no request is counted.
 #pragma once
 
 #include <array>
@@ -16,12 +16,12 @@ namespace pmemd {
 
 class RequestCounts {
  public:
-  // `opcode`: of a fuse_in_header (include/uapi/linux/fuse.h enum fuse_opcode).
+  // `opcode`: from a fuse_in_header (include/uapi/linux/fuse.h enum fuse_opcode).
   void count(uint32_t opcode) {
     counts_.at(opcode < kKinds ? opcode : 0).fetch_add(1, std::memory_order_relaxed);
   }
   uint64_t total() const;
-  // Those that there were, by the kernel's names ("READ"; "OTHER": what has none here).
+  // The nonzero counts, by the kernel's names ("READ"; "OTHER": opcodes without a name here).
   std::vector<std::pair<std::string, uint64_t>> by_kind() const;
 
  private:

@@ -8,7 +8,7 @@ void RequestReaders::begin_read() {
   for (;;) {
     const bool park = one_is_enough && reading_of(state) > 0 && (state & kEnded) == 0;
     if (state_.compare_exchange_weak(state, state + (park ? kOneParked : 1))) {
-      // Whoever posts it has counted this thread as a reader.
+      // The thread that posts it has counted this one as a reader.
       while (park && sem_wait(&turns_) != 0) {  // EINTR
       }
       return;
@@ -18,7 +18,7 @@ void RequestReaders::begin_read() {
 
 void RequestReaders::end_read() {
   state_.fetch_sub(1);
-  // More than that is never asked for. A count lost between two threads is no harm.
+  // No larger count is needed. A count lost between two threads does no harm.
   const uint32_t count = short_in_a_row_.load(std::memory_order_relaxed);
   if (count < kShortInARow) short_in_a_row_.store(count + 1, std::memory_order_relaxed);
 }

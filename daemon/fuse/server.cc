@@ -18,16 +18,17 @@ namespace {
 constexpr unsigned kMaxWrite = 1U << 20;
 constexpr unsigned kMaxReadahead = 2U << 20;
 constexpr unsigned kMaxBackground = 64;
-constexpr size_t kRequestBufferSize = kMaxWrite + 16 * 4096;  // and the headers before the data
+constexpr size_t kRequestBufferSize = kMaxWrite + 16 * 4096;  // plus the headers before the data
 
 // Interrupts a read(2) of /dev/fuse; does nothing itself.
 constexpr int kWakeSignal = SIGUSR1;
 
 void op_init(void* /*userdata*/, fuse_conn_info* conn) noexcept {
-  // Not: a change of size or time seen must not drop pages (they are the memory); truncation comes
-  // as setattr; the kernel keeps locks, and takes suid bits away itself. ASYNC_DIO: the kernel
-  // would lock the pages of the program's buffer inside our reply, and who holds such a lock may
-  // wait for us (docs/locking.md); without it that is done in the program's own thread.
+  // Not wanted: AUTO_INVAL_DATA: a new size or time must not drop pages (they are the memory).
+  // ATOMIC_O_TRUNC: truncation comes as setattr. The kernel keeps locks, and removes suid bits
+  // itself. ASYNC_DIO: the kernel would lock the pages of the program's buffer inside our reply,
+  // and a holder of such a lock may wait for us (docs/locking.md); without it the program's own
+  // thread does that.
   // libfuse 3.14 doesn't pass PARALLEL_DIROPS on (findings/libfuse-keeps-parallel-dirops-…).
   conn->want &= ~static_cast<unsigned>(
       FUSE_CAP_AUTO_INVAL_DATA | FUSE_CAP_ATOMIC_O_TRUNC | FUSE_CAP_HANDLE_KILLPRIV |
@@ -53,7 +54,7 @@ fuse_lowlevel_ops make_operations() {
   return ops;
 }
 
-// libfuse (3.14) looks at no length: it would take the rest from the request before.
+// libfuse (3.14) checks no length: it would read the rest from the previous request.
 void refuse(int fd, const fuse_in_header& request) {
   const fuse_out_header reply = {.len = sizeof(reply), .error = -EIO, .unique = request.unique};
   if (write(fd, &reply, sizeof(reply)) < 0) {
@@ -70,7 +71,7 @@ struct AlignedDelete {
 FuseServer::FuseServer(FuseContext& context) : context_(context) { sem_init(&wanted_, 0, 0); }
 
 FuseServer::~FuseServer() {
-  if (session_ != nullptr) fuse_session_destroy(session_);  // and with it the connection
+  if (session_ != nullptr) fuse_session_destroy(session_);  // closes the connection, too
   sem_destroy(&wanted_);
 }
 
@@ -82,12 +83,12 @@ Result<std::unique_ptr<FuseServer>> FuseServer::create(FuseContext& context, Uni
   server->session_ = fuse_session_new(&args, &ops, sizeof(ops), &context);
   fuse_opt_free_args(&args);
   if (server->session_ == nullptr) return fail(ENOMEM, "libfuse made no session");
-  // The name for a connection whose mount is none of libfuse's business.
+  // The mount point name that gives libfuse an existing connection.
   const std::string name = fmt::format("/dev/fd/{}", connection.get());
   if (fuse_session_mount(server->session_, name.c_str()) != 0) {
     return fail(EINVAL, "libfuse refused the connection");
   }
-  (void)connection.release();  // the session's
+  (void)connection.release();  // the session owns it
   return server;
 }
 
@@ -152,7 +153,7 @@ void FuseServer::dispatch(int fd, void* message, size_t size) {
 void FuseServer::serve(void* buffer) {
   pthread_setname_np(pthread_self(), "fuse");
   const int fd = fuse_session_fd(session_);
-  // So that no read of a request waits for memory, which may wait for that request.
+  // Touches the buffer, so that no read of a request waits for memory that waits for that request.
   std::memset(buffer, 0, kRequestBufferSize);
   t_blocking_hook = &readers_;
   while (!stopping_.load(std::memory_order_acquire)) {
@@ -170,7 +171,7 @@ void FuseServer::serve(void* buffer) {
     if (size == 0) break;  // a socket whose other end is closed
     dispatch(fd, buffer, static_cast<size_t>(size));
   }
-  readers_.end();  // the others are to find out, too
+  readers_.end();  // so that the other threads notice, too
   bool last = false;
   {
     MutexLock lock(mutex_);
@@ -180,8 +181,8 @@ void FuseServer::serve(void* buffer) {
   if (last && !stopping_ && lost_) lost_();
 }
 
-// A thread that is between its look at `stopping_` and its read(2) misses a signal, so the signal
-// is sent until all have ended.
+// A thread between its check of `stopping_` and its read(2) misses a signal, so the signal is sent
+// until all have ended.
 void FuseServer::stop() {
   stopping_ = true;
   readers_.end();

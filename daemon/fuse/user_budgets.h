@@ -1,4 +1,4 @@
-// What each user may have of the daemon, through the mount (docs/security.md has the table).
+// How much of the daemon each user may use through the mount (docs/security.md has the table).
 //
 // Thread contract: as UserBudget.
 #pragma once
@@ -19,10 +19,10 @@ struct UserBudgets {
   // Pins, registered mappings, takeovers and buffers: ENOMEM, as RLIMIT_MEMLOCK does for pages that
   // are pinned for I/O.
   UserBudget claims{{.per_user = 8'192, .users = 57'344, .total = 65'536}};
-  // Processes that have, or had, one of these, until they end; each costs the daemon a descriptor.
+  // Processes that have, or had, a claim, until they end; each costs the daemon a descriptor.
   // ENOMEM, too.
   UserBudget processes;
-  // What is left to the work queue, until it is answered: EAGAIN.
+  // Requests left to the work queue, until they are answered: EAGAIN.
   UserBudget work{{.per_user = 64, .users = 3'072, .total = 4'096}};
 
  private:

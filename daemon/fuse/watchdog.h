@@ -1,12 +1,12 @@
-// Sees to it that requests go on being served, and that a stop ends.
+// Makes sure that requests keep being served, and that a stop ends.
 //
-// When nobody reads requests and none has been read for a moment, all threads are in one: another
-// thread is added. When there are as many as there may be and still nothing moves for the stall
-// timeout, the mount's connection is aborted: every request fails, and whoever waits for one goes
-// on. That is the last resort, for what nobody has thought of: an end, not a hang.
+// When no thread reads requests and none has been read for a moment, all threads are busy with one:
+// another thread is added. When no more may be added and nothing moves for the stall timeout, the
+// mount's connection is aborted: every request fails, and processes that wait for one go on. This
+// turns an unforeseen hang into an end.
 //
 // Invariants:
-//  1. Nothing is aborted while a thread reads requests, or while requests go on being read.
+//  1. Nothing is aborted while a thread reads requests, or while requests keep being read.
 //  2. Once stop_within() was called the process ends: by itself, or by abort() and then exit().
 //
 // Thread contract: wake() from any thread, with any lock held; the others from the main thread. The
@@ -30,16 +30,16 @@ class Watchdog {
  public:
   struct Ports {
     std::function<bool()> nobody_reads;  // requests
-    std::function<uint64_t()> progress;  // how many were read; of more than one caller's making
+    std::function<uint64_t()> progress;  // how many requests were read, from all callers
     std::function<bool()> add_thread;    // asks for one, doesn't wait; false: none comes
     std::function<void()> abort;         // the connection
     std::function<void()> exit;          // of the process, at once
   };
   struct Limits {
-    std::chrono::milliseconds look{5000};          // so often, if nobody wakes it
-    std::chrono::milliseconds settle{100};         // all threads busy for so long: one is added
-    std::chrono::milliseconds stall{120'000};      // nothing moves for so long: abort; 0: never
-    std::chrono::milliseconds exit_after{60'000};  // a stop that an abort doesn't end
+    std::chrono::milliseconds look{5000};          // the interval, if nobody wakes it
+    std::chrono::milliseconds settle{100};         // all threads busy for this long: one is added
+    std::chrono::milliseconds stall{120'000};      // nothing moves for this long: abort; 0: never
+    std::chrono::milliseconds exit_after{60'000};  // after the abort, if the stop hasn't ended
   };
 
   Watchdog(Ports ports, Limits limits);
@@ -47,11 +47,10 @@ class Watchdog {
   Watchdog(const Watchdog&) = delete;
   Watchdog& operator=(const Watchdog&) = delete;
 
-  // Somebody has found that nobody reads.
+  // Tells that no thread reads requests.
   void wake() noexcept;
-  // The daemon stops. From now on it is enough that no request is read for `timeout`, whoever
-  // reads: the connection is aborted, and exit_after later the process ends, unless this ends
-  // before.
+  // The daemon stops. From now on the connection is aborted if no request is read for `timeout`,
+  // even if threads read; exit_after later the process ends, unless the watchdog ends first.
   void stop_within(std::chrono::milliseconds timeout);
   bool has_aborted() const { return aborted_.load(std::memory_order_acquire); }
 
@@ -68,14 +67,14 @@ class Watchdog {
   std::atomic<bool> woken_ = false;
   std::atomic<bool> ended_ = false;
   std::atomic<bool> aborted_ = false;
-  std::atomic<int64_t> stop_timeout_ms_ = 0;  // 0: it doesn't stop
+  std::atomic<int64_t> stop_timeout_ms_ = 0;  // 0: the daemon isn't stopping
 
   // The watchdog's thread alone.
-  uint64_t seen_ = 0;  // progress() then
+  uint64_t seen_ = 0;  // progress() at moved_at_
   std::chrono::steady_clock::time_point moved_at_;
   std::chrono::steady_clock::time_point aborted_at_;
 
-  std::thread thread_;  // last: it uses what is above
+  std::thread thread_;  // last: it uses the members above
 };
 
 }  // namespace pmemd

@@ -1,4 +1,4 @@
-// Hands what requests find out about memory on to those who act on it.
+// Passes what requests find out about memory to the failure worker and the armed errors.
 //
 // Thread contract: as MediaObserver; attach() before the first request.
 #pragma once

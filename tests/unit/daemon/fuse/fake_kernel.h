@@ -1,8 +1,8 @@
-// The kernel's side of a FUSE session: sends requests over a socket, as /dev/fuse hands them out,
-// and takes the replies. No mount, no root.
+// The kernel's side of a FUSE session: sends requests over a socket, in the format of /dev/fuse,
+// and takes the replies. Needs no mount and no root.
 //
-// It does nothing by itself: a test sends each INIT, LOOKUP and FORGET. A wait that would not end
-// fails the test after kPatience. A reply that nobody waits for, or a second one, fails it too.
+// It does nothing by itself: a test sends each INIT, LOOKUP and FORGET. A wait that doesn't end
+// within kPatience fails the test. A reply to no request, or a second one, fails it too.
 //
 // Thread contract: one thread.
 #pragma once
@@ -40,7 +40,7 @@ struct FakeReply {
   int err = 0;  // an errno
   std::string body;
 
-  // The structure at `offset` of the body; zeros where the body ends.
+  // The structure at `offset` of the body; zeros past the body's end.
   template <class T>
   T as(size_t offset = 0) const {
     T value{};
@@ -53,7 +53,7 @@ struct FakeReply {
 
 class FakeKernel {
  public:
-  // Whose requests it sends.
+  // The process that requests come from.
   struct Sender {
     uid_t uid = getuid();
     gid_t gid = getgid();
@@ -66,9 +66,9 @@ class FakeKernel {
   UniqueFd take_connection() { return std::move(daemons_end_); }
   Sender& sender() { return sender_; }
 
-  // The request's unique number.
+  // Returns the request's unique number.
   uint64_t send(uint32_t opcode, uint64_t nodeid, std::string_view body = {});
-  // A message as it is, which need not be a request. `unique`: whose reply may come.
+  // Sends the message as it is; it need not be a request. `unique`: a reply to it is expected.
   void send_raw(std::string_view message, uint64_t unique = 0);
   fuse_in_header header(uint32_t opcode, uint64_t nodeid, size_t body_size);
 
@@ -76,20 +76,20 @@ class FakeKernel {
   FakeReply call(uint32_t opcode, uint64_t nodeid, std::string_view body = {}) {
     return reply_to(send(opcode, nodeid, body));
   }
-  // Whether a reply to it has come, of what can be read now.
+  // Reads what can be read now; whether a reply to `unique` has come.
   bool has_reply_to(uint64_t unique);
-  // The next message that nobody asked for (FUSE_NOTIFY_…): its code, its body.
+  // The next notification (FUSE_NOTIFY_…): its code and body.
   FakeReply notification();
 
-  // Nobody can send a reply any more without waiting for us to take those that are there.
+  // Fills the connection: replies now block until we take those that are there.
   void jam();
-  // No reply can be delivered from now on; requests still can be sent.
+  // From now on no reply can be delivered; requests can still be sent.
   void stop_listening();
   // Ends the connection, as an unmount does.
   void hang_up();
 
  private:
-  // Takes a message, if one comes before the deadline.
+  // Takes a message, if one comes before the deadline; else false.
   bool receive(std::chrono::steady_clock::time_point deadline);
 
   UniqueFd ours_;

@@ -1,13 +1,13 @@
-// A session between the fake kernel and the daemon's real FuseServer, over devices of a pool of a
-// test's own.
+// A session between the fake kernel and the daemon's real FuseServer, with a pool of its own for
+// each test.
 //
-// pmem0 is an fsdax. dax1.0 (devdax), hmm1.1 (private) and p2p1.2 come with the first look at one:
+// pmem0 is an fsdax. dax1.0 (devdax), hmm1.1 (private) and p2p1.2 are made at the first use of one:
 // each mapping of an image costs the process one of 1024 pthread keys, for good (libpmem2 1.12),
-// and each session wants one.
+// and each session needs one.
 //
-// With one thread of the server's (the default) all requests are served in their order, so that
-// settle() is behind whatever was sent before it. A test that has one stall, or holds up a reply,
-// wants more.
+// With one server thread (the default) all requests are served in order, so settle() follows
+// everything that was sent before it. A test that makes a request stall, or holds up a reply, needs
+// more threads.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -33,7 +33,7 @@
 
 namespace pmemd::test {
 
-// Looks again until it is so. False: it takes longer than kPatience.
+// Polls until `is_so` is true. False: it takes longer than kPatience.
 template <class IsSo>
 bool eventually(IsSo is_so) {
   const auto deadline = std::chrono::steady_clock::now() + kPatience;
@@ -44,7 +44,8 @@ bool eventually(IsSo is_so) {
   return true;
 }
 
-// What a removal or a returned buffer wants of the kernel; the answers to requests aren't its.
+// Does nothing of what removals and returned buffers ask of the kernel. Replies to requests don't
+// come here.
 class IdleKernelPort : public KernelPort {
  public:
   Result<void> flush(uint64_t /*ino*/, FileRange /*range*/) override { return {}; }
@@ -61,17 +62,17 @@ class FuseSession : public ::testing::Test {
   FuseSession();
   ~FuseSession() override;
 
-  // The session is there, INIT is to come.
+  // Starts the session; the test sends INIT.
   void start(unsigned threads = 1);
-  // With its INIT.
+  // Starts the session and sends INIT.
   void serve(unsigned threads = 1);
-  // All requests that were sent have ended; of one thread.
+  // Waits until all requests sent so far have ended; with one thread only.
   void settle();
   // Hangs up, and waits until the server has found out.
   void end_connection();
 
-  // --- what the kernel asks, as most tests want it
-  // A file of pmem0's root that the kernel knows by one lookup; its node id.
+  // --- requests, as most tests need them
+  // Makes a file in pmem0's root, known to the kernel by one lookup; returns its node id.
   uint64_t make_file(std::string_view name, std::string_view content = {});
   FakeReply lookup(uint64_t parent, std::string_view name) {
     return kernel_.call(FUSE_LOOKUP, parent, name_bytes(name));
@@ -105,7 +106,7 @@ class FuseSession : public ::testing::Test {
   EventBus events_;
 
  protected:
-  UserBudgets budgets_{1024};  // outlives all that is charged to it
+  UserBudgets budgets_{1024};  // outlives everything charged to it
   DeviceTable devices_{*pool_};
 
  private:
@@ -122,10 +123,10 @@ class FuseSession : public ::testing::Test {
 
  protected:
   std::unique_ptr<FuseServer> server_;
-  std::atomic<int> lost_ = 0;  // how often the server has told that its connection is
+  std::atomic<int> lost_ = 0;  // how often the server has called on_lost's callback
 
  private:
-  PollWaker waker_;  // its handles are the server's session's
+  PollWaker waker_;  // its handles belong to the server's session
 
  protected:
   FuseContext context_{.devices = devices_,
@@ -140,7 +141,7 @@ class FuseSession : public ::testing::Test {
 // The body of a READ or a WRITE.
 std::string read_bytes(uint64_t offset, uint32_t size, uint32_t flags = 0);
 std::string write_bytes(uint64_t offset, std::string_view data, uint32_t write_flags = 0);
-// What a kernel of today says first.
+// The INIT request of a current kernel.
 fuse_init_in init_of_today();
 
 }  // namespace pmemd::test
