@@ -11,7 +11,7 @@ namespace pmemd {
 namespace {
 
 constexpr uint64_t kMaxSectorsALine = 512;
-constexpr size_t kMaxListed = 512;    // lines in List: as many as the kernel's table has
+constexpr size_t kMaxListed = 512;    // lines in List: the size of the kernel's table
 constexpr size_t kMaxLines = 65'536;  // in BadBlocks
 
 }  // namespace

@@ -1,5 +1,4 @@
-// Bad ranges as sysfs and ndctl show them: in sectors of 512 bytes, relative to the object that is
-// listed.
+// Bad ranges as sysfs and ndctl show them: in sectors of 512 bytes, relative to the listed object.
 //
 // Thread contract: any thread.
 #pragma once
@@ -13,7 +12,7 @@
 
 namespace pmemd {
 
-// What has bad ranges: a region, or a namespace's data area.
+// An object that has bad ranges: a region, or a namespace's data area.
 struct MediaObject {
   std::string name;
   uint32_t region = 0;
@@ -33,13 +32,13 @@ struct BadBlocks {
 struct BadBlockList {
   uint64_t sectors = 0;           // in all
   std::vector<BadBlocks> blocks;  // the first of them
-  uint64_t omitted = 0;           // so many lines more
+  uint64_t omitted = 0;           // how many lines are left out
 };
-// What is known to be bad. Models: block/badblocks.c badblocks_show() @v6.12.
+// Lists known bad ranges. Models: block/badblocks.c badblocks_show() @v6.12.
 BadBlockList list_bad_blocks(const MediaErrors& errors, const MediaObject& object,
                              size_t max_blocks);
 
-// Adds badblock_count, if there are any, and with `list` badblocks.
+// If there are bad ranges, adds badblock_count, and with `list` badblocks.
 void add_bad_blocks(Json& json, const Pool& pool, const MediaObject& object, bool list);
 
 }  // namespace pmemd

@@ -32,7 +32,7 @@ HandlerResult configure_verb(Machine& machine, const Call& call) {
   if (const auto profile = call.text("profile")) {
     PMEMD_ASSIGN(changes, settings_of_profile(*profile));
   }
-  // Behind those of the profile, since the last one counts.
+  // After the profile's settings, because the last one wins.
   PMEMD_ASSIGN(auto more, parse_settings(call.text("settings").value_or("")));
   changes.insert(changes.end(), more.begin(), more.end());
   PMEMD_ASSIGN(const auto operation, machine.devices.begin_operation({device}));

@@ -19,7 +19,7 @@ HandlerResult fail_at_verb(Machine& machine, const Call& call) {
   PMEMD_TRY(check_allowed(machine));
   FaultPoint::Plan plan;
   plan.count = call.number("count").value_or(1);
-  // Clamped against overflow: arm() refuses what is too long.
+  // Clamped against overflow; arm() refuses delays that are too long.
   constexpr uint64_t kDayMs = 24 * 3600 * 1000;
   plan.delay = std::chrono::milliseconds(std::min(call.number("delay_ms").value_or(0), kDayMs));
   PMEMD_TRY(FaultPoint::arm(*call.text("step"), plan));

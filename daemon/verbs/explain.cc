@@ -31,7 +31,7 @@ Json to_json(const Explanation::Pagemap& pagemap) {
               {"references", pagemap.references}};
 }
 
-// Which region and namespace it is in, enabled or not, and where there.
+// Adds the region and namespace that the address is in, enabled or not, and where in the namespace.
 void add_place(Json& reply, const MachineView& machine, uint64_t address) {
   for (const RegionRecord& region : machine.pool.regions()) {
     if (address < region.base_address) continue;

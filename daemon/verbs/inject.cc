@@ -25,7 +25,7 @@ Json to_json(const FailedFile& file) {
           {"told", file.told}};
 }
 
-// Who has it mapped, and what a touch gets: from the kernel, and raised by the client library.
+// A mapper, and the signals that a touch gets: from the kernel, and from the client library.
 Json holder_json(const Holder& holder, const FailureReport& report,
                  const NamespaceSettings& settings) {
   Json json = to_json(holder, report.name_of_namespace, true);
@@ -151,7 +151,7 @@ HandlerResult uninject_error_verb(Machine& machine, const Call& call) {
   return Json();
 }
 
-// What the platform would tell: `ndctl inject-error --status`.
+// What the platform would report: `ndctl inject-error --status`.
 HandlerResult injected_errors_verb(const MachineView& machine, const Call& call) {
   PMEMD_ASSIGN(const ConstDevicePtr device, machine.devices.find(*call.text("namespace")));
   RangeSet<DataSpace> sectors;

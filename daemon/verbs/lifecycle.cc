@@ -24,9 +24,9 @@ Result<void> enable_device(Machine& machine, Device& device) {
   PMEMD_TRY(or_no_memory([&] { return device.enable(); }));
   const MustAllocate enabled;
   machine.kernel.show(device);
-  // A leg's return concerns the mappers of what lies on it.
+  // A leg's return concerns the mappers of files that lie on it.
   Target target(device);
-  (void)target.find();  // who can't be found isn't told
+  (void)target.find();  // mappers that it can't find aren't told
   target.tell(EventKind::kEnabled, machine.events);
   return {};
 }
@@ -37,7 +37,7 @@ RemovalOptions removal_options(const Call& call) {
                             .dry_run = call.flag("dry_run"),
                             .kill = call.flag("kill"),
                             .abandon = call.flag("abandon")};
-  // A day is as good as for ever, and can't overflow.
+  // A day is as good as forever, and can't overflow.
   constexpr uint64_t kMaxMs = 24 * 3600 * 1000;
   const auto ms = [&](const char* name) {
     return std::chrono::milliseconds(std::min(*call.number(name), kMaxMs));

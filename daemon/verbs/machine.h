@@ -1,7 +1,7 @@
-// What the verbs work on.
+// The objects that the verbs work on.
 //
-// Thread contract: the handlers run on the control server's threads, several at a time; what they
-// use has locking of its own, and a change of a device wants a DeviceTable::Operation.
+// Thread contract: the handlers run on the control server's threads, several at a time; the objects
+// have locking of their own, and a change of a device needs a DeviceTable::Operation.
 #pragma once
 
 #include <ctime>
@@ -22,7 +22,7 @@ namespace pmemd {
 
 class Prefaulter;
 
-// What the handlers work on; outlives them.
+// Outlives the handlers.
 struct Machine {
   Pool& pool;
   DeviceTable& devices;
@@ -39,8 +39,8 @@ struct Machine {
   std::function<ControlServer::Stats()> control_stats;
 };
 
-// What a verb that only looks gets of it: nothing there can be changed. Who may only look may call
-// it, while an operation is under way as at any other time.
+// A read-only view of the Machine, for verbs that only look. Callers without the right to change
+// anything may call these verbs, even while an operation is in progress.
 struct MachineView {
   explicit MachineView(Machine& machine);
 
@@ -54,8 +54,8 @@ struct MachineView {
   const std::string& mount_point;
   const bool is_tuned;
   const std::function<ControlServer::Stats()>& control_stats;
-  // As find_file() (daemon/verbs/media_target.h): its device and inode. A lookup is a request,
-  // which is counted: so it is asked for.
+  // As find_file() (daemon/verbs/media_target.h): the device and inode. A function, because a
+  // lookup is a request, which is counted.
   std::function<Result<std::pair<ConstDevicePtr, uint64_t>>(const std::string& file)> find_file;
 };
 

@@ -21,7 +21,7 @@ namespace {
 
 constexpr uint64_t kMaxRandom = 100'000;
 
-// Pages that a mapping has stored to have memory behind them once they are written back. ENXIO: the
+// Writes back pages of holes that a mapping has stored to, so that memory backs them. ENXIO: the
 // device isn't enabled.
 Result<void> write_back_holes(KernelPort& kernel, Device& device, uint64_t ino, FileRange range) {
   const bool has_holes = device.content().root_type() == S_IFDIR;
@@ -38,7 +38,7 @@ Result<void> write_back_holes(KernelPort& kernel, Device& device, uint64_t ino, 
   }
   auto written = kernel.flush(ino, {lent.front().begin, lent.back().end});
   if (written.err() == ETIMEDOUT) return written;
-  return {};  // a page that could not be written is lost, and has been told of
+  return {};  // a page that could not be written is lost, and was reported
 }
 
 Result<MediaTarget> target_of_file(const Machine& machine, const Call& call,
@@ -63,7 +63,7 @@ Result<MediaTarget> target_of_file(const Machine& machine, const Call& call,
   return MediaTarget{device, data.ranges()};
 }
 
-// Single pages out of `ranges`, by a generator that is the same everywhere.
+// Picks single pages of `ranges`, with a generator that gives the same result everywhere.
 Result<std::vector<DataRange>> pick(const std::vector<DataRange>& ranges, uint64_t count,
                                     uint64_t seed) {
   uint64_t pages = 0;
@@ -174,7 +174,7 @@ void write_back_stores(const Machine& machine, DevicePtr device) {
     if (!device) return;  // destroyed meanwhile
   }
   for (const uint64_t ino : device->leases().inodes()) {
-    // Of one that isn't enabled, or of a file that is gone, there is nothing to be written back.
+    // Errors: the device isn't enabled or the file is gone, so there is nothing to write back.
     (void)write_back_holes(machine.kernel, *device, ino, kWholeFile);
   }
 }

@@ -1,7 +1,7 @@
-// What a call about bad memory means: parts of devices' data areas, named by namespace and offset,
-// or by a file and a range of it.
+// The target of a call about bad memory: parts of devices' data areas, named by namespace and
+// offset, or by a file and a range of it.
 //
-// Thread contract: any thread of the control server's.
+// Thread contract: any thread of the control server.
 #pragma once
 
 #include <sys/stat.h>
@@ -26,10 +26,10 @@ struct MediaTarget {
   std::vector<DataRange> ranges;  // sorted, disjoint, not empty
 };
 
-// offset and length (default: all of it) of a call, within the `size` bytes of `object`. EINVAL.
+// A call's offset and length (default: all of it), within the `size` bytes of `object`. EINVAL.
 Result<DataRange> wanted_range(const Call& call, const std::string& object, uint64_t size);
 
-// The namespaces that it comes down to: itself, or what is under the volume, through all layers.
+// The target on namespaces: itself, or the parts under the volume, through all layers.
 std::vector<MediaTarget> memory_of(const Machine& machine, const MediaTarget& target);
 
 // A range of a file.
@@ -41,21 +41,21 @@ struct FileTarget {
   FileRange range = {};
 };
 // The whole file that `file` (core/base/file_name.h) names. A devdax is one file. ENOENT: no such
-// file, or device. EINVAL: no name of a file. ENXIO: its namespace isn't enabled, or is a leg.
+// file, or device. EINVAL: not a file's name. ENXIO: its namespace isn't enabled, or is a leg.
 Result<FileTarget> find_file(const Machine& machine, const std::string& file);
-// The part of it that the parameters offset and length name (default: all of it). EINVAL also: no
-// regular file; a range that isn't within it.
+// The part of it that the parameters offset and length name (default: all of it). EINVAL also: not
+// a regular file; a range that isn't within it.
 Result<FileTarget> file_target(const Machine& machine, const Call& call, const std::string& file);
 
-// What mappings have stored to holes of a device's files, or of those of the volume on it, is
-// written back: until then no memory of the device has it.
+// Writes back what mappings have stored to holes of the files of a device, or of the volume on it:
+// until then no memory of the device has those bytes.
 void write_back_stores(const Machine& machine, DevicePtr device);
 
-// From the parameters namespace or file, offset and length (default: all of it); and random and
-// seed: that number of single pages, in places that the seed tells. ENOENT: no such namespace or
-// file. EINVAL: a range that isn't within it; more random places than it has pages. ENXIO: nothing
-// of the file lies there (a hole, also after what mappings stored there was written back), or its
-// namespace isn't enabled.
+// Reads the parameters namespace or file, offset and length (default: all of it), random and seed.
+// random: that number of single pages, in places that the seed determines. ENOENT: no such
+// namespace or file. EINVAL: a range that isn't within it; more random places than it has pages.
+// ENXIO: nothing of the file lies there (a hole, even after mappings' stores were written back), or
+// its namespace isn't enabled.
 Result<MediaTarget> media_target(const Machine& machine, const Call& call);
 
 }  // namespace pmemd

@@ -15,8 +15,8 @@ namespace {
 
 FaultPoint fault_destroy("destroy.begin", "destroying a namespace that was disabled for it");
 
-// Of one that is disabled, whose Operation the caller has. After a failure it is there as before,
-// or gone.
+// The namespace is disabled, and the caller has its Operation. After a failure it exists as before,
+// or is gone.
 Result<void> destroy_device(Machine& machine, const DevicePtr& device) {
   const NamespaceRecord& record = device->record().of_namespace();
   auto destroyed = machine.pool.destroy_namespace(record);
@@ -73,7 +73,7 @@ HandlerResult enable_namespace_verb(Machine& machine, const Call& call) {
 HandlerResult destroy_namespace_verb(Machine& machine, const Call& call) {
   PMEMD_ASSIGN(const DevicePtr device, machine.devices.find(*call.text("namespace")));
   const DeviceRecord& record = device->record();
-  // First: what is found out here is true until the namespace is gone.
+  // First, so that the checks below stay true until the namespace is gone.
   PMEMD_ASSIGN(const auto operation, machine.devices.begin_operation({device}));
   if (device->record().is_volume()) {
     return std::unexpected(Refusal(Error{{EINVAL, std::generic_category()},

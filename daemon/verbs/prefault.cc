@@ -19,10 +19,10 @@ namespace {
 
 constexpr uint64_t kPieceBytes = 64 * kMiB;
 
-// What a piece comes down to, and where in the object the next one begins.
+// A piece's file ranges, and where in the object the next piece begins.
 struct Piece {
   std::vector<Prefaulter::Wanted> files;
-  uint64_t bad_bytes = 0;  // of pages that can't be read, and aren't asked for
+  uint64_t bad_bytes = 0;  // of pages that can't be read, and are left out
   uint64_t begin = 0, next = 0, end = 0;
 };
 
@@ -44,8 +44,8 @@ Piece piece_of(uint64_t begin, uint64_t end) {
           .end = end};
 }
 
-// Leaves out the pages of `set` that lie in a part of the file whose memory can't be read. A READ
-// with such a page fails as a whole; and alone it would be a touch, which finds latent errors.
+// Removes from `set` the pages of a part of the file that can't be read. A READ with such a page
+// fails as a whole; a READ of it alone would be a touch, which finds latent errors.
 void leave_out_bad(const Device::Request& request, FileRange in_file, DataRange in_data,
                    RangeSet<FileSpace>& set) {
   for (const DataRange& bad : request.media().bad(in_data)) {
@@ -79,11 +79,11 @@ Result<Piece> piece_of_file(const Machine& machine, const Call& call, const std:
   return piece;
 }
 
-// The files that lie in a piece of the data area; holes of files aren't in it.
+// Adds the files that lie in a piece of the data area; it has no holes of files.
 Result<void> add_files(Device& device, const Device::Request& request, Piece& piece) {
   FailedParts parts;
   PMEMD_TRY(device.content().owners(request, {{piece.begin, piece.next}}, parts));
-  // By path only who may not open by handle: it takes a look at all directories.
+  // Paths only if we may not open by handle: finding them walks all directories.
   std::map<uint64_t, std::string> paths;
   if (geteuid() != 0) {
     std::map<uint64_t, std::string> hints;
@@ -92,7 +92,7 @@ Result<void> add_files(Device& device, const Device::Request& request, Piece& pi
   }
   for (const auto& part : parts) {
     if (part.is_metadata) continue;
-    // The end of a file's last block is not the file's.
+    // The file may end within its last block.
     const FileRange file = {part.file.begin, align_up(part.file.end, kPageSize)};
     RangeSet<FileSpace> readable;
     readable.insert(file);
@@ -120,7 +120,7 @@ Result<Piece> piece_of(const Machine& machine, const Call& call) {
               : piece_of_file(machine, call, *call.text("file"));
 }
 
-// How messages name a file: by its path in the mount, where that is known.
+// A file's name in messages: its path in the mount, if that is known.
 std::string name_of(const Machine& machine, const Prefaulter::Wanted& file) {
   if (!file.path.empty()) return file.path;
   const DevicePtr device = machine.devices.by_ino(file.ino);
@@ -147,13 +147,13 @@ HandlerResult prefault_verb(Machine& machine, const Call& call) {
       failed += *read;
       continue;
     }
-    // Its owner has a lease on it, which our open has begun to break. Nobody waits for that: the
-    // owner may take as long as fs.lease-break-time.
+    // A process has a lease on the file, which our open has begun to break. We don't wait: it may
+    // take as long as fs.lease-break-time.
     if (read.err() == EWOULDBLOCK) {
       leased[wanted.ino] = name_of(machine, wanted);
       continue;
     }
-    // A file that went while the piece was read has nothing to be read any more.
+    // If the file went away while the piece was read, nothing is left to read.
     if (read.err() == ESTALE || read.err() == ENOENT) continue;
     return std::unexpected(Refusal(Error{{read.err(), std::generic_category()},
                                          fmt::format("{}: read ahead only to {:#x}: {}", object,

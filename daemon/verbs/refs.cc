@@ -15,7 +15,7 @@ namespace {
 
 constexpr size_t kMaxListed = 4096;
 
-// Of which device, and of what there: nothing, of all.
+// The device, and the filter on it. Null and nullopt: all.
 struct Wanted {
   ConstDevicePtr device;
   std::optional<ReferenceFilter> only = {};
@@ -50,7 +50,7 @@ Result<Wanted> wanted_of(const MachineView& machine, const Call& call) {
 }  // namespace
 
 HandlerResult mappers_verb(const MachineView& machine, const Call& call) {
-  const auto all = machine.devices.all();  // for as long as we look, they are there
+  const auto all = machine.devices.all();  // keeps the devices alive while we look
   std::vector<const Device*> known, wanted;
   for (const ConstDevicePtr& device : all) known.push_back(device.get());
   if (const auto name = call.text("namespace")) {

@@ -16,7 +16,7 @@ namespace {
 
 FaultPoint fault_destroy_region("destroy-region.begin", "destroying a region that is idle");
 
-// Whether the region may go, as far as one can tell before anybody is disturbed: the pool looks
+// Whether the region may go, as far as can be checked before anybody is disturbed; the pool checks
 // again.
 Result<void> check_destroyable(const Machine& machine, const RegionRecord& region,
                                const std::vector<DevicePtr>& devices, bool force) {
@@ -76,7 +76,7 @@ HandlerResult destroy_region_verb(Machine& machine, const Call& call) {
   return Json();
 }
 
-// All that are disabled; one that can't be doesn't keep the others from it.
+// Enables all that are disabled; a failure doesn't stop the others.
 HandlerResult enable_region_verb(Machine& machine, const Call& call) {
   PMEMD_ASSIGN(const RegionRecord region, machine.pool.find_region(*call.text("region")));
   PMEMD_ASSIGN(const auto taken, machine.devices.begin_operation_on_region(region.id));

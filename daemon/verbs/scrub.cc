@@ -22,7 +22,7 @@ Json to_json(const ScrubStatus& status) {
           {"running", status.running}};
 }
 
-// All regions, where no object is named.
+// All regions, if no object is named.
 Result<std::vector<MediaObject>> objects_of(const Machine& machine, const Call& call) {
   std::vector<MediaObject> objects;
   if (const auto name = call.text("object")) {

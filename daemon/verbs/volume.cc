@@ -25,7 +25,7 @@ std::vector<Device*> enabled_of(const Devices& devices) {
   return enabled;
 }
 
-// What a failed change has disabled is enabled again, as far as it goes: nothing is lost if not.
+// Enables again what a failed change has disabled, as far as possible: a failure loses nothing.
 void enable_again(Machine& machine, const std::vector<Device*>& devices) {
   const MustAllocate as_before;
   for (Device* device : devices) {
@@ -33,7 +33,7 @@ void enable_again(Machine& machine, const std::vector<Device*>& devices) {
   }
 }
 
-// Idle ones; else EBUSY, and all are as before.
+// Disables idle devices. EBUSY: one isn't idle; all are as before.
 Result<void> disable_idle(Machine& machine, const std::vector<Device*>& devices) {
   if (devices.empty()) return {};
   return remove_devices(devices, {}, machine.kernel, machine.events).result;
@@ -49,12 +49,12 @@ Result<Devices> find_legs(Machine& machine, const std::vector<std::string>& name
   return legs;
 }
 
-// Of legs that the caller may operate on. While one is enabled it may get its first file at any
-// time, so it is asked again when it is disabled.
+// The caller may operate on the legs. While a leg is enabled it may get its first file at any time,
+// so this is called again when all are disabled.
 Result<void> check_legs(Machine& machine, const Devices& legs) {
   for (const DevicePtr& leg : legs) {
     const std::string& name = leg->record().name();
-    // Of one that is half destroyed it is free as soon as create_volume() has finished that.
+    // A leg of a half-destroyed volume is free: create_volume() finishes the destruction.
     const auto volume = machine.pool.volume_of(leg->record().serial);
     if (volume && machine.pool.find_volume(volume->name())) {
       return fail(EBUSY, fmt::format("{}: it is a leg of {}", name, volume->name()),
@@ -69,7 +69,7 @@ Result<void> check_legs(Machine& machine, const Devices& legs) {
   return {};
 }
 
-// Of one that is disabled. After a failure it is there as before, or gone.
+// The volume is disabled. After a failure it exists as before, or is gone.
 Result<void> destroy_device(Machine& machine, const DevicePtr& device) {
   const VolumeRecord& record = device->record().of_volume();
   auto destroyed = machine.pool.destroy_volume(record);
@@ -87,7 +87,7 @@ Result<void> enable_all(Machine& machine, const Devices& legs, Device& volume) {
   return enable_device(machine, volume);
 }
 
-// Of legs that are disabled.
+// The legs are disabled.
 Result<DevicePtr> make_volume(Machine& machine, VolumeType type, uint64_t chunk_bytes,
                               const Devices& legs) {
   std::vector<uint64_t> serials;
@@ -104,7 +104,7 @@ Result<DevicePtr> make_volume(Machine& machine, VolumeType type, uint64_t chunk_
   auto enabled = enable_all(machine, legs, **device);
   if (enabled) return device;
   if (!disable_idle(machine, enabled_of(legs))) {
-    // A leg that is enabled can't be let go.
+    // An enabled leg can't be released.
     return fail(
         enabled.err(),
         fmt::format("{}: made, but not enabled: {}", record.name(), enabled.error().describe()),
@@ -163,7 +163,7 @@ HandlerResult destroy_volume_verb(Machine& machine, const Call& call) {
         remove_devices({device.get()}, {.force = true}, machine.kernel, machine.events).result);
     disabled.emplace();
   }
-  // Legs become what they were: empty namespaces, enabled if they are so now.
+  // Legs become empty namespaces again, enabled if they are enabled now.
   const auto legs = enabled_of(device->legs()->all());
   PMEMD_TRY(disable_idle(machine, legs));
   auto destroyed = or_no_memory([&] { return destroy_device(machine, device); });
