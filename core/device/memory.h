@@ -76,7 +76,7 @@ class NamespaceMemory : public DeviceMemory {
   DataRanges data_of(const PhysRanges& ranges) const;  // their parts in the data area
   // The region's errors; also while the namespace is disabled.
   MediaErrors& media_errors() const { return *media_errors_; }
-  // Before the first map(); null: none.
+  // Call before the first map(). Null: no observer.
   void set_observer(MediaObserver* observer) { observer_ = observer; }
 
  private:

@@ -8,8 +8,8 @@
 // The kernel's page cache knows nothing of a migration. It takes three steps:
 //
 //   begin_migrate(range)   marks those pages of the range that are in system memory as migrating
-//   flush, inval(range)    by the notifier, while requests are served: the kernel writes back dirty
-//                          pages and drops all of its pages
+//   flush, inval(range)    by the notifier, while requests are served: the kernel writes back what
+//                          was stored, and drops its cached pages
 //   finish_migrate()       copies the pages that are still migrating to the device
 //
 // A touch meanwhile (a READ, or a WRITE that isn't writeback) takes its page back to system memory,
