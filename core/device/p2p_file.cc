@@ -2,7 +2,7 @@
 
 #include <fmt/format.h>
 
-#include <utility>
+#include <vector>
 
 #include "core/base/units.h"
 #include "core/device/device.h"
@@ -41,16 +41,16 @@ void P2pFile::add_references(ReferenceTable::List& list, size_t limit,
                              const std::optional<ReferenceFilter>& only) const {
   std::vector<Reference> buffers;
   for (const P2pBuffer& buffer : pool_.list()) {
-    Reference reference{.kind = ReferenceKind::kBuffer,
-                        .id = buffer.id,
-                        .pid = buffer.pid,
-                        .ino = device_.root_ino(),
-                        .range = buffer.range,
-                        .what = buffer.is_returning ? "returning" : "",
-                        .since = buffer.since};
+    const Reference reference{.kind = ReferenceKind::kBuffer,
+                              .id = buffer.id,
+                              .pid = buffer.pid,
+                              .ino = device_.root_ino(),
+                              .range = buffer.range,
+                              .what = buffer.is_returning ? "returning" : "",
+                              .since = buffer.since};
     if (only && !only->matches(reference)) continue;
     list.add_to_counts(reference);
-    buffers.push_back(std::move(reference));
+    buffers.push_back(reference);
   }
   list.references.insert(list.references.begin(), buffers.begin(), buffers.end());
   list.keep(limit);

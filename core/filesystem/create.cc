@@ -56,7 +56,7 @@ Result<void> inherit(FsState& fs, Change& change, uint64_t parent, mode_t umask,
 
 Result<Attr> create(FsState& fs, uint64_t parent, const NewInode& wanted, const Caller& caller) {
   InodeRow row;
-  PMEMD_TRY(change_metadata(fs, [&](Change& change) -> Result<void> {
+  auto created = change_metadata(fs, [&](Change& change) -> Result<void> {
     PMEMD_ASSIGN(InodeRow * dir, change.open_directory(parent));
     row = new_row(*dir, wanted, caller, change.now());
     PMEMD_ASSIGN(row.ino, change.new_inode_number());
@@ -70,7 +70,8 @@ Result<Attr> create(FsState& fs, uint64_t parent, const NewInode& wanted, const 
       dir->touch(change.now());
     }
     return {};
-  }));
+  });
+  PMEMD_TRY(std::move(created));
   return to_attr(row, 0);
 }
 
