@@ -105,9 +105,7 @@ Result<DeviceContent::Extents> OneFile::extents(const Request& /*request*/, uint
 
 Result<void> OneFile::owners(const Request& /*request*/, const DataRanges& ranges,
                              FailedParts& parts) {
-  for (const DataRange& range : ranges) {
-    parts.push_back({.ino = device_.root_ino(), .file = {range.begin, range.end}, .data = range});
-  }
+  add_mapped(ranges, parts);
   return {};
 }
 
