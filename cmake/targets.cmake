@@ -91,11 +91,8 @@ function(pmemd_test name)
 endfunction()
 
 # The sources of tests are compiled once and run once: half the time, without optimisation and with
-# one precompiled header. Under a sanitizer, unoptimised code is too slow.
+# one precompiled header.
 function(pmemd_compile_quickly target)
-  if(PMEMD_SANITIZE)
-    return()
-  endif()
   target_compile_options(${target} PRIVATE -O0)
   if(NOT TARGET test_headers)
     set(source ${PROJECT_BINARY_DIR}/test_headers.cc)
