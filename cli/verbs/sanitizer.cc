@@ -29,7 +29,7 @@ template <typename T>
 std::vector<T> read_table(int fd, uint64_t offset, size_t count) {
   const std::string bytes = read_at(fd, offset, count * sizeof(T));
   std::vector<T> table(bytes.size() / sizeof(T));
-  std::memcpy(table.data(), bytes.data(), table.size() * sizeof(T));
+  if (!table.empty()) std::memcpy(table.data(), bytes.data(), table.size() * sizeof(T));
   return table;
 }
 

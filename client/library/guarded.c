@@ -26,7 +26,8 @@ static int copy_by_vm(vm_copy copy, char* local, char* remote, size_t n, size_t*
   while (*done < n) {
     const size_t piece = n - *done < kPiece ? n - *done : kPiece;
     const struct iovec here = {local + *done, piece};
-    const struct iovec there = {remote + *done, piece};
+    // Any address, which need be none of memory: so no pointer is moved.
+    const struct iovec there = {(void*)((uintptr_t)remote + *done), piece};
     const ssize_t copied = copy(pid, &here, 1, &there, 1, 0);
     if (copied <= 0) return copied < 0 ? -errno : -EFAULT;
     *done += (size_t)copied;

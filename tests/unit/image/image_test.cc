@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "core/base/units.h"
+#include "tests/sanitizer.h"
 #include "tests/unit/failing_call.h"
 #include "tests/unit/temporary_directory.h"
 #include "tests/unit/temporary_tmpfs.h"
@@ -308,6 +309,7 @@ TEST_F(ImageTest, RandomOperationsDoAsAPlainArrayDoes) {
 
 // An address that is named may be another thread's by the time it is mapped: so none is.
 TEST_F(ImageTest, MappingNamesNoAddress) {
+  if (kHasSanitizer) GTEST_SKIP() << "a sanitizer maps memory at addresses that it names";
   const auto file = ImageFile::create(path_, 4 * kMiB, kSparse);
   ASSERT_TRUE(file);
   const bool possible =
