@@ -115,7 +115,8 @@ TEST_F(PoisonTest, AListOfRangesIsOneFailure) {
   EXPECT_EQ(report.holders.size(), 1u);
   EXPECT_EQ(looks, 2) << "before the record, and behind it";
   for (const auto& point : FaultPoint::list()) {
-    if (point.name == "media.write-record") EXPECT_EQ(point.left, 8u) << "one transaction";
+    if (point.name != "media.write-record") continue;
+    EXPECT_EQ(point.left, 8u) << "one transaction";
   }
   EXPECT_THAT(kernel_.invals(), ElementsAre(Pair(file_, pages(0, 1)), Pair(file_, pages(2, 4)),
                                             Pair(file_, pages(6, 7))));
