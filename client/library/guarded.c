@@ -20,14 +20,16 @@ static const size_t kPiece = (size_t)64 << 20;
 typedef ssize_t (*vm_copy)(pid_t, const struct iovec*, unsigned long, const struct iovec*,
                            unsigned long, unsigned long);
 
+// Any address, which need not be one of memory: so no pointer is moved.
+static void* at(const void* base, size_t offset) { return (void*)((uintptr_t)base + offset); }
+
 // `remote` is the side that may fail: there the count is exact to the page.
 static int copy_by_vm(vm_copy copy, char* local, char* remote, size_t n, size_t* done) {
   const pid_t pid = getpid();
   while (*done < n) {
     const size_t piece = n - *done < kPiece ? n - *done : kPiece;
-    const struct iovec here = {local + *done, piece};
-    // Any address, which need be none of memory: so no pointer is moved.
-    const struct iovec there = {(void*)((uintptr_t)remote + *done), piece};
+    const struct iovec here = {at(local, *done), piece};
+    const struct iovec there = {at(remote, *done), piece};
     const ssize_t copied = copy(pid, &here, 1, &there, 1, 0);
     if (copied <= 0) return copied < 0 ? -errno : -EFAULT;
     *done += (size_t)copied;
@@ -54,12 +56,12 @@ static int copy_piece_by_pipe(const int ends[2], char* dst, const char* src, siz
 int guarded_copy_by_pipe(void* dst, const void* src, size_t n, size_t* done) {
   int ends[2];
   if (pipe2(ends, O_CLOEXEC) != 0) return -errno;
-  char* to = dst;
-  const char* from = src;
   int result = 0;
   while (result == 0 && *done < n) {
-    const size_t piece = within_pages(to + *done, from + *done, n - *done);
-    result = copy_piece_by_pipe(ends, to + *done, from + *done, piece);
+    char* const to = at(dst, *done);
+    const char* const from = at(src, *done);
+    const size_t piece = within_pages(to, from, n - *done);
+    result = copy_piece_by_pipe(ends, to, from, piece);
     if (result == 0) *done += piece;
   }
   close(ends[0]);
