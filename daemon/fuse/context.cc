@@ -6,21 +6,31 @@
 
 namespace pmemd {
 
-Result<Admitted> admit(FuseContext& context, Admission access, const RequestOrigin& origin) {
-  if (origin.ino == FUSE_ROOT_ID) return fail(EPERM);
-  DevicePtr device = context.devices.by_ino(origin.ino);
+namespace {
+
+Result<DevicePtr> device_of(FuseContext& context, uint64_t ino) {
+  if (ino == FUSE_ROOT_ID) return fail(EPERM);
+  DevicePtr device = context.devices.by_ino(ino);
   if (!device) return fail(ESTALE);
+  return device;
+}
+
+Result<Admitted> admit_to(DevicePtr device, Admission access, const RequestOrigin& origin) {
   PMEMD_ASSIGN(auto request, device->admit(access, origin));
   return Admitted{std::move(device), std::move(request)};
 }
 
+}  // namespace
+
+Result<Admitted> admit(FuseContext& context, Admission access, const RequestOrigin& origin) {
+  PMEMD_ASSIGN(DevicePtr device, device_of(context, origin.ino));
+  return admit_to(std::move(device), access, origin);
+}
+
 Result<Admitted> admit_fsdax(FuseContext& context, Admission access, const RequestOrigin& origin) {
-  if (origin.ino == FUSE_ROOT_ID) return fail(EPERM);
-  DevicePtr device = context.devices.by_ino(origin.ino);
-  if (!device) return fail(ESTALE);
+  PMEMD_ASSIGN(DevicePtr device, device_of(context, origin.ino));
   if (device->content().root_type() != S_IFDIR) return fail(EOPNOTSUPP);
-  PMEMD_ASSIGN(auto request, device->admit(access, origin));
-  return Admitted{std::move(device), std::move(request)};
+  return admit_to(std::move(device), access, origin);
 }
 
 Result<Admitted> admit_fsdax(fuse_req_t req, fuse_ino_t ino, const char* what) {

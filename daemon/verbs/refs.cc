@@ -8,6 +8,7 @@
 
 #include "core/removal/look.h"
 #include "daemon/verbs/json.h"
+#include "daemon/verbs/lifecycle.h"
 #include "daemon/verbs/verbs.h"
 
 namespace pmemd {
@@ -63,15 +64,9 @@ HandlerResult mappers_verb(const MachineView& machine, const Call& call) {
   std::erase_if(wanted, [](const Device* device) {
     return device->state() == Device::State::kDisabled && device->claims().handle_count() == 0;
   });
-  Json holders = Json::array();
-  if (wanted.empty()) return Json{{"holders", std::move(holders)}};
+  if (wanted.empty()) return Json{{"holders", Json::array()}};
   const auto looked = look_at_devices(wanted, known, machine.kernel);
-  for (const RemovalReport& report : looked.reports) {
-    for (const Holder& holder : report.holders) {
-      holders.push_back(to_json(holder, report.name_of_namespace, false));
-    }
-  }
-  return Json{{"holders", std::move(holders)}};
+  return Json{{"holders", holders_of(looked.reports)}};
 }
 
 HandlerResult refs_verb(const MachineView& machine, const Call& call) {
