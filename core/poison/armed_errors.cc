@@ -1,9 +1,9 @@
 #include "core/poison/armed_errors.h"
 
 #include <fmt/format.h>
-#include <pthread.h>
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
 #include "core/base/memory.h"
@@ -22,29 +22,25 @@ size_t waiting_for_accesses(const std::vector<ArmedError>& armed) {
 
 }  // namespace
 
-ArmedErrors::ArmedErrors(FailurePorts ports, MediaObserver& findings)
-    : ports_(std::move(ports)), findings_(findings), thread_([this] { run(); }) {}
+ArmedErrors::ArmedErrors(FailurePorts ports, MediaObserver& findings, Worker& worker)
+    : ports_(std::move(ports)), findings_(findings), worker_(worker) {}
 
-ArmedErrors::~ArmedErrors() {
-  {
-    MutexLock lock(mutex_);
-    stop_ = true;
-    armed_cv_.notify_all();
-  }
-  thread_.join();
-}
+ArmedErrors::~ArmedErrors() { worker_.cancel(this); }
 
 Result<void> ArmedErrors::arm(ArmedError error) {
   if (error.ranges.empty() || error.nth == 0) return fail(EINVAL, "nothing to wait for");
-  if (error.after) error.deadline = deadline_after(*error.after);
-  MutexLock lock(mutex_);
-  if (armed_.size() >= kMaxArmed) {
-    return fail(ENOSPC, fmt::format("{} errors are armed already", kMaxArmed),
-                "pmemctl inject-error NAME --uninject disarms them");
+  error.deadline = error.after ? deadline_after(*error.after) : Deadline::max();
+  const Deadline deadline = error.deadline;
+  {
+    MutexLock lock(mutex_);
+    if (armed_.size() >= kMaxArmed) {
+      return fail(ENOSPC, fmt::format("{} errors are armed already", kMaxArmed),
+                  "pmemctl inject-error NAME --uninject disarms them");
+    }
+    armed_.push_back(std::move(error));
+    count_.store(waiting_for_accesses(armed_), std::memory_order_release);
   }
-  armed_.push_back(std::move(error));
-  count_.store(waiting_for_accesses(armed_), std::memory_order_release);
-  armed_cv_.notify_all();
+  set_off_at(deadline);
   return {};
 }
 
@@ -100,34 +96,29 @@ void ArmedErrors::go_off(Device& device, const ArmedError& error, bool in_reques
   }
 }
 
-void ArmedErrors::run() {
-  pthread_setname_np(pthread_self(), "armed-errors");
-  while (true) {
-    ArmedError due;
-    {
-      MutexLock lock(mutex_);
-      auto next = armed_.end();
-      while (!stop_) {
-        next = armed_.end();
-        for (auto it = armed_.begin(); it != armed_.end(); ++it) {
-          if (it->after && (next == armed_.end() || it->deadline < next->deadline)) next = it;
-        }
-        if (next == armed_.end()) {
-          armed_cv_.wait(mutex_);
-        } else if (next->deadline > Clock::now()) {
-          (void)armed_cv_.wait_until(mutex_, next->deadline);
-        } else {
-          break;
-        }
-      }
-      if (stop_) return;
-      due = std::move(*next);
-      armed_.erase(next);
-    }
-    const MustAllocate it_has_happened;
-    // If it was destroyed meanwhile, nothing is there to go bad.
-    if (const auto device = ports_.device_of(due.device_ino)) go_off(*device, due, false);
+void ArmedErrors::set_off_at(Deadline deadline) {
+  if (deadline == Deadline::max()) return;
+  worker_.submit_once({.owner = this}, [this] { set_off_due(); }, deadline);
+}
+
+void ArmedErrors::set_off_due() {
+  const MustAllocate they_have_happened;
+  std::vector<ArmedError> due;
+  Deadline next = Deadline::max();
+  {
+    MutexLock lock(mutex_);
+    const auto is_later = [now = Clock::now()](const ArmedError& e) { return e.deadline > now; };
+    const auto first_due = std::ranges::stable_partition(armed_, is_later).begin();
+    due.assign(std::move_iterator(first_due), std::move_iterator(armed_.end()));
+    armed_.erase(first_due, armed_.end());
+    for (const ArmedError& error : armed_) next = std::min(next, error.deadline);
   }
+  std::ranges::stable_sort(due, {}, &ArmedError::deadline);
+  for (const ArmedError& error : due) {
+    // If it was destroyed meanwhile, nothing is there to go bad.
+    if (const auto device = ports_.device_of(error.device_ino)) go_off(*device, error, false);
+  }
+  set_off_at(next);
 }
 
 }  // namespace pmemd

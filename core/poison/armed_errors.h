@@ -10,8 +10,8 @@
 //  3. While nothing is armed, a request costs one load.
 //
 // Thread contract: any thread; on_access() inside a request: it may write to the database, but
-// doesn't block otherwise. One thread of its own waits for times. No lock is held while an error
-// goes off.
+// doesn't block otherwise. A worker sets off those that wait for a time. No lock is held while an
+// error goes off.
 #pragma once
 
 #include <atomic>
@@ -19,11 +19,11 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
-#include <thread>
 #include <vector>
 
 #include "core/base/error.h"
 #include "core/base/mutex.h"
+#include "core/base/worker.h"
 #include "core/media/media_observer.h"
 #include "core/poison/poison.h"
 
@@ -36,7 +36,7 @@ struct ArmedError {
   std::optional<MediaAccess> on;                   // nullopt: any access
   uint64_t nth = 1;                                // how many accesses to a range are left
   std::optional<std::chrono::milliseconds> after;  // instead of accesses
-  Deadline deadline = {};                          // of `after`
+  Deadline deadline = {};                          // of `after`; set by arm()
 };
 
 class ArmedErrors {
@@ -44,7 +44,7 @@ class ArmedErrors {
   static constexpr size_t kMaxArmed = 1024;
 
   // `findings`: told of errors that a request meets at once.
-  ArmedErrors(FailurePorts ports, MediaObserver& findings);
+  ArmedErrors(FailurePorts ports, MediaObserver& findings, Worker& worker);
   ~ArmedErrors();  // drops armed errors
   ArmedErrors(const ArmedErrors&) = delete;
   ArmedErrors& operator=(const ArmedErrors&) = delete;
@@ -62,18 +62,18 @@ class ArmedErrors {
  private:
   void count_access(uint64_t device_ino, DataRange range, MediaAccess access)
       PMEMD_EXCLUDES(mutex_);
-  void run() PMEMD_EXCLUDES(mutex_);
+  // Has the worker set off what is due then; max(): nothing is.
+  void set_off_at(Deadline deadline);
+  void set_off_due() PMEMD_EXCLUDES(mutex_);
   void go_off(Device& device, const ArmedError& error, bool in_request);
 
   const FailurePorts ports_;
   MediaObserver& findings_;
+  Worker& worker_;
 
   mutable Mutex mutex_;
-  CondVar armed_cv_;
   std::vector<ArmedError> armed_ PMEMD_GUARDED_BY(mutex_);
   std::atomic<size_t> count_ = 0;  // of those that wait for accesses
-  bool stop_ PMEMD_GUARDED_BY(mutex_) = false;
-  std::thread thread_;
 };
 
 }  // namespace pmemd

@@ -1,7 +1,6 @@
 #include "core/poison/scrub.h"
 
 #include <fmt/format.h>
-#include <pthread.h>
 
 #include <algorithm>
 #include <utility>
@@ -24,17 +23,10 @@ uint64_t sum_of(const std::vector<RegionRange>& ranges) {
 
 }  // namespace
 
-Scrubber::Scrubber(FailurePorts failure, Ports ports)
-    : failure_(std::move(failure)), ports_(std::move(ports)), thread_([this] { run(); }) {}
+Scrubber::Scrubber(FailurePorts failure, Ports ports, Worker& worker)
+    : failure_(std::move(failure)), ports_(std::move(ports)), worker_(worker) {}
 
-Scrubber::~Scrubber() {
-  {
-    MutexLock lock(mutex_);
-    stop_ = true;
-    work_cv_.notify_all();
-  }
-  thread_.join();
-}
+Scrubber::~Scrubber() { worker_.cancel(this); }
 
 Result<ScrubStatus> Scrubber::start(uint32_t region, RegionRange range, uint64_t bytes_per_s) {
   if (range.empty()) return fail(EINVAL, fmt::format("region{}: nothing to scrub", region));
@@ -50,9 +42,9 @@ Result<ScrubStatus> Scrubber::start(uint32_t region, RegionRange range, uint64_t
            .status = {.region = region, .range = range, .running = true},
            .bytes_per_s = bytes_per_s,
            .due = Clock::now()};
-    work_cv_.notify_all();
     started = job.status;
   }
+  step_at(region, Clock::now());
   // After starting: a concurrent destroy of the region forgets this scrub, or is seen here.
   if (ports_.errors_of(region)) return started;
   forget(region);
@@ -75,37 +67,28 @@ std::vector<ScrubStatus> Scrubber::status() const {
   return all;
 }
 
-// Waits until a step is due. Its range is empty when the scrubber is to stop.
-Scrubber::Step Scrubber::next_step() {
-  while (!stop_) {
-    Job* first = nullptr;
-    for (auto& [region, job] : jobs_) {
-      if (job.status.running && (first == nullptr || job.due < first->due)) first = &job;
+void Scrubber::step_at(uint32_t region, Deadline due) {
+  worker_.submit_once({.owner = this, .id = region}, [this, region] { step(region); }, due);
+}
+
+std::optional<Scrubber::Step> Scrubber::next_step(uint32_t region) {
+  const auto found = jobs_.find(region);
+  if (found == jobs_.end() || !found->second.status.running) return std::nullopt;
+  Job& job = found->second;
+  uint64_t length = kStepBytes;
+  if (job.bytes_per_s != 0) {
+    const auto steps_per_s = static_cast<uint64_t>(std::chrono::seconds(1) / kStepTime);
+    length = align_down(job.bytes_per_s / steps_per_s, kSectorSize);
+    job.due += kStepTime;
+    if (length == 0) {  // a sector takes longer than kStepTime
+      length = kSectorSize;
+      job.due += std::chrono::nanoseconds(kSectorSize * 1'000'000'000 / job.bytes_per_s);
     }
-    if (first == nullptr) {
-      work_cv_.wait(mutex_);
-      continue;
-    }
-    if (first->due > Clock::now()) {
-      (void)work_cv_.wait_until(mutex_, first->due);
-      continue;
-    }
-    const ScrubStatus& status = first->status;
-    uint64_t length = kStepBytes;
-    if (first->bytes_per_s != 0) {
-      const auto steps_per_s = static_cast<uint64_t>(std::chrono::seconds(1) / kStepTime);
-      length = align_down(first->bytes_per_s / steps_per_s, kSectorSize);
-      first->due += kStepTime;
-      if (length == 0) {  // a sector takes longer than kStepTime
-        length = kSectorSize;
-        first->due += std::chrono::nanoseconds(kSectorSize * 1'000'000'000 / first->bytes_per_s);
-      }
-    }
-    const uint64_t begin = status.range.begin + status.done_bytes;
-    const auto range = RegionRange::sized(begin, std::min(length, status.range.end - begin));
-    return {first->id, status.region, range, range.end == status.range.end};
   }
-  return {};
+  const RegionRange all = job.status.range;
+  const uint64_t begin = all.begin + job.status.done_bytes;
+  const auto range = RegionRange::sized(begin, std::min(length, all.end - begin));
+  return Step{job.id, region, range, range.end == all.end};
 }
 
 Scrubber::Job* Scrubber::job_of(const Step& step) {
@@ -113,37 +96,38 @@ Scrubber::Job* Scrubber::job_of(const Step& step) {
   return found == jobs_.end() || found->second.id != step.job ? nullptr : &found->second;
 }
 
-void Scrubber::run() {
-  pthread_setname_np(pthread_self(), "scrub");
-  while (true) {
-    Step step;
-    {
-      MutexLock lock(mutex_);
-      step = next_step();
-    }
-    if (step.range.empty()) return;
-    const MustAllocate not_lost;  // a waiter for the end would wait for ever
-    ScrubStatus found;
-    do_step(step, found);
-    ScrubStatus done;
-    {
-      MutexLock lock(mutex_);
-      Job* const job = job_of(step);
-      if (job == nullptr) continue;
-      ScrubStatus& status = job->status;
-      status.done_bytes += step.range.length();
-      status.found_bytes += found.found_bytes;
-      status.failed += found.failed;
-      done = status;
-    }
-    // Tells first, so that a caller that waited for the end finds the event.
-    if (step.is_last) {
-      tell_done(done);
-      MutexLock lock(mutex_);
-      if (Job* const job = job_of(step)) job->status.running = false;
-    }
-    if (ports_.on_progress) ports_.on_progress();
+void Scrubber::step(uint32_t region) {
+  const MustAllocate not_lost;  // a waiter for the end would wait for ever
+  std::optional<Step> step;
+  {
+    MutexLock lock(mutex_);
+    step = next_step(region);
   }
+  if (!step) return;
+  ScrubStatus found;
+  do_step(*step, found);
+  ScrubStatus done;
+  Deadline next;
+  {
+    MutexLock lock(mutex_);
+    Job* const job = job_of(*step);
+    if (job == nullptr) return;
+    ScrubStatus& status = job->status;
+    status.done_bytes += step->range.length();
+    status.found_bytes += found.found_bytes;
+    status.failed += found.failed;
+    done = status;
+    next = job->due;
+  }
+  // Tells first, so that a caller that waited for the end finds the event.
+  if (step->is_last) {
+    tell_done(done);
+    MutexLock lock(mutex_);
+    if (Job* const job = job_of(*step)) job->status.running = false;
+  } else {
+    step_at(region, next);
+  }
+  if (ports_.on_progress) ports_.on_progress();
 }
 
 void Scrubber::do_step(const Step& step, ScrubStatus& found) {

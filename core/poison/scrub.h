@@ -10,7 +10,7 @@
 //  3. A step that fails is counted, and the scrub goes on after it.
 //  4. A scrub ends with its region.
 //
-// Thread contract: any thread that serves no requests. One thread of its own does the work.
+// Thread contract: any thread that serves no requests. A worker does the steps.
 // Models: drivers/acpi/nfit/core.c acpi_nfit_scrub() @v6.12; differs: by range, at a rate, and each
 // region separately.
 #pragma once
@@ -20,11 +20,12 @@
 #include <functional>
 #include <map>
 #include <memory>
-#include <thread>
+#include <optional>
 #include <vector>
 
 #include "core/base/error.h"
 #include "core/base/mutex.h"
+#include "core/base/worker.h"
 #include "core/poison/poison.h"
 
 namespace pmemd {
@@ -46,7 +47,7 @@ class Scrubber {
     std::function<void()> on_progress;  // without a lock; must not block
   };
 
-  Scrubber(FailurePorts failure, Ports ports);
+  Scrubber(FailurePorts failure, Ports ports, Worker& worker);
   ~Scrubber();  // gives up scrubs in progress
   Scrubber(const Scrubber&) = delete;
   Scrubber& operator=(const Scrubber&) = delete;
@@ -74,8 +75,10 @@ class Scrubber {
     RegionRange range;
     bool is_last = false;
   };
-  void run() PMEMD_EXCLUDES(mutex_);
-  Step next_step() PMEMD_REQUIRES(mutex_);
+  void step_at(uint32_t region, Deadline due);
+  void step(uint32_t region) PMEMD_EXCLUDES(mutex_);
+  // The region's next step, which sets when the one behind it is due; nothing: no scrub runs.
+  std::optional<Step> next_step(uint32_t region) PMEMD_REQUIRES(mutex_);
   // The job that the step belongs to; null: it was forgotten meanwhile.
   Job* job_of(const Step& step) PMEMD_REQUIRES(mutex_);
   void do_step(const Step& step, ScrubStatus& found);
@@ -83,13 +86,11 @@ class Scrubber {
 
   const FailurePorts failure_;
   const Ports ports_;
+  Worker& worker_;
 
   mutable Mutex mutex_;
-  CondVar work_cv_;
   std::map<uint32_t, Job> jobs_ PMEMD_GUARDED_BY(mutex_);
   uint64_t last_job_ PMEMD_GUARDED_BY(mutex_) = 0;
-  bool stop_ PMEMD_GUARDED_BY(mutex_) = false;
-  std::thread thread_;
 };
 
 }  // namespace pmemd

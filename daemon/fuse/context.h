@@ -17,6 +17,7 @@
 #include <utility>
 
 #include "core/base/memory.h"
+#include "core/base/worker.h"
 #include "core/device/device.h"
 #include "core/device/device_table.h"
 #include "core/removal/removal.h"
@@ -25,7 +26,6 @@
 #include "daemon/kernel/hot_ranges.h"
 #include "daemon/kernel/poll_waker.h"
 #include "daemon/kernel/process_watch.h"
-#include "daemon/kernel/work_queue.h"
 
 namespace pmemd {
 
@@ -33,18 +33,18 @@ namespace pmemd {
 // back the names of namespaces in the root.
 inline constexpr double kCacheSeconds = 24 * 3600;
 
-class FailureWorker;
+class FailureQueue;
 class Prefaulter;
 
 struct FuseContext {
   DeviceTable& devices;
   UserBudgets& budgets;
-  ProcessWatch& processes;
-  WorkQueue& work;
   // These are set before the first request is served.
-  KernelPort* kernel = nullptr;  // for the work queue
+  ProcessWatch* processes = nullptr;
+  Worker* work = nullptr;        // for what a thread that serves requests must not do
+  KernelPort* kernel = nullptr;  // for `work`
   PollWaker* waker = nullptr;
-  FailureWorker* failures = nullptr;
+  FailureQueue* failures = nullptr;
   // Reads ahead hot ranges; null: nothing is read ahead.
   Prefaulter* prefaulter = nullptr;
   HotRanges hot_ranges = {};
@@ -145,7 +145,7 @@ Result<OpenHandle> begin_open(FuseContext& context, uid_t uid, pid_t pid, bool w
 Result<OpenHandle> begin_open(fuse_req_t req, bool writable);
 // RELEASE and RELEASEDIR; always succeed.
 void release_handle(fuse_req_t req, fuse_ino_t ino, fuse_file_info* fi);
-// Has the work queue free a p2p pool's returning buffers; for other devices, does nothing.
+// Has the worker free a p2p pool's returning buffers; for other devices, does nothing.
 void return_buffers_later(FuseContext& context, const DevicePtr& device);
 // The root directory of the mount.
 Attr root_attr(const FuseContext& context);

@@ -11,7 +11,7 @@
 
 #include "core/base/fault.h"
 #include "daemon/fuse/context.h"
-#include "daemon/kernel/failure_worker.h"
+#include "daemon/kernel/failure_queue.h"
 #include "daemon/kernel/prefaulter.h"
 
 namespace pmemd {

@@ -45,7 +45,7 @@ Result<FileRange> range_in_file(const Ioctl& call, uint64_t offset, uint64_t len
 // many claims, or too many processes that have some.
 template <class Add>
 Result<uint64_t> add_for_caller(const Ioctl& call, Add add) {
-  ProcessWatch& processes = context_of(call.req).processes;
+  ProcessWatch& processes = *context_of(call.req).processes;
   const uid_t uid = fuse_req_ctx(call.req)->uid;
   auto charge = context_of(call.req).budgets.claims.charge(uid);
   if (!charge) return fail(ENOMEM, fmt::format("user {} has too many claims", uid));

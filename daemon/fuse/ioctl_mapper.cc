@@ -12,7 +12,7 @@
 #include "core/range/range_set.h"
 #include "core/range/translate.h"
 #include "daemon/fuse/ioctl.h"
-#include "daemon/kernel/failure_worker.h"
+#include "daemon/kernel/failure_queue.h"
 #include "daemon/kernel/poll_waker.h"
 
 namespace pmemd {
@@ -52,7 +52,7 @@ pmemd_event to_wire(const MapperEvent& event) {
 
 // The first part of a file range that is known to be bad, or was touched and is about to be known:
 // the query may come from a load that met it. Empty: there is none.
-Result<FileRange> first_known_bad(const FailureWorker& failures, const Device::Request& request,
+Result<FileRange> first_known_bad(const FailureQueue& failures, const Device::Request& request,
                                   uint64_t ino, FileRange range) {
   Device& device = request.device();
   RangeSet<FileSpace> bad;

@@ -1,7 +1,5 @@
-// The ioctls of private and p2p namespaces. If one needs the kernel, the work queue does the work
-// and answers it.
-#include <functional>
-#include <memory>
+// The ioctls of private and p2p namespaces. If one needs the kernel, the worker does the work and
+// answers it.
 #include <utility>
 
 #include "client/pmemd_ioctl.h"
@@ -28,9 +26,10 @@ Result<uint64_t> migrate(Device& device, KernelPort& kernel, uint64_t ino, FileR
 }
 
 // Queues `work`, which answers the call; if that fails, refuses the call.
-void submit(const Ioctl& call, std::function<void()> work) {
+void submit(const Ioctl& call, Worker::Work work) {
+  FuseContext& context = context_of(call.req);
   const uid_t uid = fuse_req_ctx(call.req)->uid;
-  if (auto queued = context_of(call.req).work.submit(uid, std::move(work)); !queued) {
+  if (auto queued = context.work->submit(uid, context.budgets.work, std::move(work)); !queued) {
     reply_error(call.req, queued.err());
   }
 }
@@ -43,10 +42,9 @@ void do_migrate(const Ioctl& call) {
   const auto asked = argument<pmemd_migrate>(call);
   const auto range = range_in_file(call, asked.offset, asked.length);
   if (!range) return reply_error(call.req, range.err());
-  // Shared: std::function must be copyable. Kept until the reply has left, so a removal waits.
-  const auto admitted = std::make_shared<Device::Request>(*std::move(request));
-  const auto work = [admitted, answer = asked, device = call.device, req = call.req, ino = call.ino,
-                     range = *range, &kernel = *context_of(call.req).kernel]() mutable {
+  // The request is kept until the reply has left, so a removal waits.
+  auto work = [admitted = *std::move(request), answer = asked, device = call.device, req = call.req,
+               ino = call.ino, range = *range, &kernel = *context_of(call.req).kernel]() mutable {
     serve_request(req, [&] {
       const auto pages = migrate(*device, kernel, ino, range);
       if (!pages) return reply_error(req, pages.err());
@@ -54,7 +52,7 @@ void do_migrate(const Ioctl& call) {
       reply_value(req, answer);
     });
   };
-  submit(call, work);
+  submit(call, std::move(work));
 }
 
 void do_p2p_alloc(const Ioctl& call) {
@@ -90,7 +88,7 @@ void return_buffers_later(FuseContext& context, const DevicePtr& device) {
   P2pPool* const pool = device->content().p2p();
   if (pool == nullptr || pool->returning().empty()) return;
   // Buffers that can't return now do so when the next one returns.
-  context.work.submit_once(device->record().serial, [device, &kernel = *context.kernel] {
+  context.work->submit_once({.owner = device.get()}, [device, &kernel = *context.kernel] {
     (void)or_no_memory(
         [&] { return return_buffers(*device, kernel, deadline_after(kReturnTimeout)); });
   });

@@ -23,7 +23,7 @@ void RequestReaders::end_read() {
   if (count < kShortInARow) short_in_a_row_.store(count + 1, std::memory_order_relaxed);
 }
 
-void RequestReaders::hand_on() noexcept {
+void RequestReaders::about_to_block() noexcept {
   uint32_t state = state_.load();
   while (reading_of(state) == 0 && parked_of(state) > 0) {
     if (state_.compare_exchange_weak(state, state - kOneParked + 1)) {

@@ -6,7 +6,7 @@
 // reading on (core/base/blocking.h), so that no request waits for another's disk or lock. If
 // requests often do that, as many threads stay readers as are needed at once.
 //
-// Thread contract: any thread. Takes no lock: hand_on() is called with locks held.
+// Thread contract: any thread. Takes no lock: about_to_block() is called with locks held.
 #pragma once
 
 #include <semaphore.h>
@@ -37,14 +37,12 @@ class RequestReaders final : public BlockingHook {
   void end_read();
   // The caller's request may take long: if nobody reads, wakes a parked thread to read; if none is
   // parked, calls the on_exhausted() callback.
-  void hand_on() noexcept;
-  // Set before there are threads. hand_on() calls `tell` with any lock held, and often: it must
-  // take no lock and wait for nothing.
+  void about_to_block() noexcept override;
+  // Set before there are threads. about_to_block() calls `tell` with any lock held, and often: it
+  // must take no lock and wait for nothing.
   void on_exhausted(std::function<void()> tell) { exhausted_ = std::move(tell); }
   // No thread is parked from now on.
   void end();
-
-  void about_to_block() noexcept override { hand_on(); }
 
   uint32_t reading() const { return reading_of(state_.load(std::memory_order_relaxed)); }
   // For tests.

@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <fuse3/fuse_lowlevel.h>
-#include <pthread.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
@@ -12,8 +11,6 @@
 #include <array>
 #include <cstddef>
 #include <cstring>
-#include <future>
-#include <memory>
 #include <new>
 #include <utility>
 
@@ -30,49 +27,12 @@ constexpr std::chrono::seconds kCallTimeout{60};
 }  // namespace
 
 KernelNotifier::KernelNotifier(fuse_session* session, std::string mount_point, dev_t device_number)
-    : session_(session),
-      mount_point_(std::move(mount_point)),
-      device_number_(device_number),
-      thread_([this] { run(); }) {}
-
-KernelNotifier::~KernelNotifier() {
-  {
-    MutexLock lock(mutex_);
-    stop_ = true;
-    work_cv_.notify_all();
-  }
-  thread_.join();
-}
-
-void KernelNotifier::run() {
-  pthread_setname_np(pthread_self(), "notifier");
-  tid_.store(gettid(), std::memory_order_relaxed);
-  while (true) {
-    std::function<void()> work;
-    {
-      MutexLock lock(mutex_);
-      while (queue_.empty() && !stop_) work_cv_.wait(mutex_);
-      if (queue_.empty()) return;
-      work = std::move(queue_.front());
-      queue_.pop_front();
-    }
-    work();
-  }
-}
+    : session_(session), mount_point_(std::move(mount_point)), device_number_(device_number) {}
 
 Result<void> KernelNotifier::call(std::function<Result<void>()> work) {
-  // Shared: after a timeout the work outlives this call.
-  auto task = std::make_shared<std::packaged_task<Result<void>()>>(std::move(work));
-  auto result = task->get_future();
-  {
-    MutexLock lock(mutex_);
-    queue_.emplace_back([task] { (*task)(); });
-    work_cv_.notify_one();
-  }
-  if (result.wait_for(kCallTimeout) != std::future_status::ready) {
-    return fail(ETIMEDOUT, "the kernel did not answer a notification");
-  }
-  return result.get();
+  auto done = worker_.call(std::move(work), kCallTimeout);
+  if (done.err() == ETIMEDOUT) return fail(ETIMEDOUT, "the kernel did not answer a notification");
+  return done;
 }
 
 Result<void> KernelNotifier::flush(uint64_t ino, FileRange range) {

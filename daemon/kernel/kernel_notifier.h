@@ -11,15 +11,13 @@
 
 #include <sys/types.h>
 
-#include <atomic>
-#include <deque>
 #include <functional>
 #include <map>
 #include <string>
-#include <thread>
 
 #include "core/base/mutex.h"
 #include "core/base/unique_fd.h"
+#include "core/base/worker.h"
 #include "core/removal/kernel_port.h"
 
 struct fuse_session;
@@ -30,7 +28,6 @@ class KernelNotifier : public KernelPort {
  public:
   // `device_number`: the mount's st_dev.
   KernelNotifier(fuse_session* session, std::string mount_point, dev_t device_number);
-  ~KernelNotifier() override;  // ends the thread; nobody may be waiting for it
 
   Result<void> flush(uint64_t ino, FileRange range) override;
   Result<void> inval(uint64_t ino, FileRange range) override;
@@ -47,12 +44,11 @@ class KernelNotifier : public KernelPort {
 
   // This thread makes the daemon's own opens for a flush; they are always admitted, and never
   // counted.
-  bool is_own_thread(pid_t tid) const { return tid == tid_.load(std::memory_order_relaxed); }
+  bool is_own_thread(pid_t tid) const { return worker_.is_own_thread(tid); }
 
  private:
   // Runs `work` in the thread and waits for it. ETIMEDOUT: it goes on without us.
-  Result<void> call(std::function<Result<void>()> work) PMEMD_EXCLUDES(mutex_);
-  void run() PMEMD_EXCLUDES(mutex_);
+  Result<void> call(std::function<Result<void>()> work);
   Result<void> flush_in_thread(uint64_t ino, FileRange range);
   // Flushes all files, if one can't be opened.
   Result<void> flush_mount() const;
@@ -60,15 +56,10 @@ class KernelNotifier : public KernelPort {
   fuse_session* const session_;
   const std::string mount_point_;
   const dev_t device_number_;
-  std::atomic<pid_t> tid_ = 0;
-
   mutable Mutex mutex_;
-  CondVar work_cv_;
-  std::deque<std::function<void()>> queue_ PMEMD_GUARDED_BY(mutex_);
   // Paths that the last walk of /proc saw; open_inode() uses them.
   mutable std::map<uint64_t, std::string> paths_ PMEMD_GUARDED_BY(mutex_);
-  bool stop_ PMEMD_GUARDED_BY(mutex_) = false;
-  std::thread thread_;
+  Worker worker_{"notifier"};  // last: it uses the others
 };
 
 }  // namespace pmemd

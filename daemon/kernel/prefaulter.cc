@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <pthread.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -21,70 +20,55 @@ constexpr uint64_t kReadBytes = kMiB;
 
 }  // namespace
 
-Prefaulter::Prefaulter(Ports ports) : ports_(std::move(ports)), thread_([this] { run(); }) {}
+bool Prefaulter::may_wait(size_t most) {
+  if (waiting_.fetch_add(1) < most) return true;
+  --waiting_;
+  return false;
+}
 
-Prefaulter::~Prefaulter() {
-  {
-    MutexLock lock(mutex_);
-    stop_ = true;
-    work_cv_.notify_all();
-  }
-  thread_.join();
+// Queued behind the jobs that wait, so that one file's ranges need one open.
+void Prefaulter::end() {
+  worker_.submit_once({.owner = this}, [this] {
+    if (waiting_ == 0) open_fd_.reset();
+  });
 }
 
 void Prefaulter::read_ahead_later(Wanted wanted) {
-  MutexLock lock(mutex_);
-  if (queue_.size() >= kMaxQueued) {
+  if (!may_wait(kMaxQueued)) {
     dropped_.fetch_add(1, std::memory_order_relaxed);
     return;
   }
-  queue_.push_back({.wanted = std::move(wanted), .keep_free_bytes = {}, .done = {}});
-  work_cv_.notify_one();
+  worker_.submit([this, wanted = std::move(wanted)] {
+    begin();
+    const auto read = or_no_memory([&] { return work(wanted, {}); });
+    (read ? hot_ranges_ : dropped_).fetch_add(1, std::memory_order_relaxed);
+    end();
+  });
 }
 
 Result<uint64_t> Prefaulter::prefault(Wanted wanted, uint64_t keep_free_bytes) {
-  auto done = std::make_shared<std::promise<Result<uint64_t>>>();
-  auto result = done->get_future();
-  {
-    MutexLock lock(mutex_);
-    if (queue_.size() >= 2 * kMaxQueued) {
-      return fail(EBUSY, "too much waits to be read ahead", "try again");
-    }
-    queue_.push_back({std::move(wanted), keep_free_bytes, std::move(done)});
-    work_cv_.notify_one();
+  if (!may_wait(2 * kMaxQueued)) {
+    return fail(EBUSY, "too much waits to be read ahead", "try again");
   }
-  if (result.wait_for(kCallTimeout) != std::future_status::ready) {
-    return fail(ETIMEDOUT, "reading ahead takes too long");
-  }
-  return result.get();
+  auto read = worker_.call(
+      [this, wanted = std::move(wanted), keep_free_bytes] {
+        begin();
+        auto done = or_no_memory([&] { return work(wanted, keep_free_bytes); });
+        end();
+        return done;
+      },
+      kCallTimeout);
+  if (read.err() == ETIMEDOUT) return fail(ETIMEDOUT, "reading ahead takes too long");
+  return read;
 }
 
-std::optional<Prefaulter::Job> Prefaulter::next(bool waits) {
-  MutexLock lock(mutex_);
-  while (queue_.empty() && waits && !stop_) work_cv_.wait(mutex_);
-  if (queue_.empty()) return std::nullopt;
-  Job job = std::move(queue_.front());
-  queue_.pop_front();
-  return job;
-}
-
-void Prefaulter::run() {
-  pthread_setname_np(pthread_self(), "prefault");
-  tid_.store(gettid(), std::memory_order_relaxed);
-  while (true) {
-    auto job = next(/*waits=*/false);
-    if (!job) {
-      open_fd_.reset();
-      job = next(/*waits=*/true);
-    }
-    if (!job) return;
-    auto outcome = or_no_memory([&] { return work(*job); });
-    if (job->done) {
-      job->done->set_value(std::move(outcome));
-    } else {
-      (outcome ? hot_ranges_ : dropped_).fetch_add(1, std::memory_order_relaxed);
-    }
-  }
+void Prefaulter::stop() {
+  stop_ = true;
+  const auto close = [this]() -> Result<void> {
+    open_fd_.reset();
+    return {};
+  };
+  (void)worker_.call(close, kCallTimeout);
 }
 
 Result<void> Prefaulter::open(const Wanted& wanted) {
@@ -121,25 +105,26 @@ uint64_t Prefaulter::wait(FileRange step) const {
   return failed;
 }
 
-Result<void> Prefaulter::check_memory(const Job& job, FileRange step) const {
+Result<void> Prefaulter::check_memory(std::optional<uint64_t> keep_free_bytes,
+                                      FileRange step) const {
   PMEMD_ASSIGN(const HostMemory memory, ports_.memory());
-  const uint64_t keep = job.keep_free_bytes.value_or(reserve_of(memory));
+  const uint64_t keep = keep_free_bytes.value_or(reserve_of(memory));
   if (memory.available_bytes >= keep + step.length()) return {};
   return fail(ENOMEM, fmt::format("the host has {} left", format_size(memory.available_bytes)),
               "--keep-free says how much must stay");
 }
 
 // One step is in progress while we wait for the one before it.
-Result<uint64_t> Prefaulter::work(const Job& job) {
+Result<uint64_t> Prefaulter::work(const Wanted& wanted, std::optional<uint64_t> keep_free_bytes) {
   if (stop_) return fail(ECANCELED, "the daemon is stopping");
-  PMEMD_TRY(open(job.wanted));
-  const FileRange range = job.wanted.range;
+  PMEMD_TRY(open(wanted));
+  const FileRange range = wanted.range;
   uint64_t failed = 0;
   FileRange before;
   for (uint64_t at = range.begin; at < range.end;) {
     const FileRange step = {at, std::min(align_down(at, kStepBytes) + kStepBytes, range.end)};
     if (stop_) return fail(ECANCELED, "the daemon is stopping");
-    PMEMD_TRY(check_memory(job, step));
+    PMEMD_TRY(check_memory(keep_free_bytes, step));
     advise(step);
     failed += wait(before);
     before = step;

@@ -13,23 +13,20 @@
 //  2. No descriptor stays open when nothing is left to do: an unlinked file's space isn't held up.
 //
 // Thread contract: read_ahead_later(), is_own_thread() from any thread; prefault() from any but
-// those that serve requests. Destruction: nobody calls any more, and READs are still answered.
+// those that serve requests; stop() while READs are still answered.
 #pragma once
 
 #include <sys/types.h>
 
 #include <atomic>
-#include <deque>
 #include <functional>
-#include <future>
-#include <memory>
 #include <optional>
 #include <string>
-#include <thread>
+#include <utility>
 
-#include "core/base/mutex.h"
 #include "core/base/unique_fd.h"
 #include "core/base/units.h"
+#include "core/base/worker.h"
 #include "core/range/range.h"
 #include "daemon/host/host_memory.h"
 
@@ -49,8 +46,8 @@ class Prefaulter {
     std::function<uint64_t()> window_bytes = [] { return 128 * kKiB; };
   };
 
-  explicit Prefaulter(Ports ports);
-  ~Prefaulter();
+  explicit Prefaulter(Ports ports) : ports_(std::move(ports)) {}
+  ~Prefaulter() { stop_ = true; }
   Prefaulter(const Prefaulter&) = delete;
   Prefaulter& operator=(const Prefaulter&) = delete;
 
@@ -60,20 +57,22 @@ class Prefaulter {
     std::string path = {};  // from the mount's root; empty: not known
   };
   // Drops it if too much is waiting already, or if the host is short of memory when its turn comes.
-  void read_ahead_later(Wanted wanted) PMEMD_EXCLUDES(mutex_);
+  void read_ahead_later(Wanted wanted);
 
   // Returns when the range is in the page cache: the number of bytes in steps of which some part
   // could not be read. ENOMEM: the host would have less than `keep_free_bytes` left; what was read
   // before that stays. ETIMEDOUT: it goes on without us. ENOENT, EPERM, ...: the inode can't be
-  // opened; EWOULDBLOCK: it has a lease. EBUSY: too much is waiting already. ECANCELED: we are
-  // ending.
-  Result<uint64_t> prefault(Wanted wanted, uint64_t keep_free_bytes) PMEMD_EXCLUDES(mutex_);
+  // opened; EWOULDBLOCK: it has a lease. EBUSY: too much is waiting already. ECANCELED: stopped.
+  Result<uint64_t> prefault(Wanted wanted, uint64_t keep_free_bytes);
+
+  // Nothing is read ahead any more: what waits is ECANCELED. Returns when no file is open.
+  void stop();
 
   // What the host keeps by default: a tenth of its memory.
   static uint64_t reserve_of(const HostMemory& memory) { return memory.total_bytes / 10; }
 
   // Our opens are always admitted and never counted, like the notifier's.
-  bool is_own_thread(pid_t tid) const { return tid == tid_.load(std::memory_order_relaxed); }
+  bool is_own_thread(pid_t tid) const { return worker_.is_own_thread(tid); }
 
   struct Stats {
     uint64_t hot_ranges = 0;  // read ahead because they were touched
@@ -84,24 +83,21 @@ class Prefaulter {
   }
 
  private:
-  struct Job {
-    Wanted wanted;
-    std::optional<uint64_t> keep_free_bytes = {};
-    // Shared, because the waiter may give up first. Empty: nobody waits.
-    std::shared_ptr<std::promise<Result<uint64_t>>> done;
-  };
-
-  void run() PMEMD_EXCLUDES(mutex_);
-  // The next job; if `waits`, waits for one. Nothing: there is none, or we are ending.
-  std::optional<Job> next(bool waits) PMEMD_EXCLUDES(mutex_);
-  Result<uint64_t> work(const Job& job);
-  Result<void> check_memory(const Job& job, FileRange step) const;
+  // False: `most` wait already. If it is true, our thread calls begin().
+  bool may_wait(size_t most);
+  // --- in our thread
+  void begin() { --waiting_; }
+  void end();
+  // `keep_free_bytes`: what the host keeps; nothing: its reserve.
+  Result<uint64_t> work(const Wanted& wanted, std::optional<uint64_t> keep_free_bytes);
+  Result<void> check_memory(std::optional<uint64_t> keep_free_bytes, FileRange step) const;
   Result<void> open(const Wanted& wanted);
   void advise(FileRange step) const;
   uint64_t wait(FileRange step) const;
 
   const Ports ports_;
-  std::atomic<pid_t> tid_ = 0;
+  std::atomic<size_t> waiting_ = 0;  // jobs that haven't begun
+  std::atomic<bool> stop_ = false;
   std::atomic<uint64_t> hot_ranges_ = 0;
   std::atomic<uint64_t> dropped_ = 0;
 
@@ -110,11 +106,7 @@ class Prefaulter {
   UniqueFd open_fd_;
   uint64_t window_bytes_ = 0;
 
-  Mutex mutex_;
-  CondVar work_cv_;
-  std::deque<Job> queue_ PMEMD_GUARDED_BY(mutex_);
-  std::atomic<bool> stop_ = false;  // set under mutex_
-  std::thread thread_;
+  Worker worker_{"prefault"};  // last: it uses the others
 };
 
 }  // namespace pmemd

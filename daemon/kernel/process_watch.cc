@@ -1,12 +1,11 @@
 #include "daemon/kernel/process_watch.h"
 
 #include <fmt/format.h>
-#include <pthread.h>
 #include <sys/epoll.h>
-#include <sys/eventfd.h>
 
 #include <array>
 #include <fstream>
+#include <span>
 #include <string>
 #include <utility>
 
@@ -20,11 +19,9 @@ extern "C" {
 namespace pmemd {
 namespace {
 
-constexpr uint64_t kStop = 0;  // else a pid
-
 // ENOMEM: also if the kernel has no watch left for our user (fs.epoll.max_user_watches).
-Result<void> epoll_add(int epoll, int fd, uint64_t what) {
-  epoll_event event{.events = EPOLLIN, .data = {.u64 = what}};
+Result<void> epoll_add(int epoll, int fd, pid_t pid) {
+  epoll_event event{.events = EPOLLIN, .data = {.fd = pid}};
   if (epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event) == 0) return {};
   return fail(errno == ENOSPC ? ENOMEM : errno);
 }
@@ -32,16 +29,7 @@ Result<void> epoll_add(int epoll, int fd, uint64_t what) {
 }  // namespace
 
 ProcessWatch::ProcessWatch(UserBudget& budget, std::function<void(pid_t)> on_exit)
-    : budget_(budget),
-      on_exit_(std::move(on_exit)),
-      epoll_(epoll_create1(EPOLL_CLOEXEC)),
-      stop_(eventfd(0, EFD_CLOEXEC)),
-      thread_([this] { run(); }) {}
-
-ProcessWatch::~ProcessWatch() {
-  eventfd_write(stop_.get(), 1);
-  thread_.join();
-}
+    : budget_(budget), on_exit_(std::move(on_exit)), epoll_(epoll_create1(EPOLL_CLOEXEC)) {}
 
 Result<void> ProcessWatch::add(pid_t pid, uid_t uid) {
   if (pid <= 0) return fail(ESRCH);
@@ -55,7 +43,7 @@ Result<void> ProcessWatch::add(pid_t pid, uid_t uid) {
     if (errno == EMFILE || errno == ENFILE) return fail(ENOMEM);
     return fail(errno == EINVAL ? ESRCH : errno);
   }
-  PMEMD_TRY(epoll_add(epoll_.get(), pidfd.get(), static_cast<uint64_t>(pid)));
+  PMEMD_TRY(epoll_add(epoll_.get(), pidfd.get(), pid));
   watched_.emplace(pid, Watched{std::move(pidfd), *std::move(charge)});
   return {};
 }
@@ -65,16 +53,12 @@ bool ProcessWatch::watches(pid_t pid) const {
   return watched_.contains(pid);
 }
 
-void ProcessWatch::run() {
-  pthread_setname_np(pthread_self(), "process-watch");
-  (void)epoll_add(epoll_.get(), stop_.get(), kStop);
+void ProcessWatch::dispatch() {
   std::array<epoll_event, 16> events{};
-  while (true) {
-    const int count = epoll_wait(epoll_.get(), events.data(), static_cast<int>(events.size()), -1);
-    for (int i = 0; i < count; ++i) {
-      const uint64_t what = events.at(static_cast<size_t>(i)).data.u64;
-      if (what == kStop) return;
-      ended(static_cast<pid_t>(what));
+  int count = 0;
+  while ((count = epoll_wait(epoll_.get(), events.data(), events.size(), 0)) > 0) {
+    for (const epoll_event& event : std::span(events).first(static_cast<size_t>(count))) {
+      ended(event.data.fd);
     }
   }
 }

@@ -1,14 +1,15 @@
 // Reports when a process ends: its pins end with it, even if its descriptors live on in a child.
 //
-// Thread contract: any thread. The callback runs in a thread of the watch, without a lock; it must
-// not wait.
+// It has no thread: an event loop waits for fd(), and has dispatch() tell.
+//
+// Thread contract: add(), watches() from any thread; dispatch() from one. The callback runs in
+// dispatch(), without a lock.
 #pragma once
 
 #include <sys/types.h>
 
 #include <functional>
 #include <map>
-#include <thread>
 
 #include "core/base/error.h"
 #include "core/base/mutex.h"
@@ -21,7 +22,6 @@ class ProcessWatch {
  public:
   // Each process is charged to `budget` while it is watched; `budget` must outlive this.
   ProcessWatch(UserBudget& budget, std::function<void(pid_t)> on_exit);
-  ~ProcessWatch();  // ends the thread
   ProcessWatch(const ProcessWatch&) = delete;
   ProcessWatch& operator=(const ProcessWatch&) = delete;
 
@@ -32,22 +32,24 @@ class ProcessWatch {
   // False: it has ended, and the callback has run or is about to.
   bool watches(pid_t pid) const PMEMD_EXCLUDES(mutex_);
 
+  // Readable (EPOLLIN) while the end of a process hasn't been told.
+  int fd() const { return epoll_.get(); }
+  // Tells of all that have ended; doesn't wait.
+  void dispatch() PMEMD_EXCLUDES(mutex_);
+
  private:
   struct Watched {
     UniqueFd pidfd;
     UserBudget::Charge charge;
   };
 
-  void run();
   void ended(pid_t pid) PMEMD_EXCLUDES(mutex_);
 
   UserBudget& budget_;
   const std::function<void(pid_t)> on_exit_;
   const UniqueFd epoll_;
-  const UniqueFd stop_;  // eventfd
   mutable Mutex mutex_;
   std::map<pid_t, Watched> watched_ PMEMD_GUARDED_BY(mutex_);
-  std::thread thread_;
 };
 
 // The process of a thread. ESRCH: no such thread, or it can't be seen from here.

@@ -38,7 +38,8 @@ class ArmedErrorsTest : public RemovalFixture {
                                          : nullptr;
                             }};
   RememberingObserver findings_;
-  ArmedErrors armed_{ports_, findings_};
+  Worker worker_{"worker"};
+  ArmedErrors armed_{ports_, findings_, worker_};
 };
 
 TEST_F(ArmedErrorsTest, GoOffAtTheNthAccessThatTouchesThemAndOnce) {

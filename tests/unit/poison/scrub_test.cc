@@ -61,13 +61,14 @@ class Scrub : public RemovalFixture {
       [this] { on_progress(); }};
   Mutex mutex_;
   CondVar progress_cv_;
+  Worker worker_{"worker"};
 };
 
 TEST_F(Scrub, FindsWhatIsLatentAndTellsItAsAFailure) {
   make_latent(fsdax_.record().of_namespace().in_region({kPageSize, kPageSize + 512}));
   make_latent({4096, 4608});  // of no data area: metadata
   kernel_.forget_log();
-  Scrubber scrubber(failure_, ports_);
+  Scrubber scrubber(failure_, ports_, worker_);
   const auto begun = must(scrubber.start(0, all(), 0));
   EXPECT_TRUE(begun.running);
   const ScrubStatus status = wait(scrubber);
@@ -88,7 +89,7 @@ TEST_F(Scrub, LooksNowhereElse) {
   const uint64_t begin = fsdax_.record().of_namespace().in_region({0, 0}).begin;
   make_latent({begin, begin + 512});
   make_latent({begin + 8192, begin + 8192 + 512});
-  Scrubber scrubber(failure_, ports_);
+  Scrubber scrubber(failure_, ports_, worker_);
   must(scrubber.start(0, {begin + 4096, begin + 8192}, 0));
   EXPECT_EQ(wait(scrubber).found_bytes, 0);
   EXPECT_EQ(errors().latent(all()).size(), 2);
@@ -103,7 +104,7 @@ TEST_F(Scrub, FindsWhatLiesBehindANamespace) {
       fsdax_.record().of_namespace().in_region({0, fsdax_.record().data_bytes()}).end;
   make_latent({end, end + 512});
   make_latent({0, 512});
-  Scrubber scrubber(failure_, ports_);
+  Scrubber scrubber(failure_, ports_, worker_);
   for (const uint64_t begin : {end, uint64_t{0}}) {
     must(scrubber.start(0, {begin, begin + 4096}, 0));
     const ScrubStatus status = wait(scrubber);
@@ -114,7 +115,7 @@ TEST_F(Scrub, FindsWhatLiesBehindANamespace) {
 }
 
 TEST_F(Scrub, OneARegionAndNoneOfNothing) {
-  Scrubber scrubber(failure_, ports_);
+  Scrubber scrubber(failure_, ports_, worker_);
   EXPECT_EQ(scrubber.start(0, {4096, 4096}, 0).err(), EINVAL);
   must(scrubber.start(0, all(), 1));  // a byte a second
   const auto second = scrubber.start(0, all(), 0);
@@ -129,7 +130,7 @@ TEST_F(Scrub, OneARegionAndNoneOfNothing) {
 }
 
 TEST_F(Scrub, EndsWithItsRegionAndAnotherOfItsIdBeginsAnew) {
-  Scrubber scrubber(failure_, ports_);
+  Scrubber scrubber(failure_, ports_, worker_);
   EXPECT_EQ(scrubber.start(7, {0, 4096}, 0).err(), ENOENT);
   must(scrubber.start(0, all(), 1));
   must(scrubber.start(1, {0, 4096}, 1));
@@ -154,7 +155,7 @@ TEST_F(Scrub, AStepThatIsUnderWayWhenItIsForgottenCountsNowhere) {
     }
     return ports_.devices_of(region);
   };
-  Scrubber real(failure_, ports);
+  Scrubber real(failure_, ports, worker_);
   scrubber = &real;
   must(real.start(0, all(), 0));
   while (asked == 0) std::this_thread::yield();
@@ -169,7 +170,7 @@ TEST_F(Scrub, AStepThatIsUnderWayWhenItIsForgottenCountsNowhere) {
 }
 
 TEST_F(Scrub, GoesInStepsAtItsRate) {
-  Scrubber scrubber(failure_, ports_);
+  Scrubber scrubber(failure_, ports_, worker_);
   uint64_t steps = 0, last = 0;
   const uint64_t rate = 64 * kMiB;
   must(scrubber.start(0, {0, 8 * kMiB}, rate));  // 1/8 s
@@ -190,7 +191,7 @@ TEST_F(Scrub, GoesInStepsAtItsRate) {
 TEST_F(Scrub, WhatFailsIsCountedAndStaysLatent) {
   make_latent(fsdax_.record().of_namespace().in_region({0, 512}));
   ASSERT_TRUE(FaultPoint::arm("media.write-record", {.count = 1'000}));
-  Scrubber scrubber(failure_, ports_);
+  Scrubber scrubber(failure_, ports_, worker_);
   must(scrubber.start(0, all(), 0));
   const ScrubStatus status = wait(scrubber);
   EXPECT_GE(status.failed, 1);

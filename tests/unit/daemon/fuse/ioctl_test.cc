@@ -134,7 +134,7 @@ TEST_F(FuseIoctl, InfoWorksOnARemovedDevice) {
   EXPECT_NE(info.flags & PMEMD_INFO_SYNC, 0U);
 }
 
-TEST_F(FuseIoctl, MigrateIsAnsweredByTheWorkQueue) {
+TEST_F(FuseIoctl, MigrateIsAnsweredByTheWorker) {
   ino_ = private_memory().root_ino();
   handle_ = open(ino_, O_RDWR);
   EXPECT_EQ(ask(PMEMD_IOC_PIN, pmemd_pin{0, kPageSize, 0}).err, EOPNOTSUPP);

@@ -60,13 +60,13 @@ TEST_F(RequestReadersTest, HandingOnWakesOneIfNobodyReads) {
   readers_.begin_read();
   serve_short();
   const auto second = park_one(), third = park_one();
-  readers_.hand_on();  // somebody reads: this thread
+  readers_.about_to_block();  // somebody reads: this thread
   EXPECT_EQ(readers_.parked(), 2u);
   readers_.end_read();
-  readers_.hand_on();
+  readers_.about_to_block();
   EXPECT_EQ(readers_.reading(), 1u);
   EXPECT_EQ(readers_.parked(), 1u);
-  readers_.hand_on();  // somebody reads again
+  readers_.about_to_block();  // somebody reads again
   EXPECT_EQ(readers_.parked(), 1u);
   while (!is_done(second) && !is_done(third)) std::this_thread::yield();
   readers_.end();
@@ -111,7 +111,7 @@ TEST_F(RequestReadersTest, AfterAHandOnAllReadForAWhile) {
   serve_short();
   const auto second = park_one();
   readers_.end_read();
-  readers_.hand_on();
+  readers_.about_to_block();
   second.wait();
   readers_.begin_read();  // isn't parked
   EXPECT_EQ(readers_.reading(), 2u);
@@ -169,7 +169,7 @@ TEST_F(RequestReadersTest, NoRequestIsLeftWhileOneWaits) {
         readers_.end_read();
         if (request == nullptr) break;
         if (request->waits_for != nullptr) {
-          readers_.hand_on();
+          readers_.about_to_block();
           request->waits_for->served.wait();
         }
         request->served.count_down();
@@ -199,13 +199,13 @@ TEST_F(RequestReadersTest, HandingOnToNobodyTells) {
   int told = 0;
   readers_.on_exhausted([&] { ++told; });
   readers_.begin_read();
-  readers_.hand_on();
+  readers_.about_to_block();
   EXPECT_EQ(told, 0) << "the caller itself reads";
   readers_.end_read();
-  readers_.hand_on();
+  readers_.about_to_block();
   EXPECT_EQ(told, 1);
   readers_.end();
-  readers_.hand_on();
+  readers_.about_to_block();
   EXPECT_EQ(told, 1) << "at the end nobody has to read";
 }
 

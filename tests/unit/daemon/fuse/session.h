@@ -24,7 +24,7 @@
 #include "core/events/event.h"
 #include "core/removal/kernel_port.h"
 #include "daemon/fuse/server.h"
-#include "daemon/kernel/failure_worker.h"
+#include "daemon/kernel/failure_queue.h"
 #include "daemon/kernel/media_findings.h"
 #include "daemon/kernel/poll_waker.h"
 #include "tests/unit/daemon/fuse/fake_kernel.h"
@@ -115,11 +115,11 @@ class FuseSession : public ::testing::Test {
                               .kernel = port_,
                               .events = events_,
                               .device_of = [this](uint64_t ino) { return devices_.by_ino(ino); }};
-  FailureWorker failures_{failure_};
+  Worker work_{"work-queue"};
+  FailureQueue failures_{failure_, work_};
   MediaFindings findings_;
-  ArmedErrors armed_{failure_, findings_};
+  ArmedErrors armed_{failure_, findings_, work_};
   ProcessWatch processes_{budgets_.processes, [](pid_t) {}};
-  WorkQueue work_{budgets_.work};
 
  protected:
   std::unique_ptr<FuseServer> server_;
@@ -131,8 +131,8 @@ class FuseSession : public ::testing::Test {
  protected:
   FuseContext context_{.devices = devices_,
                        .budgets = budgets_,
-                       .processes = processes_,
-                       .work = work_,
+                       .processes = &processes_,
+                       .work = &work_,
                        .kernel = &port_,
                        .waker = &waker_,
                        .failures = &failures_};

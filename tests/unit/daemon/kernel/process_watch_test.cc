@@ -1,11 +1,12 @@
 #include "daemon/kernel/process_watch.h"
 
 #include <gtest/gtest.h>
+#include <poll.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <csignal>
-#include <semaphore>
+#include <vector>
 
 namespace pmemd {
 namespace {
@@ -38,8 +39,8 @@ class Child {
 
 TEST(ProcessWatch, AUserPaysForEachProcessUntilItEnds) {
   UserBudget budget({.per_user = 1, .users = 2, .total = 3});
-  std::binary_semaphore ended{0};
-  ProcessWatch watch(budget, [&](pid_t) { ended.release(); });
+  std::vector<pid_t> ended;
+  ProcessWatch watch(budget, [&](pid_t pid) { ended.push_back(pid); });
   Child a, b, c;
   ASSERT_TRUE(watch.add(a.pid(), kAlice));
   EXPECT_TRUE(watch.add(a.pid(), kBob)) << "again is no error, and costs nobody";
@@ -48,8 +49,15 @@ TEST(ProcessWatch, AUserPaysForEachProcessUntilItEnds) {
   EXPECT_FALSE(watch.watches(b.pid()));
   EXPECT_TRUE(watch.add(b.pid(), kBob)) << "another user has his own";
   EXPECT_TRUE(watch.add(c.pid(), 0)) << "and root some left";
+  watch.dispatch();
+  EXPECT_EQ(ended, std::vector<pid_t>{}) << "nobody has ended";
+  const pid_t first = a.pid();
   a.end();
-  ended.acquire();
+  pollfd readable{.fd = watch.fd(), .events = POLLIN, .revents = 0};
+  ASSERT_EQ(poll(&readable, 1, -1), 1);
+  watch.dispatch();
+  EXPECT_EQ(ended, std::vector<pid_t>{first});
+  EXPECT_EQ(poll(&readable, 1, 0), 0) << "it is told once";
   EXPECT_EQ(budget.charged_to(kAlice), 0u);
   EXPECT_FALSE(watch.watches(a.pid()));
 }

@@ -86,11 +86,12 @@ TEST(ArmedErrors, GoOffAtTheirTimeWithoutMemory) {
                           .after = std::chrono::milliseconds(0)};
       {
         RememberingObserver findings;
-        std::optional<ArmedErrors> armed(std::in_place, machine.machine().failure, findings);
+        std::optional<ArmedErrors> armed(std::in_place, machine.machine().failure, findings,
+                                         *machine.machine().fuse.work);
         const FailingElsewhere fails(n, which);
         ASSERT_EQ(armed->arm(std::move(error)).err(), 0);
         machine.wait_until([&] { return errors(DeviceMemory::ErrorKind::kInjected) != 0; });
-        armed.reset();  // waits for the thread, which has begun
+        armed.reset();  // waits for the worker, which has begun
         was_hit = fails.hit();
       }
       ASSERT_EQ(errors(DeviceMemory::ErrorKind::kInjected), 1);

@@ -27,7 +27,7 @@
 #include "core/poison/armed_errors.h"
 #include "core/poison/scrub.h"
 #include "core/pool/pool.h"
-#include "daemon/kernel/failure_worker.h"
+#include "daemon/kernel/failure_queue.h"
 #include "daemon/kernel/media_findings.h"
 #include "daemon/kernel/prefaulter.h"
 #include "daemon/verbs/lifecycle.h"
@@ -84,7 +84,7 @@ class VerbsMachine {
       progress_cv_.notify_all();
     });
     devices_.set_observer(&findings_);
-    findings_.attach(failure_worker_, armed_);
+    findings_.attach(failures_, armed_);
     must(devices_.load());
     handlers_ = make_handlers(machine_);
     for (const DevicePtr& device : devices_.by_serial()) must(enable_device(machine_, *device));
@@ -255,16 +255,16 @@ class VerbsMachine {
   QuietKernel kernel_;
   UserBudgets budgets_{1024};
   ProcessWatch processes_{budgets_.processes, [](pid_t) {}};
-  WorkQueue work_{budgets_.work};
+  Worker work_{"work-queue"};
   FuseContext fuse_{
-      .devices = devices_, .budgets = budgets_, .processes = processes_, .work = work_};
+      .devices = devices_, .budgets = budgets_, .processes = &processes_, .work = &work_};
   const FailurePorts failure_{.registry = devices_.registry(),
                               .kernel = kernel_,
                               .events = events_,
                               .device_of = [this](uint64_t ino) { return devices_.by_ino(ino); }};
-  FailureWorker failure_worker_{failure_};
+  FailureQueue failures_{failure_, work_};
   MediaFindings findings_;
-  ArmedErrors armed_{failure_, findings_};
+  ArmedErrors armed_{failure_, findings_, work_};
   Scrubber scrubber_{failure_,
                      {.errors_of = [this](uint32_t region) { return pool_->media_errors(region); },
                       .devices_of = [this](uint32_t region) { return devices_.of_region(region); },
@@ -272,7 +272,8 @@ class VerbsMachine {
                           [this] {
                             MutexLock lock(progress_mutex_);
                             progress_cv_.notify_all();
-                          }}};
+                          }},
+                     work_};
   Prefaulter prefaulter_{{.open = [this](uint64_t, const std::string&) { return open_something(); },
                           .memory = []() -> Result<HostMemory> {
                             return HostMemory{.total_bytes = kGiB, .available_bytes = kGiB};

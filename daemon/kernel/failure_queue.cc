@@ -1,6 +1,5 @@
-#include "daemon/kernel/failure_worker.h"
+#include "daemon/kernel/failure_queue.h"
 
-#include <pthread.h>
 #include <spdlog/spdlog.h>
 
 #include <cerrno>
@@ -16,51 +15,53 @@ namespace pmemd {
 namespace {
 
 constexpr std::chrono::seconds kLostInterval{1};
+enum : uint64_t { kFound, kLost };  // the worker's keys
 
 }  // namespace
 
-FailureWorker::FailureWorker(FailurePorts ports)
-    : ports_(std::move(ports)), thread_([this] { run(); }) {}
+FailureQueue::FailureQueue(FailurePorts ports, Worker& worker)
+    : ports_(std::move(ports)), worker_(worker) {}
 
-FailureWorker::~FailureWorker() {
+FailureQueue::~FailureQueue() { worker_.cancel(this); }
+
+void FailureQueue::note_latent(uint64_t device_ino, DataRange range) {
+  const MustAllocate it_has_happened;
   {
     MutexLock lock(mutex_);
-    stop_ = true;
-    found_cv_.notify_all();
+    found_[device_ino].latent.insert(range);
   }
-  thread_.join();
+  worker_.submit_once({this, kFound}, [this] { act_on_found(); });
 }
 
-void FailureWorker::note_latent(uint64_t device_ino, DataRange range) {
+void FailureQueue::note_cleared(uint64_t device_ino, const std::vector<DataRange>& ranges) {
   const MustAllocate it_has_happened;
-  MutexLock lock(mutex_);
-  found_[device_ino].latent.insert(range);
-  found_cv_.notify_one();
-}
-
-void FailureWorker::note_cleared(uint64_t device_ino, const std::vector<DataRange>& ranges) {
-  const MustAllocate it_has_happened;
-  MutexLock lock(mutex_);
-  RangeSet<DataSpace>& cleared = found_[device_ino].cleared;
-  for (const DataRange& range : ranges) cleared.insert(range);
-  found_cv_.notify_one();
-}
-
-void FailureWorker::note_lost(uint64_t ino, FileRange range, int err) {
-  const MustAllocate it_has_happened;
-  MutexLock lock(mutex_);
-  if (!lost_.contains(ino) && lost_.size() >= kMaxLostFiles) return;
-  LostStores& lost = lost_[ino];
-  lost.err = err;
-  lost.ranges.insert(range);
-  if (lost.ranges.count() > kMaxLostRanges) {
-    const auto ranges = lost.ranges.ranges();
-    lost.ranges.insert({ranges.front().begin, ranges.back().end});
+  {
+    MutexLock lock(mutex_);
+    RangeSet<DataSpace>& cleared = found_[device_ino].cleared;
+    for (const DataRange& range : ranges) cleared.insert(range);
   }
-  found_cv_.notify_one();
+  worker_.submit_once({this, kFound}, [this] { act_on_found(); });
 }
 
-std::vector<DataRange> FailureWorker::touched(const Device& device, DataRange range) const {
+void FailureQueue::note_lost(uint64_t ino, FileRange range, int err) {
+  const MustAllocate it_has_happened;
+  Deadline due;
+  {
+    MutexLock lock(mutex_);
+    if (!lost_.contains(ino) && lost_.size() >= kMaxLostFiles) return;
+    LostStores& lost = lost_[ino];
+    lost.err = err;
+    lost.ranges.insert(range);
+    if (lost.ranges.count() > kMaxLostRanges) {
+      const auto ranges = lost.ranges.ranges();
+      lost.ranges.insert({ranges.front().begin, ranges.back().end});
+    }
+    due = lost_due_;
+  }
+  worker_.submit_once({this, kLost}, [this] { act_on_lost(); }, due);
+}
+
+std::vector<DataRange> FailureQueue::touched(const Device& device, DataRange range) const {
   RangeSet<DataSpace> touched;
   if (device.legs() != nullptr) {  // its legs' memory failed
     const VolumeTable& table = device.record().of_volume().table;
@@ -80,40 +81,31 @@ std::vector<DataRange> FailureWorker::touched(const Device& device, DataRange ra
   return touched.ranges();
 }
 
-bool FailureWorker::lost_is_due() const { return !lost_.empty() && lost_due_ <= Clock::now(); }
-
-void FailureWorker::run() {
-  pthread_setname_np(pthread_self(), "failure");
-  while (true) {
-    Noted found;
-    Lost lost;
-    {
-      MutexLock lock(mutex_);
-      while (found_.empty() && !lost_is_due() && !stop_) {
-        if (lost_.empty()) {
-          found_cv_.wait(mutex_);
-        } else {
-          (void)found_cv_.wait_until(mutex_, lost_due_);
-        }
-      }
-      if (stop_) return;
-      const MustAllocate not_lost;
-      found.swap(found_);
-      acting_ = found;
-      if (lost_is_due()) {
-        lost.swap(lost_);
-        lost_due_ = deadline_after(kLostInterval);
-      }
-    }
-    const MustAllocate not_lost;
-    for (const auto& [ino, ranges] : found) act(ino, ranges);
-    for (const auto& [ino, stores] : lost) tell_lost(ino, stores);
+void FailureQueue::act_on_found() {
+  const MustAllocate not_lost;
+  Noted found;
+  {
     MutexLock lock(mutex_);
-    acting_.clear();
+    found.swap(found_);
+    acting_ = found;
   }
+  for (const auto& [ino, ranges] : found) act(ino, ranges);
+  MutexLock lock(mutex_);
+  acting_.clear();
 }
 
-void FailureWorker::act(uint64_t ino, const Found& found) {
+void FailureQueue::act_on_lost() {
+  const MustAllocate not_lost;
+  Lost lost;
+  {
+    MutexLock lock(mutex_);
+    lost.swap(lost_);
+    lost_due_ = deadline_after(kLostInterval);
+  }
+  for (const auto& [ino, stores] : lost) tell_lost(ino, stores);
+}
+
+void FailureQueue::act(uint64_t ino, const Found& found) {
   const auto device = ports_.device_of(ino);
   if (!device) return;  // destroyed meanwhile
   if (!found.latent.empty()) {
@@ -124,7 +116,7 @@ void FailureWorker::act(uint64_t ino, const Found& found) {
   tell_cleared(*device, found.cleared.ranges(), ports_);
 }
 
-void FailureWorker::tell_lost(uint64_t ino, const LostStores& lost) {
+void FailureQueue::tell_lost(uint64_t ino, const LostStores& lost) {
   const auto device = ports_.device_of(ino);
   if (!device) return;
   const std::string name = device->record().name();

@@ -1,5 +1,5 @@
 // Stores that could not be written back: told by file and range, and never in a flood.
-#include "daemon/kernel/failure_worker.h"
+#include "daemon/kernel/failure_queue.h"
 
 #include <gtest/gtest.h>
 
@@ -41,34 +41,35 @@ class LostStoresTest : public testing::Test {
                             .kernel = machine_.machine().kernel,
                             .events = events_,
                             .device_of = machine_.machine().failure.device_of};
-  FailureWorker worker_{ports_};
+  Worker worker_{"worker"};
+  FailureQueue failures_{ports_, worker_};
   const uint64_t ino_ = machine_.used_file();
 };
 
 TEST_F(LostStoresTest, AreToldByTheirCause) {
-  worker_.note_lost(ino_, page(0), ENOSPC);
+  failures_.note_lost(ino_, page(0), ENOSPC);
   const Event first = wait_for(page(0)).back();
   EXPECT_EQ(first.kind, EventKind::kNoSpace);
   EXPECT_EQ(first.name_of_namespace, "namespace0.0");
   EXPECT_EQ(first.file->path, "/pmem0/file");
   EXPECT_EQ(first.file->range, page(0));
-  worker_.note_lost(ino_, page(3), EIO);
+  failures_.note_lost(ino_, page(3), EIO);
   EXPECT_EQ(wait_for(page(3)).back().kind, EventKind::kWritebackError);
 }
 
 TEST_F(LostStoresTest, AreToldTogetherBehindTheFirst) {
-  worker_.note_lost(ino_, page(0), ENOSPC);
+  failures_.note_lost(ino_, page(0), ENOSPC);
   ASSERT_EQ(wait_for(page(0)).size(), 1u);
   constexpr uint64_t kPages = 10'000;  // no two beside each other
-  for (uint64_t i = 1; i <= kPages; ++i) worker_.note_lost(ino_, page(2 * i), ENOSPC);
+  for (uint64_t i = 1; i <= kPages; ++i) failures_.note_lost(ino_, page(2 * i), ENOSPC);
   const auto told = wait_for(page(2 * kPages));
   EXPECT_LT(told.size(), 100u);
 }
 
 // The kernel may go on with a file that nobody has any more.
 TEST_F(LostStoresTest, OfAFileThatIsUnknownAreNoEvent) {
-  worker_.note_lost(make_inode_number(4711, kRootIndex), page(0), ENOSPC);
-  worker_.note_lost(ino_, page(1), ENOSPC);
+  failures_.note_lost(make_inode_number(4711, kRootIndex), page(0), ENOSPC);
+  failures_.note_lost(ino_, page(1), ENOSPC);
   for (const Event& event : wait_for(page(1))) EXPECT_EQ(event.file->path, "/pmem0/file");
 }
 
