@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""script/bench [SECTION…] [--quick] [--rounds N] [--json FILE]
+"""script/bench [SECTION…] [--quick] [--rounds N] [--against COMMIT] [--json FILE]
 
 Measures, each figure in turns with its references, and prints a table. Sections: see below; all of
 them, if none is named. It judges nobody: exit 0 also when a target is missed, 1 when something
@@ -9,11 +9,13 @@ could not be measured.
 import argparse
 import importlib
 import os
+import subprocess
 import resource
 import signal
 import sys
 import time
 
+import against
 from measure import Report
 from sections import Scale
 from stage import Stage, keep_awake, machine, private_mounts
@@ -40,6 +42,9 @@ def arguments():
     parser.add_argument("--let-idle", action="store_true",
                         help="let idle CPUs halt, as on a machine at rest")
     parser.add_argument("--json", metavar="FILE", help="write all samples to FILE")
+    parser.add_argument("--against", metavar="COMMIT",
+                        help="build that commit, too, and compare the two, with each other alone: all but "
+                        "core, which has no daemon")
     parser.add_argument("--part", action="append", metavar="NAME",
                         help="run only this part of the sections; may be repeated")
     args = parser.parse_args()
@@ -48,12 +53,20 @@ def arguments():
             parser.error(f"no section {name}; there are {', '.join(SECTIONS)}")
     if args.rounds is not None and args.rounds < 1:
         parser.error("--rounds: at least 1")
+    if args.against:
+        try:
+            args.against = against.build(args.against)
+        except (OSError, subprocess.CalledProcessError) as error:
+            parser.error(f"--against: {error}")
     return args
 
 
-def measure(part, report, scale):
+def measure(part, section, report, scale, other):
     begin = time.monotonic()
     try:
+        if other:
+            against.compare(part, section, report, scale, *other)
+            return
         with Stage() as stage:
             part(stage, report, scale)
     except Exception as error:  # pylint: disable=broad-except; whatever it is, the others go on
@@ -91,6 +104,8 @@ def main():
         report.note("DAMON is on: cold pages of files, ours among them, are taken back meanwhile, those "
                     "of a tmpfs aren't")
     for section in args.sections or SECTIONS:
+        if args.against and section == "core":
+            continue
         module = importlib.import_module(f"sections.{section}")
         report.begin(section)
         if not is_root:
@@ -98,7 +113,7 @@ def main():
                         "cold, other users' processes aren't seen")
         for part in module.PARTS:
             if not args.part or part.__name__ in args.part:
-                measure(part, report, scale)
+                measure(part, section, report, scale, args.against)
     print("\n".join(report.table()))
     if args.json:
         report.write_json(args.json)

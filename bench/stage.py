@@ -149,6 +149,8 @@ class PlainFuse(Conversation):
 class Pool:
     """A daemon with a pool of its own."""
 
+    programs = BIN  # where pmemd and pmemctl are
+
     def __init__(self, directory, size="64M", *, sparse=True, options=()):
         directory.mkdir()
         self.directory = directory
@@ -169,7 +171,7 @@ class Pool:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ready:
             ready.bind(str(path))
             self.process = start(
-                BIN / "pmemd", "--pool", self.directory / "pool", "--mount", self.mount,
+                self.programs / "pmemd", "--pool", self.directory / "pool", "--mount", self.mount,
                 "--create", self._size, *self._options, "--socket", self.socket,
                 "--foreground", "--log-level", "warn",
                 env={**os.environ, "NOTIFY_SOCKET": str(path)})

@@ -2,7 +2,7 @@
 
 from measure import OURS, Row, at_least, at_most
 from sections import GIB, HOST, MIB, PLAIN, TMPFS, compare, compare_all
-from stage import BIN, PAGE
+from stage import PAGE
 
 TMPFS_FRESH = "tmpfs, fresh"
 
@@ -73,7 +73,7 @@ def prefaulted(stage, report, scale):
     tmpfs = stage.directory_on(stage.tmpfs)
     path = ours.files / "touch"
     size = scale.bytes(256 * MIB)
-    command = f"{BIN / 'pmemctl'} --socket {ours.socket} prefault {path} >/dev/null"
+    command = f"{ours.programs / 'pmemctl'} --socket {ours.socket} prefault {path} >/dev/null"
     for name, before, access in (("read after pmemctl prefault", command, "read"),
                                  ("write after pmemctl prefault", command, "write"),
                                  ("read after MADV_WILLNEED", "willneed", "read")):

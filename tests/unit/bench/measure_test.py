@@ -9,6 +9,7 @@ import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[3] / "bench"))
 
+import against
 import measure
 from measure import OURS, Growth, Report, Row, at_least, at_most
 
@@ -156,6 +157,35 @@ class Reports(unittest.TestCase):
         self.assertEqual(growth["exponent"], 0)
         self.assertEqual(growth["points"][0], {"size": 1, "median": 5, "samples": [5]})
         self.assertEqual(len(read["failed"]), 1)
+
+
+class Against(unittest.TestCase):
+    """Two builds: what both have in all rounds is compared, round by round."""
+
+    def rounds(self, *pairs):
+        return [{OURS: ours, "abc": theirs} for ours, theirs in pairs]
+
+    def test_a_round_finds_medians_and_each_size_of_a_growth(self):
+        found = against.values([Row("r", "ns", {OURS: [1, 9, 2], "tmpfs": [7, 7, 7]}),
+                                Growth("g", "bytes", {10: [3], 1000: [4, 6]})])
+        self.assertEqual(found, {"r": ("ns", 2), "g: 10": ("bytes", 3), "g: 10^3": ("bytes", 5)})
+
+    def test_the_same_is_within_three_percent_whichever_way_is_better(self):
+        def met(unit, ours, theirs):
+            row, = against.rows(self.rounds(({"r": (unit, ours)}, {"r": (unit, theirs)})), "abc")
+            return row.met(row.targets[0])
+        self.assertTrue(met("ns", 103, 100))
+        self.assertFalse(met("ns", 104, 100))
+        self.assertTrue(met("ns", 50, 100))
+        self.assertTrue(met("GB/s", 97, 100))
+        self.assertFalse(met("GB/s", 96, 100))
+        self.assertTrue(met("/s", 200, 100))
+
+    def test_what_a_build_or_a_round_lacks_is_left_out(self):
+        both = {"r": ("ns", 1), "new": ("ns", 1)}
+        found = list(against.rows(self.rounds((both, {"r": ("ns", 2)}), (both, both)), "abc"))
+        self.assertEqual([row.name for row in found], ["r"])
+        self.assertEqual(found[0].samples, {OURS: [1, 1], "abc": [2, 1]})
 
 
 if __name__ == "__main__":
