@@ -1,5 +1,6 @@
 #include "core/media/namespace_media.h"
 
+#include <algorithm>
 #include <cassert>
 #include <utility>
 
@@ -28,11 +29,7 @@ NamespaceMedia::NamespaceMedia(std::unique_ptr<MappedImage> image, MediaErrors& 
 NamespaceMedia::~NamespaceMedia() = default;
 
 std::vector<DataRange> NamespaceMedia::bad(DataRange range) const {
-  std::vector<DataRange> ranges;
-  const auto found = errors_.bad(space_.in_region(range));
-  ranges.reserve(found.size());
-  for (const RegionRange& part : found) ranges.push_back(space_.in_data(part));
-  return ranges;
+  return space_.all_in_data(errors_.bad(space_.in_region(range)));
 }
 
 Result<void> NamespaceMedia::check_read(DataRange range, Reader reader) const {
@@ -68,23 +65,19 @@ Result<void> NamespaceMedia::check_clears(DataRange range) const {
 
 Result<void> NamespaceMedia::set_good(const std::vector<DataRange>& ranges) {
   PMEMD_TRY(fault_persist.hit());
-  MediaErrors::Ranges in_region;
+  const MediaErrors::Ranges in_region = space_.all_in_region(ranges);
   std::vector<std::pair<uint64_t, uint64_t>> in_image;
-  bool was_known = false;
   for (const DataRange& range : ranges) {
     in_image.emplace_back(this->in_image(range.begin), range.length());
-    in_region.push_back(space_.in_region(range));
-    was_known = was_known || !errors_.known(in_region.back()).empty();
   }
+  const bool was_known = std::ranges::any_of(
+      in_region, [&](RegionRange range) { return !errors_.known(range).empty(); });
   PMEMD_TRY(image_->persist(in_image));
   PMEMD_TRY(fault_record.hit());
   PMEMD_ASSIGN(const auto cleared, errors_.clear(in_region));
   const MustAllocate recorded;
   if (observer_ == nullptr || !was_known) return {};
-  std::vector<DataRange> good;
-  good.reserve(cleared.size());
-  for (const RegionRange& part : cleared) good.push_back(space_.in_data(part));
-  observer_->on_cleared(device_ino_, good);
+  observer_->on_cleared(device_ino_, space_.all_in_data(cleared));
   return {};
 }
 

@@ -295,11 +295,7 @@ Result<DataRanges> sectors_of(const Device& device, const DataRanges& ranges) {
 }
 
 MediaErrors::Ranges in_region(const Device& device, const DataRanges& ranges) {
-  MediaErrors::Ranges there;
-  there.reserve(ranges.size());
-  for (const DataRange& range : ranges)
-    there.push_back(device.record().of_namespace().in_region(range));
-  return there;
+  return device.record().of_namespace().all_in_region(ranges);
 }
 
 // What the platform's errors cover: all of the sectors, or the first clear unit of each.
@@ -354,11 +350,8 @@ Result<FailureReport> discover_errors(Device& device, const DataRanges& ranges,
   if (found.empty()) {
     return FailureReport{.name_of_namespace = device.record().name(), .ranges = ranges};
   }
-  DataRanges bad;
-  bad.reserve(found.size());
-  for (const RegionRange& part : found) bad.push_back(device.record().of_namespace().in_data(part));
   RangeFailure failure(device, ranges, ports);
-  return fail_ranges(failure, bad);
+  return fail_ranges(failure, device.record().of_namespace().all_in_data(found));
 }
 
 Result<void> uninject_error(Device& device, const DataRanges& ranges) {

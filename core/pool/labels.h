@@ -18,19 +18,14 @@
 namespace pmemd {
 
 // Not live: it is being made or destroyed. It takes up its space, but is shown to nobody.
-struct RegionLabel {
-  RegionRecord record;
+template <class Record>
+struct Label {
+  Record record;
   bool live = false;
 };
-struct NamespaceLabel {
-  NamespaceRecord record;
-  bool live = false;
-};
-
-struct VolumeLabel {
-  VolumeRecord record;
-  bool live = false;
-};
+using RegionLabel = Label<RegionRecord>;
+using NamespaceLabel = Label<NamespaceRecord>;
+using VolumeLabel = Label<VolumeRecord>;
 
 struct Labels {
   std::string pool_uuid;

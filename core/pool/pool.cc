@@ -9,6 +9,7 @@
 
 #include "core/pool/check.h"
 #include "core/pool/columns.h"
+#include "core/pool/life.h"
 #include "core/pool/pool_directory.h"
 #include "core/pool/strays.h"
 #include "core/pool/upgrade.h"
@@ -76,7 +77,7 @@ Result<std::unique_ptr<Pool>> Pool::open_locked(std::string path, UniqueFd lock,
   PMEMD_TRY(pool->load());
   if (was_killed) PMEMD_TRY(mark_unclean(*pool->database_));
   PMEMD_TRY(pool->open_images());
-  if (mode == Mode::kReadWrite) PMEMD_TRY(pool->remove_half_made());
+  if (mode == Mode::kReadWrite) pool->erase_half_made();
   return pool;
 }
 
@@ -140,40 +141,41 @@ Result<void> Pool::open_images() {
 }
 
 // What can't be erased now keeps its space, so that nobody else gets it; the next open tries again.
-Result<void> Pool::remove_half_made() {
-  Labels labels;
+void Pool::erase_half_made() {
   {
     MutexLock lock(mutex_);
-    labels = labels_;
+    half_erased_ = {records_of(labels_.volumes, /*live=*/false),
+                    records_of(labels_.namespaces, /*live=*/false),
+                    records_of(labels_.regions, /*live=*/false)};
   }
-  for (const auto& [record, live] : labels.volumes) {
-    if (!live) (void)erase_or_note(record);
+  finish_erasures();
+}
+
+void Pool::finish_erasures() {
+  decltype(half_erased_) objects;
+  {
+    MutexLock lock(mutex_);
+    objects.swap(half_erased_);
   }
-  for (const auto& [record, live] : labels.namespaces) {
-    if (!live) (void)erase_or_note(record);
-  }
-  for (const auto& [region, live] : labels.regions) {
-    if (!live) (void)drop_or_note(region);
-  }
-  return {};
+  const auto erase_all = [&]<class Record>(const std::vector<Record>& records) {
+    for (const Record& record : records) (void)Life(*this, record).erase_or_note();
+  };
+  std::apply([&](const auto&... records) { (erase_all(records), ...); }, objects);
 }
 
 std::vector<RegionRecord> Pool::regions() const {
   MutexLock lock(mutex_);
-  std::vector<RegionRecord> records;
-  for (const auto& [record, live] : labels_.regions) {
-    if (live) records.push_back(record);
-  }
-  return records;
+  return records_of(labels_.regions, /*live=*/true);
 }
 
 std::vector<NamespaceRecord> Pool::namespaces() const {
   MutexLock lock(mutex_);
-  std::vector<NamespaceRecord> records;
-  for (const auto& [record, live] : labels_.namespaces) {
-    if (live) records.push_back(record);
-  }
-  return records;
+  return records_of(labels_.namespaces, /*live=*/true);
+}
+
+std::vector<VolumeRecord> Pool::volumes() const {
+  MutexLock lock(mutex_);
+  return records_of(labels_.volumes, /*live=*/true);
 }
 
 Result<RegionRecord> Pool::region(uint32_t id) const {
@@ -181,17 +183,15 @@ Result<RegionRecord> Pool::region(uint32_t id) const {
 }
 
 Result<RegionRecord> Pool::find_region(std::string_view name) const {
-  for (const RegionRecord& record : regions()) {
-    if (record.name() == name) return record;
-  }
-  return fail(ENOENT, fmt::format("{}: there is no such region", name), "list -R shows them");
+  return find_by_name(regions(), name);
 }
 
 Result<NamespaceRecord> Pool::find_namespace(std::string_view name) const {
-  for (NamespaceRecord& record : namespaces()) {
-    if (record.name() == name) return std::move(record);
-  }
-  return fail(ENOENT, fmt::format("{}: there is no such namespace", name), "list -N shows them");
+  return find_by_name(namespaces(), name);
+}
+
+Result<VolumeRecord> Pool::find_volume(std::string_view name) const {
+  return find_by_name(volumes(), name);
 }
 
 Pool::Available Pool::available(uint32_t region) const {

@@ -26,6 +26,7 @@
 #include <set>
 #include <string>
 #include <string_view>
+#include <tuple>
 #include <vector>
 
 #include "core/base/error.h"
@@ -182,45 +183,43 @@ class Pool {
                                                    const OnUpgrade& on_upgrade = {});
   Result<void> load();
   Result<void> open_images() PMEMD_EXCLUDES(mutex_);
-  Result<void> remove_half_made() PMEMD_EXCLUDES(mutex_);
+  void erase_half_made() PMEMD_EXCLUDES(mutex_);
+
+  // The steps that all kinds of objects have in common: core/pool/life.h.
+  template <class Record>
+  class Life;
+  // What each kind does to make an object whose label is reserved, up to Life::show(), and to erase
+  // one whose label is not live, up to Life::delete_label().
+  Result<void> make(const RegionRecord& region) PMEMD_EXCLUDES(mutex_);
+  Result<void> make(const NamespaceRecord& record) PMEMD_EXCLUDES(mutex_);
+  Result<void> make(const VolumeRecord& record) PMEMD_EXCLUDES(mutex_);
+  Result<void> erase(const RegionRecord& region) PMEMD_EXCLUDES(mutex_);
+  Result<void> erase(const NamespaceRecord& record) PMEMD_EXCLUDES(mutex_);
+  Result<void> erase(const VolumeRecord& record) PMEMD_EXCLUDES(mutex_);
+  // Tries again to erase what could not be erased.
+  void finish_erasures() PMEMD_EXCLUDES(mutex_);
 
   // Choose the space, and take it with a label that is not live.
   Result<NamespaceRecord> reserve_namespace(const CreateNamespace& want) PMEMD_EXCLUDES(mutex_);
   Result<RegionRecord> reserve_region(uint64_t size, Reservation reservation,
                                       std::optional<uint64_t> base) PMEMD_EXCLUDES(mutex_);
-  // The rest of creation.
-  Result<void> make_region(const RegionRecord& region) PMEMD_EXCLUDES(mutex_);
-  // The steps of destruction: no namespace can be made there from now on; the region leaves the
-  // list; for one that is not live, as erase_namespace() and erase_or_note().
+  Result<VolumeRecord> reserve_volume(VolumeType type, uint64_t chunk_bytes,
+                                      const std::vector<uint64_t>& legs) PMEMD_EXCLUDES(mutex_);
+  // The steps of a region's destruction: no namespace can be made there from now on; the region
+  // leaves the list.
   Result<void> close_region(const RegionRecord& region, const std::vector<uint64_t>& serials)
       PMEMD_EXCLUDES(mutex_);
   Result<void> empty_and_unlist(const RegionRecord& region, const std::vector<uint64_t>& serials)
       PMEMD_EXCLUDES(mutex_);
   Result<void> unlist_region(const RegionRecord& region) PMEMD_EXCLUDES(mutex_);
-  Result<void> drop_region(const RegionRecord& region) PMEMD_EXCLUDES(mutex_);
-  Result<void> drop_or_note(const RegionRecord& region) PMEMD_EXCLUDES(mutex_);
   Result<void> write_info_block(const NamespaceRecord& record) PMEMD_EXCLUDES(mutex_);
-  Result<void> set_live(uint64_t serial, bool live);  // in the database; durable
-  // For one that is not live: zeroes the bytes, deletes the rows, frees the space.
-  Result<void> erase_namespace(const NamespaceRecord& record) PMEMD_EXCLUDES(mutex_);
-  // The same; notes what can't be erased, for finish_erasures().
-  Result<void> erase_or_note(const NamespaceRecord& record) PMEMD_EXCLUDES(mutex_);
-  void finish_erasures() PMEMD_EXCLUDES(mutex_);
   Result<void> delete_inodes(uint64_t serial);
-  // The same for volumes. check_leg(): returns the name of an object that may become a leg.
+  // Returns the name of an object that may become a leg.
   Result<std::string> check_leg(uint64_t serial) const PMEMD_REQUIRES(mutex_);
-  Result<VolumeRecord> reserve_volume(VolumeType type, uint64_t chunk_bytes,
-                                      const std::vector<uint64_t>& legs) PMEMD_EXCLUDES(mutex_);
-  Result<void> make_volume(const VolumeRecord& record) PMEMD_EXCLUDES(mutex_);
   Result<void> zero_legs(const VolumeRecord& record) PMEMD_EXCLUDES(mutex_);
-  Result<void> set_volume_live(uint64_t serial, bool live);
-  Result<void> erase_volume(const VolumeRecord& record) PMEMD_EXCLUDES(mutex_);
-  Result<void> erase_or_note(const VolumeRecord& record) PMEMD_EXCLUDES(mutex_);
 
   Result<std::unique_ptr<MappedImage>> map(uint32_t region, RegionRange range) const
       PMEMD_EXCLUDES(mutex_);
-  // Null if there is none.
-  NamespaceLabel* find_label(uint64_t serial) PMEMD_REQUIRES(mutex_);
 
   // Runs one statement with integer parameters as a transaction; returns how many rows it changed.
   Result<int64_t> change(std::string_view sql, std::initializer_list<uint64_t> parameters);
@@ -235,9 +234,9 @@ class Pool {
 
   mutable Mutex mutex_;  // before the database's
   Labels labels_ PMEMD_GUARDED_BY(mutex_);
-  std::vector<NamespaceRecord> half_erased_ PMEMD_GUARDED_BY(mutex_);  // not live
-  std::vector<VolumeRecord> half_erased_volumes_ PMEMD_GUARDED_BY(mutex_);
-  std::vector<RegionRecord> half_dropped_ PMEMD_GUARDED_BY(mutex_);
+  // Not live, and nobody is erasing them. In the order to erase them: each before what it lies on.
+  std::tuple<std::vector<VolumeRecord>, std::vector<NamespaceRecord>, std::vector<RegionRecord>>
+      half_erased_ PMEMD_GUARDED_BY(mutex_);
   std::set<uint32_t> closed_ PMEMD_GUARDED_BY(mutex_);  // regions that are being destroyed
   uint64_t region_changes_ PMEMD_GUARDED_BY(mutex_) = 0;
   // Of live regions. Shared: used without the lock, even while the region is being destroyed.

@@ -1,12 +1,11 @@
 // Namespaces of a pool: making, destroying, mapping.
 //
-// The order of the steps makes a kill or a power loss at any point harmless:
+// In the order of core/pool/life.h:
 //   create:  label, not live, durable → info block, durable → label live, durable
 //   destroy: label not live, durable → bytes zeroed, durable → rows and label deleted
-// A label that is not live reserves its range, and the next open continues with the second step of
-// destroy. So a range is free only when it is zero, and no label is live without its info block.
-// The last deletion need not be durable: the next namespace in the range makes it so with its own
-// label, which follows it in the WAL.
+// So a range is free only when it is zero, and no label is live without its info block. The last
+// deletion need not be durable: the next namespace in the range makes it so with its own label,
+// which follows it in the WAL.
 #include <fmt/format.h>
 #include <uuid/uuid.h>
 
@@ -19,6 +18,7 @@
 #include "core/base/memory.h"
 #include "core/base/units.h"
 #include "core/pool/info_block.h"
+#include "core/pool/life.h"
 #include "core/pool/placement.h"
 #include "core/pool/pool.h"
 #include "core/pool/schema.h"
@@ -96,12 +96,6 @@ Result<NamespaceRecord> Pool::reserve_namespace(const CreateNamespace& want) {
   return label.record;
 }
 
-Result<void> Pool::set_live(uint64_t serial, bool live) {
-  PMEMD_TRY(change("UPDATE namespaces SET live = ? WHERE serial = ?",
-                   {live ? uint64_t{1} : uint64_t{0}, serial}));
-  return database_->sync();
-}
-
 Result<void> Pool::write_info_block(const NamespaceRecord& record) {
   const RegionRange metadata = RegionRange::sized(record.range.begin, kNamespaceMetadataSize);
   PMEMD_ASSIGN(const auto image, map(record.region, metadata));
@@ -110,86 +104,30 @@ Result<void> Pool::write_info_block(const NamespaceRecord& record) {
   return image->persist(kInfoBlockOffset, kInfoBlockSize);
 }
 
+Result<void> Pool::make(const NamespaceRecord& record) {
+  PMEMD_TRY(fault_info_block.hit());
+  PMEMD_TRY(write_info_block(record));
+  PMEMD_TRY(fault_mark_live.hit());
+  return Life(*this, record).show();
+}
+
 Result<NamespaceRecord> Pool::create_namespace(const CreateNamespace& want) {
   if (want.size_bytes) PMEMD_TRY(check_size("namespace", *want.size_bytes));
   PMEMD_TRY(check_align(want.align));
   finish_erasures();
   PMEMD_TRY(fault_label.hit());
   PMEMD_ASSIGN(NamespaceRecord record, reserve_namespace(want));
-
-  Result<void> made = or_no_memory([&]() -> Result<void> {
-    PMEMD_TRY(database_->sync());
-    PMEMD_TRY(fault_info_block.hit());
-    PMEMD_TRY(write_info_block(record));
-    PMEMD_TRY(fault_mark_live.hit());
-    return set_live(record.serial, true);
-  });
-  if (!made) {
-    // If this fails, the next open does it.
-    const MustAllocate as_before;
-    if (or_no_memory([&] { return set_live(record.serial, false); })) (void)erase_or_note(record);
-    return std::unexpected(std::move(made).error());
-  }
-  MutexLock lock(mutex_);
-  find_label(record.serial)->live = true;
+  PMEMD_TRY(Life(*this, record).create());
   return record;
 }
 
 Result<void> Pool::destroy_namespace(const NamespaceRecord& record) {
   finish_erasures();
   PMEMD_TRY(fault_mark.hit());
-  NamespaceRecord known;
-  {
-    MutexLock lock(mutex_);
-    NamespaceLabel* const label = find_label(record.serial);
-    if (label == nullptr || !label->live) {
-      return fail(ENOENT, record.name() + ": there is no such namespace", "list -N shows them");
-    }
-    if (const VolumeLabel* const volume = labels_.volume_of(record.serial)) {
-      return fail(EBUSY, fmt::format("{}: it is a leg of {}", record.name(), volume->record.name()),
-                  "pmemctl destroy-volume " + volume->record.name());
-    }
-    known = label->record;
-    label->live = false;
-  }
-  auto done = or_no_memory(
-      [&] { return change("UPDATE namespaces SET live = 0 WHERE serial = ?", {record.serial}); });
-  if (!done) {
-    MutexLock lock(mutex_);
-    find_label(record.serial)->live = true;
-    return std::unexpected(std::move(done).error());
-  }
-  return erase_or_note(known);
+  return Life(*this, record).destroy();
 }
 
-Result<void> Pool::erase_or_note(const NamespaceRecord& record) {
-  const MustAllocate erased_or_noted;
-  auto erased = or_no_memory([&] { return erase_namespace(record); });
-  if (erased) return erased;
-  MutexLock lock(mutex_);
-  half_erased_.push_back(record);
-  return fail(erased.err(),
-              fmt::format("{}: destroyed, but its space is not free yet: {}", record.name(),
-                          erased.error().describe()),
-              "the next create-namespace, or the next start, tries again");
-}
-
-void Pool::finish_erasures() {
-  std::vector<NamespaceRecord> records;
-  std::vector<VolumeRecord> volumes;
-  std::vector<RegionRecord> regions;
-  {
-    MutexLock lock(mutex_);
-    records.swap(half_erased_);
-    volumes.swap(half_erased_volumes_);
-    regions.swap(half_dropped_);
-  }
-  for (const VolumeRecord& record : volumes) (void)erase_or_note(record);
-  for (const NamespaceRecord& record : records) (void)erase_or_note(record);
-  for (const RegionRecord& region : regions) (void)drop_or_note(region);
-}
-
-Result<void> Pool::erase_namespace(const NamespaceRecord& record) {
+Result<void> Pool::erase(const NamespaceRecord& record) {
   PMEMD_TRY(database_->sync());
   PMEMD_TRY(fault_zero.hit());
   PMEMD_ASSIGN(const auto image, map(record.region, record.range));
@@ -199,11 +137,7 @@ Result<void> Pool::erase_namespace(const NamespaceRecord& record) {
   PMEMD_TRY(delete_inodes(record.serial));
   PMEMD_TRY(settings_->erase(record.serial));
   PMEMD_TRY(fault_delete_label.hit());
-  PMEMD_TRY(change("DELETE FROM namespaces WHERE serial = ?", {record.serial}));
-  MutexLock lock(mutex_);
-  std::erase_if(labels_.namespaces,
-                [&](const NamespaceLabel& label) { return label.record.serial == record.serial; });
-  return {};
+  return Life(*this, record).delete_label();
 }
 
 // In transactions of bounded size: one for a million files would make a WAL of hundreds of MiB.
@@ -234,10 +168,8 @@ Result<void> Pool::delete_inodes(uint64_t serial) {
 Result<std::unique_ptr<MappedImage>> Pool::map_namespace(const NamespaceRecord& record) {
   {
     MutexLock lock(mutex_);
-    const NamespaceLabel* const label = find_label(record.serial);
-    if (label == nullptr || !label->live) {
-      return fail(ENOENT, record.name() + ": there is no such namespace", "list -N shows them");
-    }
+    const NamespaceLabel* const label = labels_.find_namespace(record.serial);
+    if (label == nullptr || !label->live) return no_such<NamespaceRecord>(record.name());
   }
   PMEMD_ASSIGN(auto image, map(record.region, record.range));
   const auto info_block = RegionRange::sized(record.range.begin + kInfoBlockOffset, kInfoBlockSize);
@@ -261,12 +193,6 @@ Result<std::unique_ptr<MappedImage>> Pool::map_namespace(const NamespaceRecord& 
   }
   image->set_mark(kInfoBlockOffset, {bytes.begin(), bytes.end()});
   return image;
-}
-
-NamespaceLabel* Pool::find_label(uint64_t serial) {
-  const auto found = std::ranges::find(
-      labels_.namespaces, serial, [](const NamespaceLabel& label) { return label.record.serial; });
-  return found == labels_.namespaces.end() ? nullptr : &*found;
 }
 
 }  // namespace pmemd

@@ -1,12 +1,11 @@
 // Regions of a pool: making, destroying.
 //
-// The order of the steps makes a kill or a power loss at any point harmless:
+// In the order of core/pool/life.h:
 //   create:  label, not live, durable → image, durable → label live, durable
 //   destroy: namespaces → label not live, without bad ranges, durable → image removed, durable →
 //            label deleted
-// A label that is not live reserves its id and its addresses, and the next open continues with the
-// removal of its image. So every image has a label. Namespaces go first, each as when destroyed
-// alone: a region that is not live is empty.
+// So every image has a label. Namespaces go first, each as when destroyed alone: a region that is
+// not live is empty.
 #include <fmt/format.h>
 #include <unistd.h>
 
@@ -16,6 +15,7 @@
 
 #include "core/base/fault.h"
 #include "core/base/memory.h"
+#include "core/pool/life.h"
 #include "core/pool/placement.h"
 #include "core/pool/pool.h"
 #include "core/pool/pool_directory.h"
@@ -26,11 +26,6 @@ namespace {
 FaultPoint fault_mark("destroy-region.mark", "making it one that doesn't exist");
 FaultPoint fault_image("destroy-region.image", "removing its image");
 FaultPoint fault_delete_label("destroy-region.label", "giving its id and addresses back");
-
-std::vector<RegionLabel>::iterator find(Labels& labels, uint32_t region) {
-  return std::ranges::find(labels.regions, region,
-                           [](const RegionLabel& label) { return label.record.id; });
-}
 
 }  // namespace
 
@@ -56,20 +51,21 @@ Result<RegionRecord> Pool::reserve_region(uint64_t size, Reservation reservation
   return region;
 }
 
-Result<void> Pool::make_region(const RegionRecord& region) {
-  PMEMD_TRY(database_->sync());
+// As Life::show(), but the image shows with the label.
+Result<void> Pool::make(const RegionRecord& region) {
   PMEMD_ASSIGN(ImageFile made, ImageFile::create(image_path(path_, region.id), region.size_bytes,
                                                  region.reservation));
   auto image = std::make_shared<ImageFile>(std::move(made));
   PMEMD_TRY(sync_directory(path_));
   PMEMD_ASSIGN(auto errors, MediaErrors::load(*database_, region.id));
-  PMEMD_TRY(change("UPDATE regions SET live = 1 WHERE id = ?", {region.id}));
+  Life life(*this, region);
+  PMEMD_TRY(life.mark_live());
   PMEMD_TRY(database_->sync());
   const MustAllocate committed;
   MutexLock lock(mutex_);
   images_.emplace(region.id, std::move(image));
   media_errors_.emplace(region.id, std::move(errors));
-  find(labels_, region.id)->live = true;
+  life.label_in(labels_)->live = true;
   return {};
 }
 
@@ -78,15 +74,7 @@ Result<RegionRecord> Pool::create_region(uint64_t size, Reservation reservation,
   PMEMD_TRY(check_size("region", size));
   finish_erasures();
   PMEMD_ASSIGN(const RegionRecord region, reserve_region(size, reservation, base));
-  if (auto made = or_no_memory([&] { return make_region(region); }); !made) {
-    // If this fails, the next open does it.
-    const MustAllocate as_before;
-    const auto unmark = [&] {
-      return change("UPDATE regions SET live = 0 WHERE id = ?", {region.id});
-    };
-    if (or_no_memory(unmark)) (void)drop_or_note(region);
-    return std::unexpected(std::move(made).error());
-  }
+  PMEMD_TRY(Life(*this, region).create());
   return region;
 }
 
@@ -100,14 +88,14 @@ Result<void> Pool::destroy_region(const RegionRecord& region,
     closed_.erase(region.id);
   }
   if (!unlisted) return unlisted;
-  return drop_or_note(region);
+  return Life(*this, region).erase_or_note();
 }
 
 Result<void> Pool::close_region(const RegionRecord& region, const std::vector<uint64_t>& serials) {
   MutexLock lock(mutex_);
-  const auto label = find(labels_, region.id);
-  if (label == labels_.regions.end() || !label->live || closed_.contains(region.id)) {
-    return fail(ENOENT, region.name() + ": there is no such region", "list -R shows them");
+  const RegionLabel* const label = labels_.find_region(region.id);
+  if (label == nullptr || !label->live || closed_.contains(region.id)) {
+    return no_such<RegionRecord>(region.name());
   }
   for (const auto& [record, live] : labels_.namespaces) {
     if (record.region != region.id) continue;
@@ -145,20 +133,13 @@ Result<void> Pool::empty_and_unlist(const RegionRecord& region,
   return unlist_region(region);
 }
 
-// Deletes bad ranges in the same step: code that still holds them must find no row to write to.
 Result<void> Pool::unlist_region(const RegionRecord& region) {
   const auto errors = media_errors(region.id);
   errors->close();
+  Life life(*this, region);
   const auto mark = [&]() -> Result<void> {
     PMEMD_TRY(fault_mark.hit());
-    Transaction transaction(*database_);
-    PMEMD_TRY(transaction.begin());
-    for (const char* const sql :
-         {"DELETE FROM badblocks WHERE region = ?", "UPDATE regions SET live = 0 WHERE id = ?"}) {
-      PMEMD_ASSIGN(Statement statement, database_->prepare(sql));
-      PMEMD_TRY(statement.bind(0, region.id).run());
-    }
-    return transaction.commit();
+    return life.mark_not_live();
   };
   if (auto marked = or_no_memory(mark); !marked) {
     errors->reopen();
@@ -167,35 +148,20 @@ Result<void> Pool::unlist_region(const RegionRecord& region) {
   const MustAllocate committed;
   MutexLock lock(mutex_);
   ++region_changes_;
-  find(labels_, region.id)->live = false;
+  life.label_in(labels_)->live = false;
   images_.erase(region.id);
   media_errors_.erase(region.id);
   return {};
 }
 
-Result<void> Pool::drop_or_note(const RegionRecord& region) {
-  const MustAllocate dropped_or_noted;
-  auto dropped = or_no_memory([&] { return drop_region(region); });
-  if (dropped) return dropped;
-  MutexLock lock(mutex_);
-  half_dropped_.push_back(region);
-  return fail(dropped.err(),
-              fmt::format("{}: destroyed, but its image is still there: {}", region.name(),
-                          dropped.error().describe()),
-              "the next create-region, or the next start, tries again");
-}
-
-Result<void> Pool::drop_region(const RegionRecord& region) {
+Result<void> Pool::erase(const RegionRecord& region) {
   PMEMD_TRY(database_->sync());
   PMEMD_TRY(fault_image.hit());
   const std::string image = image_path(path_, region.id);
   if (::unlink(image.c_str()) != 0 && errno != ENOENT) return fail_errno(image);
   PMEMD_TRY(sync_directory(path_));
   PMEMD_TRY(fault_delete_label.hit());
-  PMEMD_TRY(change("DELETE FROM regions WHERE id = ?", {region.id}));
-  MutexLock lock(mutex_);
-  labels_.regions.erase(find(labels_, region.id));
-  return {};
+  return Life(*this, region).delete_label();
 }
 
 }  // namespace pmemd

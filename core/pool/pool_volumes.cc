@@ -1,11 +1,10 @@
 // Volumes of a pool: making, destroying.
 //
-// As for namespaces (pool_namespaces.cc), in steps, each durable before the next:
+// In the order of core/pool/life.h, each step durable before the next:
 //   create:  label, not live → bytes of the legs zeroed, their rows deleted → label live
 //   destroy: label not live → bytes of the legs zeroed → rows and label deleted
-// After a kill, the next open destroys the volume from the second step on. A leg that becomes free
-// is an empty file system either way: its data is zeros, and without a root directory the next
-// enable makes one.
+// A leg that becomes free is an empty file system, however its volume ended: its data is zeros, and
+// without a root directory the next enable makes one.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -14,6 +13,7 @@
 #include "core/base/fault.h"
 #include "core/base/memory.h"
 #include "core/base/units.h"
+#include "core/pool/life.h"
 #include "core/pool/pool.h"
 #include "core/pool/schema.h"
 
@@ -51,23 +51,6 @@ void add_namespaces(const Labels& labels, uint64_t serial, DataRange range,
 }
 
 }  // namespace
-
-std::vector<VolumeRecord> Pool::volumes() const {
-  MutexLock lock(mutex_);
-  std::vector<VolumeRecord> records;
-  records.reserve(labels_.volumes.size());
-  for (const auto& [record, live] : labels_.volumes) {
-    if (live) records.push_back(record);
-  }
-  return records;
-}
-
-Result<VolumeRecord> Pool::find_volume(std::string_view name) const {
-  for (VolumeRecord& record : volumes()) {
-    if (record.name() == name) return std::move(record);
-  }
-  return fail(ENOENT, fmt::format("{}: there is no such volume", name), "list -V shows them");
-}
 
 std::optional<VolumeRecord> Pool::volume_of(uint64_t leg) const {
   MutexLock lock(mutex_);
@@ -160,20 +143,13 @@ Result<void> Pool::zero_legs(const VolumeRecord& record) {
   return {};
 }
 
-Result<void> Pool::set_volume_live(uint64_t serial, bool live) {
-  PMEMD_TRY(change("UPDATE volumes SET live = ? WHERE serial = ?",
-                   {live ? uint64_t{1} : uint64_t{0}, serial}));
-  return database_->sync();
-}
-
 // The legs have at most orphans, no files.
-Result<void> Pool::make_volume(const VolumeRecord& record) {
-  PMEMD_TRY(database_->sync());
+Result<void> Pool::make(const VolumeRecord& record) {
   PMEMD_TRY(fault_zero_legs.hit());
   PMEMD_TRY(zero_legs(record));
   for (const uint64_t leg : record.legs) PMEMD_TRY(delete_inodes(leg));
   PMEMD_TRY(fault_mark_live.hit());
-  return set_volume_live(record.serial, true);
+  return Life(*this, record).show();
 }
 
 Result<VolumeRecord> Pool::create_volume(VolumeType type, uint64_t chunk_bytes,
@@ -181,63 +157,17 @@ Result<VolumeRecord> Pool::create_volume(VolumeType type, uint64_t chunk_bytes,
   finish_erasures();
   PMEMD_TRY(fault_label.hit());
   PMEMD_ASSIGN(VolumeRecord record, reserve_volume(type, chunk_bytes, legs));
-  if (auto made = or_no_memory([&] { return make_volume(record); }); !made) {
-    // If this fails, the next open does it.
-    const MustAllocate as_before;
-    if (or_no_memory([&] { return set_volume_live(record.serial, false); })) {
-      (void)erase_or_note(record);
-    }
-    return std::unexpected(std::move(made).error());
-  }
-  MutexLock lock(mutex_);
-  for (VolumeLabel& label : labels_.volumes) {
-    if (label.record.serial == record.serial) label.live = true;
-  }
+  PMEMD_TRY(Life(*this, record).create());
   return record;
 }
 
 Result<void> Pool::destroy_volume(const VolumeRecord& record) {
   finish_erasures();
   PMEMD_TRY(fault_mark.hit());
-  VolumeLabel* label = nullptr;
-  VolumeRecord known;
-  {
-    MutexLock lock(mutex_);
-    for (VolumeLabel& one : labels_.volumes) {
-      if (one.live && one.record.serial == record.serial) label = &one;
-    }
-    if (label == nullptr) {
-      return fail(ENOENT, record.name() + ": there is no such volume", "list -V shows them");
-    }
-    PMEMD_TRY(check_leg(record.serial));  // EBUSY: a leg of another volume
-    known = label->record;
-    label->live = false;
-  }
-  auto done = or_no_memory(
-      [&] { return change("UPDATE volumes SET live = 0 WHERE serial = ?", {record.serial}); });
-  if (!done) {
-    MutexLock lock(mutex_);
-    for (VolumeLabel& one : labels_.volumes) {
-      if (one.record.serial == record.serial) one.live = true;
-    }
-    return std::unexpected(std::move(done).error());
-  }
-  return erase_or_note(known);
+  return Life(*this, record).destroy();
 }
 
-Result<void> Pool::erase_or_note(const VolumeRecord& record) {
-  const MustAllocate erased_or_noted;
-  auto erased = or_no_memory([&] { return erase_volume(record); });
-  if (erased) return erased;
-  MutexLock lock(mutex_);
-  half_erased_volumes_.push_back(record);
-  return fail(erased.err(),
-              fmt::format("{}: destroyed, but its legs are not free yet: {}", record.name(),
-                          erased.error().describe()),
-              "the next create-volume, or the next start, tries again");
-}
-
-Result<void> Pool::erase_volume(const VolumeRecord& record) {
+Result<void> Pool::erase(const VolumeRecord& record) {
   PMEMD_TRY(database_->sync());
   PMEMD_TRY(fault_zero.hit());
   PMEMD_TRY(zero_legs(record));
@@ -245,20 +175,7 @@ Result<void> Pool::erase_volume(const VolumeRecord& record) {
   PMEMD_TRY(delete_inodes(record.serial));
   PMEMD_TRY(settings_->erase(record.serial));
   PMEMD_TRY(fault_delete_label.hit());
-  {
-    Transaction transaction(*database_);
-    PMEMD_TRY(transaction.begin());
-    for (const char* const sql :
-         {"DELETE FROM volume_legs WHERE volume = ?", "DELETE FROM volumes WHERE serial = ?"}) {
-      PMEMD_ASSIGN(Statement statement, database_->prepare(sql));
-      PMEMD_TRY(statement.bind(0, static_cast<int64_t>(record.serial)).run());
-    }
-    PMEMD_TRY(transaction.commit());
-  }
-  MutexLock lock(mutex_);
-  std::erase_if(labels_.volumes,
-                [&](const VolumeLabel& one) { return one.record.serial == record.serial; });
-  return {};
+  return Life(*this, record).delete_label();
 }
 
 }  // namespace pmemd

@@ -54,6 +54,20 @@ std::string NamespaceRecord::device_name() const {
   return {};
 }
 
+std::vector<RegionRange> NamespaceRecord::all_in_region(const std::vector<DataRange>& data) const {
+  std::vector<RegionRange> there;
+  there.reserve(data.size());
+  for (const DataRange& range : data) there.push_back(in_region(range));
+  return there;
+}
+
+std::vector<DataRange> NamespaceRecord::all_in_data(const std::vector<RegionRange>& parts) const {
+  std::vector<DataRange> data;
+  data.reserve(parts.size());
+  for (const RegionRange& part : parts) data.push_back(in_data(part));
+  return data;
+}
+
 std::string VolumeRecord::name() const { return fmt::format("volume{}", id); }
 
 std::string VolumeRecord::device_name() const { return fmt::format("vol{}", id); }

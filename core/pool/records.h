@@ -71,6 +71,9 @@ struct NamespaceRecord {
     if (part.empty()) return {};
     return DataRange::sized(part.begin - data_begin(), part.length());
   }
+  // The same for each of several ranges, in their order.
+  std::vector<RegionRange> all_in_region(const std::vector<DataRange>& data) const;
+  std::vector<DataRange> all_in_data(const std::vector<RegionRange>& parts) const;
 
  private:
   uint64_t data_begin() const { return range.begin + kNamespaceMetadataSize; }

@@ -67,13 +67,13 @@ void registry() {
   for (uint64_t i = 0; i < 1024; ++i) {  // every other subsection
     const auto range = PhysRange::sized(i * 2 * kSubsectionSize, kSubsectionSize);
     maps.push_back(std::make_unique<DevPagemap>("m", MemoryType::kGeneric, range));
-    value(registry.memremap_pages(*maps.back()));
+    must(registry.memremap_pages(*maps.back()));
   }
   measure("get_dev_pagemap", [&](uint64_t i) {
     const uint64_t address = i * 617 % maps.size() * 2 * kSubsectionSize;
     must(static_cast<bool>(registry.get_dev_pagemap(Pfn{address / kPageSize})));
   });
-  for (const auto& map : maps) value(registry.memunmap_pages(*map, Deadline::max()));
+  for (const auto& map : maps) must(registry.memunmap_pages(*map, Deadline::max()));
 }
 
 void range_sets() {
@@ -90,25 +90,25 @@ void file_system() {
   MountedFs fs;
   const uint64_t root = fs.root();
   const auto name = [](uint64_t i) { return fmt::format("file{:06}", i); };
-  const uint64_t ino = value(fs->mknod(root, "data", S_IFREG | 0644, 0, {})).ino;
+  const uint64_t ino = must(fs->mknod(root, "data", S_IFREG | 0644, 0, {})).ino;
   const std::string bytes(kMiB, 'x');
   const auto page = [&bytes](size_t size) { return std::as_bytes(std::span(bytes.data(), size)); };
-  value(fs->write(ino, 0, page(bytes.size())));
-  measure("fs_getattr", [&](uint64_t) { value(fs->getattr(ino)); });
+  must(fs->write(ino, 0, page(bytes.size())));
+  measure("fs_getattr", [&](uint64_t) { must(fs->getattr(ino)); });
   measure("fs_read_page",
-          [&](uint64_t i) { value(fs->read(ino, FileRange::sized(i % 256 * 4096, 4096))); });
-  measure("fs_read_1m", [&](uint64_t) { value(fs->read(ino, {0, kMiB})); });
+          [&](uint64_t i) { must(fs->read(ino, FileRange::sized(i % 256 * 4096, 4096))); });
+  measure("fs_read_1m", [&](uint64_t) { must(fs->read(ino, {0, kMiB})); });
   measure("fs_overwrite_page",
-          [&](uint64_t i) { value(fs->write(ino, i % 256 * 4096, page(4096))); });
-  measure("fs_create", [&](uint64_t i) { value(fs->mknod(root, name(i), S_IFREG | 0644, 0, {})); });
-  measure("fs_lookup", [&](uint64_t i) { value(fs->lookup(root, name(i % kTimes))); });
+          [&](uint64_t i) { must(fs->write(ino, i % 256 * 4096, page(4096))); });
+  measure("fs_create", [&](uint64_t i) { must(fs->mknod(root, name(i), S_IFREG | 0644, 0, {})); });
+  measure("fs_lookup", [&](uint64_t i) { must(fs->lookup(root, name(i % kTimes))); });
   // 64 names each.
-  const uint64_t dir = value(fs->mkdir(root, "dir", 0755, {})).ino;
-  for (uint64_t i = 0; i < 64; ++i) value(fs->mknod(dir, name(i), S_IFREG | 0644, 0, {}));
+  const uint64_t dir = must(fs->mkdir(root, "dir", 0755, {})).ino;
+  for (uint64_t i = 0; i < 64; ++i) must(fs->mknod(dir, name(i), S_IFREG | 0644, 0, {}));
   measure("fs_readdir_64",
-          [&](uint64_t) { value(fs->readdir(dir, 0, [](const DirEntry&) { return true; })); });
+          [&](uint64_t) { must(fs->readdir(dir, 0, [](const DirEntry&) { return true; })); });
   measure("fs_readdirplus_64", [&](uint64_t) {
-    value(fs->readdirplus(dir, 0, [](const DirEntry&, const Attr&) { return true; }));
+    must(fs->readdirplus(dir, 0, [](const DirEntry&, const Attr&) { return true; }));
   });
 }
 

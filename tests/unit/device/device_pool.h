@@ -17,19 +17,10 @@
 #include "core/base/units.h"
 #include "core/device/device.h"
 #include "core/pool/info_block.h"
+#include "tests/unit/must.h"
 #include "tests/unit/temporary_directory.h"
 
 namespace pmemd {
-
-// The value; anything else ends the program with the reason.
-template <class T>
-T must(Result<T> result) {
-  if (!result) {
-    ADD_FAILURE() << "unexpected: " << result.error().describe();
-    std::abort();
-  }
-  if constexpr (!std::is_void_v<T>) return *std::move(result);
-}
 
 // Takes a device down from whatever state it is in; nothing may be in flight.
 inline void take_down(Device& device) {

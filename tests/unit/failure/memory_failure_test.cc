@@ -9,12 +9,10 @@
 #include <vector>
 
 #include "core/base/units.h"
+#include "tests/unit/pagemap/units.h"
 
 namespace pmemd {
 namespace {
-
-constexpr uint64_t kUnit = kSubsectionSize;
-PhysRange units(uint64_t begin, uint64_t end) { return {begin * kUnit, end * kUnit}; }
 
 // A pagemap whose handlers say what they are told to, and remember what they were asked.
 class FakeMemory {

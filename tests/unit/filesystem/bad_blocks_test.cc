@@ -24,8 +24,8 @@ class BadBlocks : public testing::Test {
  protected:
   BadBlocks() {
     ino_ = fs_.make("a");
-    value(fs_.write(ino_, 0, std::string(8 * kPageSize, 'a')));
-    data_ = value(fs_->extents(ino_)).at(0).second;
+    must(fs_.write(ino_, 0, std::string(8 * kPageSize, 'a')));
+    data_ = must(fs_->extents(ino_)).at(0).second;
   }
 
   // In coordinates of the file.
@@ -34,15 +34,15 @@ class BadBlocks : public testing::Test {
   }
   void poison(DataRange range, bool is_known = true) {
     const RegionRange in_region = fs_.in_region(range);
-    value(fs_.errors().inject({in_region}, {is_known ? in_region : RegionRange{}}));
+    must(fs_.errors().inject({in_region}, {is_known ? in_region : RegionRange{}}));
   }
   void poison(FileRange range) { poison(in_data(range)); }
   std::vector<DataRange> bad() { return fs_.media().bad({0, kSize}); }
   int read_error(FileRange range) { return fs_->read(ino_, range).err(); }
   std::string stored(DataRange range) {
     std::string bytes(range.length(), '\0');
-    value(fs_.image().read(MountedFs::kDataOffset + range.begin,
-                           std::as_writable_bytes(std::span(bytes))));
+    must(fs_.image().read(MountedFs::kDataOffset + range.begin,
+                          std::as_writable_bytes(std::span(bytes))));
     return bytes;
   }
 
@@ -64,7 +64,7 @@ TEST_F(BadBlocks, AWriteClearsWholeUnitsAndPartOfOneIsEIOAndStoresNothing) {
   EXPECT_EQ(fs_.write(ino_, 4096, std::string(511, 'n')).err(), EIO);
   EXPECT_EQ(fs_.write(ino_, 4097, std::string(4096, 'n')).err(), EIO);
   EXPECT_EQ(stored(in_data({4096, 8192})), std::string(4096, 'a'));
-  value(fs_.write(ino_, 4096, std::string(512, 'n')));
+  must(fs_.write(ino_, 4096, std::string(512, 'n')));
   EXPECT_THAT(bad(), IsEmpty());
   EXPECT_EQ(fs_.read(ino_, 4000, 704),
             std::string(96, 'a') + std::string(512, 'n') + std::string(96, 'a'));
@@ -76,14 +76,14 @@ TEST_F(BadBlocks, AWriteThatFailsLeavesNoLargerFile) {
   EXPECT_EQ(fs_.write(ino_, 7 * kPageSize + 100, std::string(2 * kPageSize, 'n')).err(), EIO);
   EXPECT_EQ(fs_.attr(ino_).size, before.size);
   EXPECT_EQ(fs_.attr(ino_).blocks, before.blocks);
-  value(fs_.write(ino_, 7 * kPageSize, std::string(2 * kPageSize, 'n')));
+  must(fs_.write(ino_, 7 * kPageSize, std::string(2 * kPageSize, 'n')));
   EXPECT_EQ(fs_.read(ino_, 7 * kPageSize, 2 * kPageSize), std::string(2 * kPageSize, 'n'));
 }
 
 TEST_F(BadBlocks, WhatAMappingStoredNeverClears) {
   poison(FileRange{4096, 4608});
   const std::string page(kPageSize, 'm');
-  value(fs_->write(ino_, 4096, std::as_bytes(std::span(page)), Media::Writer::kWriteback));
+  must(fs_->write(ino_, 4096, std::as_bytes(std::span(page)), Media::Writer::kWriteback));
   EXPECT_THAT(bad(), ElementsAre(in_data({4096, 4608})));
   EXPECT_EQ(fs_.read(ino_, 4608, 3584), std::string(3584, 'm'));
   EXPECT_EQ(stored(in_data({4096, 4608})), std::string(512, 'a'));
@@ -91,10 +91,10 @@ TEST_F(BadBlocks, WhatAMappingStoredNeverClears) {
 
 TEST_F(BadBlocks, PunchAndZeroClear) {
   poison(FileRange{4096, 4608});
-  value(fs_->fallocate(ino_, kPunch, 4096, 4096));
+  must(fs_->fallocate(ino_, kPunch, 4096, 4096));
   EXPECT_EQ(fs_.read(ino_, 4096, 4096), std::string(4096, '\0'));
   poison(FileRange{8192, 8704});
-  value(fs_->fallocate(ino_, FALLOC_FL_ZERO_RANGE, 8192, 512));
+  must(fs_->fallocate(ino_, FALLOC_FL_ZERO_RANGE, 8192, 512));
   EXPECT_EQ(fs_.read(ino_, 8192, 1024), std::string(512, '\0') + std::string(512, 'a'));
   EXPECT_THAT(bad(), IsEmpty());
 }
@@ -107,7 +107,7 @@ TEST_F(BadBlocks, APunchOfPartOfAUnitIsEIOAndPunchesNothing) {
   EXPECT_EQ(fs_->fallocate(ino_, kPunch, 2 * kPageSize, 4 * kPageSize + 100).err(), EIO);
   EXPECT_EQ(fs_.attr(ino_).blocks, blocks);
   EXPECT_EQ(fs_.read(ino_, 2 * kPageSize, 4 * kPageSize), std::string(4 * kPageSize, 'a'));
-  value(fs_->fallocate(ino_, kPunch, 4096, 5 * kPageSize + 512));
+  must(fs_->fallocate(ino_, kPunch, 4096, 5 * kPageSize + 512));
   EXPECT_THAT(bad(), IsEmpty());
 }
 
@@ -134,7 +134,7 @@ TEST_F(BadBlocks, TruncateWithinABadUnitIsEIOAndTheSizeStays) {
 }
 
 TEST_F(BadBlocks, GrowingShowsZerosOrFails) {
-  value(fs_.truncate(ino_, 4200));
+  must(fs_.truncate(ino_, 4200));
   poison(in_data({4096, 4608}));
   EXPECT_EQ(fs_.truncate(ino_, 8192).err(), EIO) << "half of the unit is data";
   EXPECT_EQ(fs_.write(ino_, 3 * kPageSize, "x").err(), EIO);
@@ -144,7 +144,7 @@ TEST_F(BadBlocks, GrowingShowsZerosOrFails) {
 TEST_F(BadBlocks, UnlinkClearsTheBlocksOfTheFile) {
   poison(FileRange{4096, 4608});
   const uint64_t free = fs_.free_bytes();
-  value(fs_->unlink(fs_.root(), "a"));
+  must(fs_->unlink(fs_.root(), "a"));
   EXPECT_EQ(fs_.free_bytes(), free + 8 * kPageSize);
   EXPECT_THAT(bad(), IsEmpty());
   EXPECT_EQ(stored(data_), std::string(data_.length(), '\0'));
@@ -155,7 +155,7 @@ TEST_F(BadBlocks, WhatCannotBeClearedFallsOutUntilTheNextMount) {
   fs_.media().set_clearable(false);
   poison(FileRange{4096, 4608});
   const uint64_t free = fs_.free_bytes();
-  value(fs_->unlink(fs_.root(), "a"));
+  must(fs_->unlink(fs_.root(), "a"));
   EXPECT_EQ(fs_.free_bytes(), free + 7 * kPageSize);
   fs_.remount();
   EXPECT_EQ(fs_.free_bytes(), kSize);
@@ -167,7 +167,7 @@ TEST_F(BadBlocks, WhatCannotBeClearedFallsOutUntilTheNextMount) {
 TEST_F(BadBlocks, BadFreeSpaceIsClearedWhenItIsAllocated) {
   poison(DataRange{data_.end, kSize}, false);
   const uint64_t other = fs_.make("b");
-  value(fs_->fallocate(other, 0, 0, 4 * kPageSize));
+  must(fs_->fallocate(other, 0, 0, 4 * kPageSize));
   EXPECT_EQ(fs_.read(other, 0, 4 * kPageSize), std::string(4 * kPageSize, '\0'));
   EXPECT_FALSE(bad().empty()) << "the rest is still bad";
 }
@@ -184,7 +184,7 @@ TEST_F(BadBlocks, BadFreeSpaceThatCannotBeClearedIsEIOAndTheFileIsAsBefore) {
 TEST_F(BadBlocks, AnUncleanMountKeepsBadFreeSpaceBadAndDropsItsBytes) {
   const DataRange free = {data_.end + kPageSize, data_.end + 2 * kPageSize};
   const std::string old(kPageSize, 'x');
-  value(fs_.image().write(MountedFs::kDataOffset + free.begin, std::as_bytes(std::span(old))));
+  must(fs_.image().write(MountedFs::kDataOffset + free.begin, std::as_bytes(std::span(old))));
   poison(DataRange{free.begin, free.begin + 512});
   fs_.crash();
   EXPECT_THAT(bad(), ElementsAre(DataRange{free.begin, free.begin + 512}));
@@ -194,16 +194,15 @@ TEST_F(BadBlocks, AnUncleanMountKeepsBadFreeSpaceBadAndDropsItsBytes) {
 // A bad page in free space may hold anything; that isn't what a check is for.
 TEST(BadBlocksInAPool, ACheckDoesNotLookAtBadFreeSpace) {
   const TemporaryDirectory directory;
-  const auto pool =
-      value(Pool::create(directory.path() + "/pool", 16 * kMiB, Reservation::kSparse));
+  const auto pool = must(Pool::create(directory.path() + "/pool", 16 * kMiB, Reservation::kSparse));
   const NamespaceRecord record = pool->namespaces().front();
   MountedFs fs(*pool);
   const std::string old(kPageSize, 'x');
-  value(fs.image().write(MountedFs::kDataOffset + kMiB, std::as_bytes(std::span(old))));
-  EXPECT_EQ(value(check_filesystem(*value(PoolView::open(*pool)), record)).size(), 1u);
+  must(fs.image().write(MountedFs::kDataOffset + kMiB, std::as_bytes(std::span(old))));
+  EXPECT_EQ(must(check_filesystem(*must(PoolView::open(*pool)), record)).size(), 1u);
   const RegionRange in_region = fs.in_region({kMiB, kMiB + kPageSize});
-  value(fs.errors().inject({in_region}, {in_region}));
-  EXPECT_THAT(value(check_filesystem(*value(PoolView::open(*pool)), record)), IsEmpty());
+  must(fs.errors().inject({in_region}, {in_region}));
+  EXPECT_THAT(must(check_filesystem(*must(PoolView::open(*pool)), record)), IsEmpty());
 }
 
 }  // namespace

@@ -27,10 +27,10 @@ using testing::IsEmpty;
 class CheckFilesystem : public testing::Test {
  protected:
   CheckFilesystem() {
-    pool_ = value(Pool::create(directory_.path() + "/pool", 32 * kMiB, Reservation::kSparse));
+    pool_ = must(Pool::create(directory_.path() + "/pool", 32 * kMiB, Reservation::kSparse));
     record_ = pool_->namespaces().front();
-    value(FileSystem::format(pool_->database(), record_.serial, record_.data_bytes(), {}));
-    media_ = std::make_unique<NamespaceMedia>(value(pool_->map_namespace(record_)),
+    must(FileSystem::format(pool_->database(), record_.serial, record_.data_bytes(), {}));
+    media_ = std::make_unique<NamespaceMedia>(must(pool_->map_namespace(record_)),
                                               *pool_->media_errors(record_.region), record_);
     fill();
   }
@@ -39,30 +39,30 @@ class CheckFilesystem : public testing::Test {
     FileSystem::Options options;
     options.serial = record_.serial;
 
-    const auto fs = value(FileSystem::mount(pool_->database(), *media_, srcu_, lookups_, options));
+    const auto fs = must(FileSystem::mount(pool_->database(), *media_, srcu_, lookups_, options));
     const uint64_t root = fs->root();
-    file_ = value(fs->mknod(root, "file", S_IFREG | 0644, 0, {})).ino;
+    file_ = must(fs->mknod(root, "file", S_IFREG | 0644, 0, {})).ino;
     const std::string bytes(10000, 'x');
-    value(fs->write(file_, 5000, std::as_bytes(std::span(bytes))));
-    value(fs->fallocate(file_, FALLOC_FL_KEEP_SIZE, 1 * kMiB, 4096));
-    value(fs->link(file_, root, "link"));
-    dir_ = value(fs->mkdir(root, "dir", 0755, {})).ino;
-    value(fs->symlink(dir_, "symlink", "target", {}));
-    value(fs->setxattr(file_, "user.a", "b", 0, false));
-    const uint64_t orphan = value(fs->tmpfile(root, 0600, {})).ino;
-    value(fs->write(orphan, 0, std::as_bytes(std::span(bytes))));
-    value(fs->flush_times());
+    must(fs->write(file_, 5000, std::as_bytes(std::span(bytes))));
+    must(fs->fallocate(file_, FALLOC_FL_KEEP_SIZE, 1 * kMiB, 4096));
+    must(fs->link(file_, root, "link"));
+    dir_ = must(fs->mkdir(root, "dir", 0755, {})).ino;
+    must(fs->symlink(dir_, "symlink", "target", {}));
+    must(fs->setxattr(file_, "user.a", "b", 0, false));
+    const uint64_t orphan = must(fs->tmpfile(root, 0600, {})).ino;
+    must(fs->write(orphan, 0, std::as_bytes(std::span(bytes))));
+    must(fs->flush_times());
   }
 
   std::vector<Finding> check() {
-    return value(check_filesystem(*value(PoolView::open(*pool_)), record_));
+    return must(check_filesystem(*must(PoolView::open(*pool_)), record_));
   }
 
   // What the check says once `sql` has been done to the tables.
   std::vector<Finding> after(const std::string& sql) {
     {
       MutexLock lock(pool_->database().mutex());
-      value(pool_->database().execute(
+      must(pool_->database().execute(
           fmt::format(fmt::runtime(sql), fmt::arg("file", file_), fmt::arg("dir", dir_),
                       fmt::arg("root", make_inode_number(record_.serial, 1)))));
     }
@@ -182,9 +182,9 @@ TEST_F(CheckFilesystem, FindsXattrsOfNoInode) {
 
 TEST_F(CheckFilesystem, FindsBytesInFreeSpaceOfACleanOneOnly) {
   const std::string junk = "junk";
-  value(media_->image().write(20 * kMiB, std::as_bytes(std::span(junk))));
+  must(media_->image().write(20 * kMiB, std::as_bytes(std::span(junk))));
   EXPECT_THAT(check(), says("doesn't read as zeros"));
-  value(pool_->set_clean(record_.serial, false));
+  must(pool_->set_clean(record_.serial, false));
   EXPECT_THAT(check(), IsEmpty());
 }
 
@@ -192,21 +192,21 @@ TEST_F(CheckFilesystem, FindsExtentsThatAreNotThoseOfTheLastDisable) {
   {
     FileSystem::Options options;
     options.serial = record_.serial;
-    const auto fs = value(FileSystem::mount(pool_->database(), *media_, srcu_, lookups_, options));
-    value(pool_->set_clean(record_.serial, true, value(fs->extents_checksum())));
+    const auto fs = must(FileSystem::mount(pool_->database(), *media_, srcu_, lookups_, options));
+    must(pool_->set_clean(record_.serial, true, must(fs->extents_checksum())));
   }
   EXPECT_THAT(check(), IsEmpty());
   // The one that was allocated and not written, so that no byte of free space shows it.
   EXPECT_THAT(after("DELETE FROM extents WHERE ino = {file} AND file_offset >= 1 << 20"),
               says("not those of its last disable"));
-  value(pool_->set_clean(record_.serial, false));
+  must(pool_->set_clean(record_.serial, false));
   EXPECT_THAT(check(), IsEmpty()) << "in use: not known";
 }
 
 // It is one finding among others, not the end of the check.
 TEST_F(CheckFilesystem, FindsAnInfoBlockThatIsPoisoned) {
   const auto block = RegionRange::sized(record_.range.begin + kInfoBlockOffset, kInfoBlockSize);
-  value(pool_->media_errors(record_.region)->inject({block}, {block}));
+  must(pool_->media_errors(record_.region)->inject({block}, {block}));
   const auto found = check_pool(*pool_);
   ASSERT_TRUE(found) << found.error().describe();
   EXPECT_THAT(*found, says("its info block is poisoned"));

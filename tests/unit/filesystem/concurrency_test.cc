@@ -25,12 +25,12 @@ constexpr uint64_t kBlock = kPageSize;
 class ConcurrencyTest : public testing::Test {
  protected:
   ConcurrencyTest() {
-    pool_ = value(Pool::create(directory_.path() + "/pool", 34 * kMiB, Reservation::kSparse));
+    pool_ = must(Pool::create(directory_.path() + "/pool", 34 * kMiB, Reservation::kSparse));
     fs_ = std::make_unique<MountedFs>(*pool_);
   }
   ~ConcurrencyTest() override {
-    value((*fs_)->flush_times());
-    for (const Finding& finding : value(check_pool(*pool_))) {
+    must((*fs_)->flush_times());
+    for (const Finding& finding : must(check_pool(*pool_))) {
       ADD_FAILURE() << finding.object << ": " << finding.problem;
     }
   }
@@ -65,11 +65,11 @@ TEST_F(ConcurrencyTest, FilesKeepTheirBytesWhileOthersComeAndGo) {
       ASSERT_FALSE(fs_->write(ino, 0, bytes).err());
       ASSERT_FALSE(
           (*fs_)->fallocate(ino, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, kBlock).err());
-      value((*fs_)->fsync(ino, random() % 2 == 0));
+      must((*fs_)->fsync(ino, random() % 2 == 0));
       const std::string found = fs_->read(ino, 0, bytes.size());
       ASSERT_TRUE(found == std::string(kBlock, '\0') + bytes.substr(kBlock)) << name;
-      if (random() % 2 == 0) value(fs_->truncate(ino, random() % bytes.size()));
-      value((*fs_)->unlink(fs_->root(), name));
+      if (random() % 2 == 0) must(fs_->truncate(ino, random() % bytes.size()));
+      must((*fs_)->unlink(fs_->root(), name));
     }
   });
   EXPECT_EQ(fs_->free_bytes(), 32 * kMiB);
@@ -95,7 +95,7 @@ TEST_F(ConcurrencyTest, OneDirectoryForAll) {
           break;
         case 4: {
           uint64_t last = 0;
-          value((*fs_)->readdir(fs_->root(), 0, [&](const DirEntry& entry) {
+          must((*fs_)->readdir(fs_->root(), 0, [&](const DirEntry& entry) {
             EXPECT_GT(entry.next_cookie, last);
             last = entry.next_cookie;
             return true;
@@ -118,17 +118,17 @@ TEST_F(ConcurrencyTest, OneFileForAll) {
       const uint64_t offset = random() % (3 * kMiB);
       switch (random() % 9) {
         case 0:
-          value(fs_->truncate(ino, offset));
+          must(fs_->truncate(ino, offset));
           break;
         case 1:
-          value((*fs_)->fallocate(ino, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset,
-                                  20 * kBlock));
+          must((*fs_)->fallocate(ino, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset,
+                                 20 * kBlock));
           break;
         case 2:
-          value((*fs_)->fallocate(ino, FALLOC_FL_ZERO_RANGE, offset, 5 * kBlock));
+          must((*fs_)->fallocate(ino, FALLOC_FL_ZERO_RANGE, offset, 5 * kBlock));
           break;
         case 3:
-          value((*fs_)->fsync(ino, false));
+          must((*fs_)->fsync(ino, false));
           break;
         case 4:
           fs_->read(ino, offset, kMiB);
@@ -137,7 +137,7 @@ TEST_F(ConcurrencyTest, OneFileForAll) {
           (*fs_)->forget(ino);
           break;
         case 6:
-          value((*fs_)->flush_times());
+          must((*fs_)->flush_times());
           break;
         case 7:
           (void)(*fs_)->lseek(ino, offset, random() % 2 == 0 ? SEEK_DATA : SEEK_HOLE, {});
@@ -158,7 +158,7 @@ TEST_F(ConcurrencyTest, TimesOfOverwritesSurviveOtherChanges) {
   run(2, [&](int index, std::mt19937_64&) {
     SetAttr change;
     change.mode = 0600;
-    while (index == 1 && !done) value((*fs_)->setattr(ino, change));
+    while (index == 1 && !done) must((*fs_)->setattr(ino, change));
     for (int round = 0; index == 0 && round < 3000; ++round) {
       fs_->advance_ns(1);
       const timespec before = fs_->attr(ino).mtime;

@@ -16,15 +16,15 @@ class Damage : public testing::Test {
  protected:
   Damage() {
     file_ = fs_.make("file");
-    value(fs_.write(file_, 0, std::string(10'000, 'x')));
+    must(fs_.write(file_, 0, std::string(10'000, 'x')));
     dir_ = fs_.make_dir("dir");
     sub_ = fs_.make_dir("sub", dir_);
   }
   void sql(const std::string& text) {
     MutexLock lock(fs_.db().mutex());
-    value(fs_.db().execute(fmt::format(fmt::runtime(text), fmt::arg("file", file_),
-                                       fmt::arg("dir", dir_), fmt::arg("sub", sub_),
-                                       fmt::arg("root", fs_.root()))));
+    must(fs_.db().execute(fmt::format(fmt::runtime(text), fmt::arg("file", file_),
+                                      fmt::arg("dir", dir_), fmt::arg("sub", sub_),
+                                      fmt::arg("root", fs_.root()))));
   }
   // As a mount finds it.
   Error refused(const std::string& text) {
@@ -108,11 +108,11 @@ TEST_F(Damage, CountsDontGoBelowNothing) {
   fs_.remount();
   EXPECT_EQ(fs_->rmdir(dir_, "sub").err(), EIO);
   EXPECT_EQ(fs_->rename(dir_, "sub", fs_.root(), "sub", 0).err(), EIO);
-  EXPECT_EQ(value(fs_->lookup(dir_, "sub")).ino, sub_);
+  EXPECT_EQ(must(fs_->lookup(dir_, "sub")).ino, sub_);
 }
 
 TEST_F(Damage, ALinkToNothingIsAnError) {
-  const uint64_t link = value(fs_->symlink(fs_.root(), "link", "target", {})).ino;
+  const uint64_t link = must(fs_->symlink(fs_.root(), "link", "target", {})).ino;
   sql("UPDATE inodes SET target = NULL WHERE mode >> 12 = 10");
   EXPECT_EQ(fs_->readlink(link).err(), EIO);
 }

@@ -48,7 +48,7 @@ TEST_F(DataTest, HolesReadAsZerosAndTakeNoBlocks) {
   EXPECT_EQ(write(3 * kBlock + 1, "x"), 0);
   EXPECT_EQ(blocks(), 1u);
   EXPECT_EQ(all(), zeros(3 * kBlock + 1) + "x");
-  value(fs_.truncate(ino_, 1 * kGiB));
+  must(fs_.truncate(ino_, 1 * kGiB));
   EXPECT_EQ(blocks(), 1u);
   EXPECT_EQ(fs_.read(ino_, kGiB - 3 * kMiB, 4 * kMiB), zeros(3 * kMiB));
 }
@@ -66,7 +66,7 @@ TEST_F(DataTest, OverwritesTakeNoMore) {
   EXPECT_EQ(write(kBlock - 1, "bbb"), 0);
   EXPECT_EQ(blocks(), 3u);
   EXPECT_EQ(fs_.read(ino_, kBlock - 2, 5), "abbba");
-  EXPECT_EQ(value(fs_->extents(ino_)).size(), 1u);
+  EXPECT_EQ(must(fs_->extents(ino_)).size(), 1u);
 }
 
 TEST_F(DataTest, AWriteOverHolesAndBlocksFillsTheHoles) {
@@ -108,11 +108,11 @@ TEST_F(DataTest, FilesEndWhereExt4sDo) {
 
 TEST_F(DataTest, WhatWasCutOffReadsAsZerosWhenTheFileGrowsAgain) {
   EXPECT_EQ(write(0, std::string(3 * kBlock, 'x')), 0);
-  value(fs_.truncate(ino_, 10));
+  must(fs_.truncate(ino_, 10));
   EXPECT_EQ(blocks(), 1u);
-  value(fs_.truncate(ino_, 3 * kBlock));
+  must(fs_.truncate(ino_, 3 * kBlock));
   EXPECT_EQ(all(), std::string(10, 'x') + zeros(3 * kBlock - 10));
-  value(fs_.truncate(ino_, 5));
+  must(fs_.truncate(ino_, 5));
   EXPECT_EQ(write(20, "y"), 0);
   EXPECT_EQ(all(), std::string(5, 'x') + zeros(15) + "y");
 }
@@ -120,18 +120,18 @@ TEST_F(DataTest, WhatWasCutOffReadsAsZerosWhenTheFileGrowsAgain) {
 // A crash between a truncation's transaction and its zeroing leaves bytes behind the end.
 TEST_F(DataTest, BytesBehindTheEndAreNeverShown) {
   EXPECT_EQ(write(0, "0123456789"), 0);
-  const uint64_t at = MountedFs::kDataOffset + value(fs_->extents(ino_)).front().second.begin;
+  const uint64_t at = MountedFs::kDataOffset + must(fs_->extents(ino_)).front().second.begin;
   const std::string junk(100, 'j');
-  value(fs_.image().write(at + 10, std::as_bytes(std::span(junk))));
-  value(fs_.truncate(ino_, 20));
+  must(fs_.image().write(at + 10, std::as_bytes(std::span(junk))));
+  must(fs_.truncate(ino_, 20));
   EXPECT_EQ(all(), "0123456789" + zeros(10));
-  value(fs_.image().write(at + 20, std::as_bytes(std::span(junk))));
+  must(fs_.image().write(at + 20, std::as_bytes(std::span(junk))));
   EXPECT_EQ(write(30, "x"), 0);
   EXPECT_EQ(all(), "0123456789" + zeros(20) + "x");
-  value(fs_.image().write(at + 31, std::as_bytes(std::span(junk))));
+  must(fs_.image().write(at + 31, std::as_bytes(std::span(junk))));
   EXPECT_EQ(fallocate(0, 0, 50), 0);
   EXPECT_EQ(all(), "0123456789" + zeros(20) + "x" + zeros(19));
-  value(fs_.image().write(at + 50, std::as_bytes(std::span(junk))));
+  must(fs_.image().write(at + 50, std::as_bytes(std::span(junk))));
   EXPECT_EQ(fallocate(FALLOC_FL_ZERO_RANGE, 60, 10), 0);
   EXPECT_EQ(all(), "0123456789" + zeros(20) + "x" + zeros(39));
   EXPECT_EQ(write(2 * kBlock, "y"), 0);
@@ -142,11 +142,11 @@ TEST_F(DataTest, TruncatingGivesSpaceBack) {
   const uint64_t free_bytes = fs_.free_bytes();
   EXPECT_EQ(write(0, std::string(5 * kMiB, 'x')), 0);
   EXPECT_EQ(fs_.free_bytes(), free_bytes - 5 * kMiB);
-  value(fs_.truncate(ino_, kMiB + 1));
+  must(fs_.truncate(ino_, kMiB + 1));
   EXPECT_EQ(fs_.free_bytes(), free_bytes - kMiB - kBlock);
-  value(fs_.truncate(ino_, 0));
+  must(fs_.truncate(ino_, 0));
   EXPECT_EQ(fs_.free_bytes(), free_bytes);
-  EXPECT_TRUE(value(fs_.image().is_zero(MountedFs::kDataOffset, 16 * kMiB)));
+  EXPECT_TRUE(must(fs_.image().is_zero(MountedFs::kDataOffset, 16 * kMiB)));
 }
 
 // --- fallocate
@@ -172,10 +172,10 @@ TEST_F(DataTest, KeepSizeTakesBlocksBehindTheEnd) {
   EXPECT_EQ(write(2 * kBlock, "x"), 0);
   EXPECT_EQ(blocks(), 3u);
   EXPECT_EQ(all(), "abc" + zeros(2 * kBlock - 3) + "x");
-  value(fs_.truncate(ino_, 2 * kBlock + 1));
+  must(fs_.truncate(ino_, 2 * kBlock + 1));
   EXPECT_EQ(blocks(), 3u);
   EXPECT_EQ(fallocate(FALLOC_FL_KEEP_SIZE, 0, 10 * kBlock), 0);
-  value(fs_.truncate(ino_, 2 * kBlock + 1));
+  must(fs_.truncate(ino_, 2 * kBlock + 1));
   EXPECT_EQ(blocks(), 3u) << "a truncation to the same size takes them back";
 }
 
@@ -219,14 +219,14 @@ TEST_F(DataTest, SeekFindsDataAndHoles) {
   EXPECT_EQ(seek(6 * kBlock + 1, SEEK_HOLE), -ENXIO);
   EXPECT_EQ(seek(6 * kBlock + 1, SEEK_DATA), -ENXIO);
   EXPECT_EQ(seek(0, SEEK_END), -EINVAL);
-  value(fs_.truncate(ino_, 10 * kBlock));
+  must(fs_.truncate(ino_, 10 * kBlock));
   EXPECT_EQ(seek(7 * kBlock, SEEK_DATA), -ENXIO);
   EXPECT_EQ(seek(7 * kBlock, SEEK_HOLE), int64_t{7 * kBlock});
 }
 
 TEST_F(DataTest, SeekTakesLentRangesForData) {
   EXPECT_EQ(write(2 * kBlock, std::string(kBlock, 'x')), 0);
-  value(fs_.truncate(ino_, 10 * kBlock));
+  must(fs_.truncate(ino_, 10 * kBlock));
   const std::vector<FileRange> lent = {
       {3 * kBlock, 4 * kBlock}, {5 * kBlock, 6 * kBlock}, {9 * kBlock, 20 * kBlock}};
   EXPECT_EQ(seek(2 * kBlock, SEEK_HOLE, lent), int64_t{4 * kBlock});
@@ -241,12 +241,12 @@ TEST_F(DataTest, SeekTakesLentRangesForData) {
 // --- where blocks lie
 
 TEST_F(DataTest, LargeFilesLieCongruentAlsoAfterARemount) {
-  value(fs_.truncate(ino_, 8 * kMiB));
+  must(fs_.truncate(ino_, 8 * kMiB));
   EXPECT_EQ(write(5 * kMiB + 3 * kBlock, "x"), 0);
   fs_.remount();
   EXPECT_EQ(write(5 * kMiB + 4 * kBlock, "x"), 0);
   EXPECT_EQ(write(5 * kMiB, "x"), 0);
-  for (const auto& [file, data] : value(fs_->extents(ino_))) {
+  for (const auto& [file, data] : must(fs_->extents(ino_))) {
     EXPECT_EQ(file.begin % kChunk, data.begin % kChunk);
   }
   EXPECT_EQ(blocks(), 3u);
@@ -255,18 +255,18 @@ TEST_F(DataTest, LargeFilesLieCongruentAlsoAfterARemount) {
 TEST_F(DataTest, ASequentialFileIsFewExtents) {
   const std::string bytes(128 * kKiB, 's');
   for (uint64_t at = 0; at < 20 * kMiB; at += bytes.size()) ASSERT_EQ(write(at, bytes), 0);
-  EXPECT_LE(value(fs_->extents(ino_)).size(), 2u);
+  EXPECT_LE(must(fs_->extents(ino_)).size(), 2u);
 }
 
 TEST_F(DataTest, ForgettingAnInodeEndsItsReservations) {
   MountedFs fs(2 * kMiB);
   const uint64_t large = fs.make("large");
-  value(fs.truncate(large, 4 * kMiB));
+  must(fs.truncate(large, 4 * kMiB));
   ASSERT_FALSE(fs.write(large, 0, "x").err());
   fs->forget(large);
   const uint64_t small = fs.make("small");
   ASSERT_FALSE(fs.write(small, 0, std::string(2 * kMiB - kBlock, 'y')).err());
-  EXPECT_EQ(value(fs->extents(small)).size(), 1u);
+  EXPECT_EQ(must(fs->extents(small)).size(), 1u);
 }
 
 // --- no space
@@ -295,7 +295,7 @@ TEST_F(DataTest, UnlinkedSpaceCanBeUsedAtOnce) {
   for (int round = 0; round < 20; ++round) {
     const uint64_t ino = fs.make("f");
     ASSERT_FALSE(fs.write(ino, 0, std::string(2 * kMiB, 'x')).err());
-    value(fs->unlink(fs.root(), "f"));
+    must(fs->unlink(fs.root(), "f"));
   }
 }
 
@@ -305,7 +305,7 @@ TEST_F(DataTest, AWriteWaitsForSpaceThatIsOnItsWayBack) {
   ASSERT_FALSE(fs.write(old, 0, std::string(2 * kMiB, 'x')).err());
   const uint64_t ino = fs.make("new");
   auto in_flight = fs.srcu().read_lock();
-  value(fs->unlink(fs.root(), "old"));
+  must(fs->unlink(fs.root(), "old"));
   int err = -1;
   std::thread writer([&] { err = fs.write(ino, 0, "x").err(); });
   std::thread request([section = std::move(in_flight)]() mutable { section.close(); });
@@ -319,7 +319,7 @@ TEST_F(DataTest, AFullDatabaseIsEnospcAndChangesNothing) {
   const uint64_t free_bytes = fs_.free_bytes();
   const auto limit_pages = [&](uint64_t pages) {
     MutexLock lock(fs_.db().mutex());
-    value(fs_.db().execute(fmt::format("PRAGMA max_page_count = {}", pages)));
+    must(fs_.db().execute(fmt::format("PRAGMA max_page_count = {}", pages)));
   };
   limit_pages(1);  // no more than it has; what fits into those still goes
   size_t created = 0;

@@ -18,13 +18,13 @@ class ExtentScan : public testing::Test {
  protected:
   ExtentScan() {
     for (const uint64_t ino : {fs_.make("a"), fs_.make("b")}) {
-      for (uint64_t i = 0; i < kExtents; ++i) value(fs_.write(ino, 2 * i * kPageSize, "x"));
+      for (uint64_t i = 0; i < kExtents; ++i) must(fs_.write(ino, 2 * i * kPageSize, "x"));
     }
   }
-  uint64_t checksum() { return value(fs_->extents_checksum()); }
+  uint64_t checksum() { return must(fs_->extents_checksum()); }
   void sql(const char* text) {
     MutexLock lock(fs_.db().mutex());
-    value(fs_.db().execute(text));
+    must(fs_.db().execute(text));
   }
 
   MountedFs fs_;
@@ -35,9 +35,9 @@ TEST_F(ExtentScan, TheChecksumIsThatOfThePoolFormat) {
   uint64_t a = 0, b = 0, rows = 0;
   {
     MutexLock lock(fs_.db().mutex());
-    Statement all = value(fs_.db().prepare(
+    Statement all = must(fs_.db().prepare(
         "SELECT ino, file_offset, data_offset, length FROM extents ORDER BY ino, file_offset"));
-    for (; value(all.step()); ++rows) {
+    for (; must(all.step()); ++rows) {
       for (int column = 0; column < 4; ++column) {
         const auto word = static_cast<uint64_t>(all.column_int(column));
         for (const uint64_t half : {word % (uint64_t{1} << 32), word >> 32}) {
@@ -56,10 +56,10 @@ TEST_F(ExtentScan, EveryRowIsVisitedOnce) {
   uint64_t bytes = 0;
   Rows rows = [&] {
     MutexLock lock(fs_.db().mutex());
-    return value(Rows::prepare(fs_.db(), inode_serial(fs_.root()), fs_.media().size_bytes()));
+    return must(Rows::prepare(fs_.db(), inode_serial(fs_.root()), fs_.media().size_bytes()));
   }();
   uint64_t visits = 0;
-  const uint64_t sum = value(scan_extents(fs_.db(), rows, [&](DataRange range) {
+  const uint64_t sum = must(scan_extents(fs_.db(), rows, [&](DataRange range) {
     seen.insert(range);
     ++visits;
   }));

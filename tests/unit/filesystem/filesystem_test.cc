@@ -21,7 +21,7 @@ TEST(FileSystem, ANewOneHasARoot) {
   EXPECT_EQ(root.mode, S_IFDIR | 0755u);
   EXPECT_EQ(root.nlink, 2u);
   EXPECT_EQ(root.size, 4096u);
-  EXPECT_EQ(value(fs->lookup(fs.root(), "..")).ino, fs.root());
+  EXPECT_EQ(must(fs->lookup(fs.root(), "..")).ino, fs.root());
   EXPECT_EQ(fs.names(fs.root()), (std::vector<std::string>{".", ".."}));
 }
 
@@ -34,7 +34,7 @@ TEST(FileSystem, WhatIsWrittenIsReadAlsoAfterARemountAndACrash) {
   EXPECT_EQ(fs.read(ino, 10, 5), "hello");
   fs.crash();
   EXPECT_EQ(fs.read(ino, 10, 5), "hello");
-  EXPECT_EQ(value(fs->lookup(fs.root(), "file")).ino, ino);
+  EXPECT_EQ(must(fs->lookup(fs.root(), "file")).ino, ino);
 }
 
 TEST(FileSystem, AnUnknownInodeIsStale) {
@@ -57,7 +57,7 @@ TEST(FileSystem, AnUnknownInodeIsStale) {
 TEST(FileSystem, InodeNumbersAreNeverUsedAgain) {
   MountedFs fs;
   const uint64_t first = fs.make("a");
-  value(fs->unlink(fs.root(), "a"));
+  must(fs->unlink(fs.root(), "a"));
   fs.crash();
   EXPECT_GT(fs.make("a"), first);
 }
@@ -68,7 +68,7 @@ TEST(FileSystem, AnUnlinkedInodeLivesAsLongAsTheKernelKnowsIt) {
   fs.lookups().add(ino);
   ASSERT_FALSE(fs.write(ino, 0, "still here").err());
   const uint64_t free_bytes = fs.free_bytes();
-  value(fs->unlink(fs.root(), "a"));
+  must(fs->unlink(fs.root(), "a"));
   EXPECT_EQ(fs.attr(ino).nlink, 0u);
   fs.remount();
   EXPECT_EQ(fs.read(ino, 0, 100), "still here");
@@ -85,7 +85,7 @@ TEST(FileSystem, ForgettingAnInodeThatWasNotLoadedRemovesItToo) {
   MountedFs fs;
   const uint64_t ino = fs.make("a");
   fs.lookups().add(ino);
-  value(fs->unlink(fs.root(), "a"));
+  must(fs->unlink(fs.root(), "a"));
   fs.remount();
   EXPECT_TRUE(fs.lookups().drop(ino, 1));
   fs->forget(ino);
@@ -112,12 +112,12 @@ TEST(InodeCache, DoesNotGrowWithWhatTheKernelKnows) {
     ASSERT_LE(fs->cached_inodes(), 2 * kFewInodes);
   }
   for (int i = 0; i < 600; ++i) {
-    value(fs->link(inos[static_cast<size_t>(i)], fs.root(), "l" + std::to_string(i)));
+    must(fs->link(inos[static_cast<size_t>(i)], fs.root(), "l" + std::to_string(i)));
     ASSERT_LE(fs->cached_inodes(), 2 * kFewInodes);
   }
   fs.remount();
-  value(fs->readdirplus(fs.root(), 0, [](const DirEntry&, const Attr&) { return true; }));
-  value(fs->lookup(fs.root(), "7"));
+  must(fs->readdirplus(fs.root(), 0, [](const DirEntry&, const Attr&) { return true; }));
+  must(fs->lookup(fs.root(), "7"));
   EXPECT_EQ(fs->cached_inodes(), 1u);  // the root: what is only told of isn't kept
 }
 
@@ -129,10 +129,10 @@ TEST(InodeCache, LosesNothingOfWhatItLetsGo) {
   std::vector<uint64_t> inos;
   for (int i = 0; i < 400; ++i) {
     inos.push_back(fs.make(std::to_string(i)));
-    value(fs.write(inos.back(), 0, std::to_string(i)));
+    must(fs.write(inos.back(), 0, std::to_string(i)));
   }
   fs.set_time(2'000'000);
-  for (size_t i = 0; i < inos.size(); ++i) value(fs.write(inos[i], 0, std::to_string(i)));
+  for (size_t i = 0; i < inos.size(); ++i) must(fs.write(inos[i], 0, std::to_string(i)));
   EXPECT_LE(fs->cached_inodes(), 2 * kFewInodes);
   for (size_t i = 0; i < inos.size(); ++i) {
     EXPECT_EQ(fs.attr(inos[i]).mtime.tv_sec, 2'000'000);
@@ -147,8 +147,8 @@ TEST(InodeCache, KeepsInodesWithoutLinks) {
   fs.remount();
   const uint64_t ino = fs.make("a");
   fs.lookups().add(ino);
-  value(fs.write(ino, 0, std::string(kPageSize, 'a')));
-  value(fs->unlink(fs.root(), "a"));
+  must(fs.write(ino, 0, std::string(kPageSize, 'a')));
+  must(fs->unlink(fs.root(), "a"));
   const uint64_t free_bytes = fs.free_bytes();
   for (int i = 0; i < 300; ++i) fs.make(std::to_string(i));
   EXPECT_EQ(fs.attr(ino).nlink, 0u);
@@ -173,7 +173,7 @@ TEST(FileSystem, AMountRemovesOrphansThatNobodyKnows) {
   const uint64_t ino = fs.make("a");
   fs.lookups().add(ino);
   ASSERT_FALSE(fs.write(ino, 0, "x").err());
-  value(fs->unlink(fs.root(), "a"));
+  must(fs->unlink(fs.root(), "a"));
   fs.lookups().drop(ino, 1);  // as when the mount goes without a word
   fs.crash();
   EXPECT_EQ(fs->getattr(ino).err(), ESTALE);
@@ -204,8 +204,8 @@ TEST(FileSystem, FsyncWritesTimesAndFdatasyncNeedNot) {
   ASSERT_FALSE(fs.write(ino, 0, "abc").err());
   fs.set_time(2'000'000);
   ASSERT_FALSE(fs.write(ino, 0, "xyz").err());
-  value(fs->fsync(ino, true));
-  value(fs->fsync(ino, false));
+  must(fs->fsync(ino, true));
+  must(fs->fsync(ino, false));
   fs.crash();
   EXPECT_EQ(fs.attr(ino).mtime.tv_sec, 2'000'000);
   EXPECT_EQ(fs.read(ino, 0, 3), "xyz");
@@ -224,16 +224,16 @@ TEST(FileSystem, FsyncCommitsNothingWhenNoTimeHasChanged) {
   ASSERT_FALSE(fs.write(ino, 0, "abc").err());
   fs.set_time(2'000'000);
   ASSERT_FALSE(fs.write(ino, 0, "def").err());
-  value(fs->fsync(ino, false));
+  must(fs->fsync(ino, false));
   const uint64_t before = wal_bytes(fs.image_path());
   for (int i = 0; i < 3; ++i) {
     ASSERT_FALSE(fs.write(ino, 0, "xyz").err());
-    value(fs->fsync(ino, false));
+    must(fs->fsync(ino, false));
   }
   EXPECT_EQ(wal_bytes(fs.image_path()), before);
   fs.advance_ns(4'000'000);
   ASSERT_FALSE(fs.write(ino, 0, "xyz").err());
-  value(fs->fsync(ino, false));
+  must(fs->fsync(ino, false));
   EXPECT_GT(wal_bytes(fs.image_path()), before);
   fs.crash();
   EXPECT_EQ(fs.attr(ino).mtime.tv_nsec, 4'000'000);
@@ -263,22 +263,22 @@ TEST(FileSystem, FsyncLeavesNothingOfTheFileDirty) {
   const std::string bytes(20 * kPageSize, 'x');
   ASSERT_FALSE(fs.write(ino, 0, bytes).err());
   EXPECT_EQ(dirty_bytes(fs.image_path()), bytes.size());
-  value(fs->fsync(ino, true));
+  must(fs->fsync(ino, true));
   EXPECT_EQ(dirty_bytes(fs.image_path()), 0u);
   ASSERT_FALSE(fs.write(ino, 5 * kPageSize, "overwritten").err());
   EXPECT_EQ(dirty_bytes(fs.image_path()), kPageSize);
-  value(fs->fsync(ino, true));
+  must(fs->fsync(ino, true));
   EXPECT_EQ(dirty_bytes(fs.image_path()), 0u);
-  value(fs->fallocate(ino, FALLOC_FL_ZERO_RANGE, 10, 20));
+  must(fs->fallocate(ino, FALLOC_FL_ZERO_RANGE, 10, 20));
   EXPECT_EQ(dirty_bytes(fs.image_path()), kPageSize);
   // Who has forgotten what was written makes sure of all.
   ASSERT_FALSE(fs.write(ino, 9 * kPageSize, "overwritten").err());
   fs->forget(ino);
-  value(fs->fsync(ino, false));
+  must(fs->fsync(ino, false));
   EXPECT_EQ(dirty_bytes(fs.image_path()), 0u);
   ASSERT_FALSE(fs.write(ino, 9 * kPageSize, "overwritten").err());
   fs.crash();
-  value(fs->fsync(ino, false));
+  must(fs->fsync(ino, false));
   EXPECT_EQ(dirty_bytes(fs.image_path()), 0u);
 }
 
@@ -286,25 +286,25 @@ TEST(FileSystem, AnUncleanMountZeroesFreeSpace) {
   MountedFs fs;
   const std::string junk(kPageSize, 'j');
   const uint64_t at = MountedFs::kDataOffset + 5 * kMiB;
-  value(fs.image().write(at, std::as_bytes(std::span(junk))));
-  EXPECT_FALSE(value(fs.image().is_zero(at, kPageSize)));
+  must(fs.image().write(at, std::as_bytes(std::span(junk))));
+  EXPECT_FALSE(must(fs.image().is_zero(at, kPageSize)));
   fs.crash();
-  EXPECT_TRUE(value(fs.image().is_zero(at, kPageSize)));
+  EXPECT_TRUE(must(fs.image().is_zero(at, kPageSize)));
 }
 
 TEST(FileSystem, FreedSpaceReadsAsZerosAndOnlyAfterRequestsInFlight) {
   MountedFs fs;
   const uint64_t ino = fs.make("a");
   ASSERT_FALSE(fs.write(ino, 0, std::string(kPageSize, 'x')).err());
-  const uint64_t at = MountedFs::kDataOffset + value(fs->extents(ino)).front().second.begin;
+  const uint64_t at = MountedFs::kDataOffset + must(fs->extents(ino)).front().second.begin;
   const uint64_t free_bytes = fs.free_bytes();
   auto in_flight = fs.srcu().read_lock();
-  value(fs->unlink(fs.root(), "a"));
+  must(fs->unlink(fs.root(), "a"));
   EXPECT_EQ(fs.free_bytes(), free_bytes + kPageSize) << "it is as good as free";
-  EXPECT_FALSE(value(fs.image().is_zero(at, kPageSize)));
+  EXPECT_FALSE(must(fs.image().is_zero(at, kPageSize)));
   in_flight.close();
   EXPECT_EQ(fs.free_bytes(), free_bytes + kPageSize);
-  EXPECT_TRUE(value(fs.image().is_zero(at, kPageSize)));
+  EXPECT_TRUE(must(fs.image().is_zero(at, kPageSize)));
 }
 
 TEST(FileSystem, OverlappingExtentsAreNotMounted) {
@@ -313,7 +313,7 @@ TEST(FileSystem, OverlappingExtentsAreNotMounted) {
   ASSERT_FALSE(fs.write(ino, 0, std::string(kPageSize, 'x')).err());
   {
     MutexLock lock(fs.db().mutex());
-    value(
+    must(
         fs.db().execute("INSERT INTO extents SELECT ino + 1, file_offset, data_offset, length"
                         " FROM extents"));
   }
@@ -322,7 +322,7 @@ TEST(FileSystem, OverlappingExtentsAreNotMounted) {
 
 TEST(FileSystem, StatfsCountsBlocksAndInodes) {
   MountedFs fs(16 * kMiB);
-  const auto before = value(fs->statfs());
+  const auto before = must(fs->statfs());
   EXPECT_EQ(before.f_frsize, kPageSize);
   EXPECT_EQ(before.f_blocks, 16 * kMiB / kPageSize);
   EXPECT_EQ(before.f_bfree, before.f_blocks);
@@ -330,12 +330,12 @@ TEST(FileSystem, StatfsCountsBlocksAndInodes) {
   EXPECT_EQ(before.f_namemax, 255u);
   const uint64_t ino = fs.make("a");
   ASSERT_FALSE(fs.write(ino, 0, "x").err());
-  const auto after = value(fs->statfs());
+  const auto after = must(fs->statfs());
   EXPECT_EQ(after.f_bfree, before.f_bfree - 1);
   EXPECT_EQ(after.f_bavail, after.f_bfree);
   EXPECT_EQ(after.f_files - after.f_ffree, 2u);
-  value(fs->unlink(fs.root(), "a"));
-  EXPECT_EQ(value(fs->statfs()).f_files - value(fs->statfs()).f_ffree, 1u);
+  must(fs->unlink(fs.root(), "a"));
+  EXPECT_EQ(must(fs->statfs()).f_files - must(fs->statfs()).f_ffree, 1u);
 }
 
 TEST(LookupCounts, TellsWhenTheLastOneGoes) {

@@ -38,7 +38,7 @@ using NodePtr = std::shared_ptr<Node>;
 class ModelTest : public testing::TestWithParam<int> {
  protected:
   ModelTest() : seed_(std::random_device{}()), random_(seed_) {
-    pool_ = value(Pool::create(directory_.path() + "/pool", 34 * kMiB, Reservation::kSparse));
+    pool_ = must(Pool::create(directory_.path() + "/pool", 34 * kMiB, Reservation::kSparse));
     fs_ = std::make_unique<MountedFs>(*pool_);
     root_ = std::make_shared<Node>();
     root_->ino = fs_->root();
@@ -307,18 +307,18 @@ void ModelTest::compare(const NodePtr& node) {
   ASSERT_EQ(attr.mode, node->mode);
   ASSERT_EQ(attr.nlink, node->links);
   std::map<std::string, std::string> xattrs;
-  for (const std::string& name : value((*fs_)->listxattr(node->ino))) {
-    xattrs[name] = value((*fs_)->getxattr(node->ino, name));
+  for (const std::string& name : must((*fs_)->listxattr(node->ino))) {
+    xattrs[name] = must((*fs_)->getxattr(node->ino, name));
   }
   ASSERT_EQ(xattrs, node->xattrs);
   if (S_ISREG(node->mode)) {
     ASSERT_EQ(attr.size, node->bytes.size());
     ASSERT_TRUE(fs_->read(node->ino, 0, node->bytes.size() + 1) == node->bytes);
   } else if (S_ISLNK(node->mode)) {
-    ASSERT_EQ(value((*fs_)->readlink(node->ino)), node->bytes);
+    ASSERT_EQ(must((*fs_)->readlink(node->ino)), node->bytes);
   } else {
     std::map<std::string, uint64_t> found, expected;
-    value((*fs_)->readdir(node->ino, 0, [&](const DirEntry& entry) {
+    must((*fs_)->readdir(node->ino, 0, [&](const DirEntry& entry) {
       found[entry.name] = entry.ino;
       return true;
     }));
@@ -333,8 +333,8 @@ void ModelTest::compare(const NodePtr& node) {
 void ModelTest::compare_all() {
   ASSERT_NO_FATAL_FAILURE(compare(root_));
   for (const NodePtr& node : open_) ASSERT_NO_FATAL_FAILURE(compare(node));
-  value((*fs_)->flush_times());
-  for (const Finding& finding : value(check_pool(*pool_))) {
+  must((*fs_)->flush_times());
+  for (const Finding& finding : must(check_pool(*pool_))) {
     ADD_FAILURE() << finding.object << ": " << finding.problem;
   }
   uint64_t mapped = 0;

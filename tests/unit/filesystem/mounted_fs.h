@@ -12,10 +12,8 @@
 #include <memory>
 #include <optional>
 #include <span>
-#include <stdexcept>
 #include <string>
 #include <string_view>
-#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -25,16 +23,10 @@
 #include "core/pool/pool.h"
 #include "core/pool/schema.h"
 #include "core/pool/upgrade.h"
+#include "tests/unit/must.h"
 #include "tests/unit/temporary_directory.h"
 
 namespace pmemd {
-
-// The value; a failure of the test names the errno.
-template <class T>
-T value(Result<T> result) {
-  if (!result) throw std::runtime_error("unexpected: " + result.error().describe());
-  if constexpr (!std::is_void_v<T>) return *std::move(result);
-}
 
 class MountedFs {
  public:
@@ -42,25 +34,25 @@ class MountedFs {
 
   // Without a pool: quick to make.
   explicit MountedFs(uint64_t data_size = 64 * kMiB) {
-    own_db_ = value(Database::open(directory_.path() + "/pool.db", Database::Mode::kCreate));
+    own_db_ = must(Database::open(directory_.path() + "/pool.db", Database::Mode::kCreate));
     db_ = own_db_.get();
     {
       MutexLock lock(db_->mutex());
-      value(make_tables(*db_));
-      value(db_->execute(
+      must(make_tables(*db_));
+      must(db_->execute(
           "INSERT INTO namespaces (serial, region, id, uuid, mode, start, size, align, live, clean,"
           " next_index) VALUES (7, 0, 0, '', 'fsdax', 0, 0, 0, 1, 1, 1)"));
     }
     record_.serial = 7;
     record_.range = {0, kDataOffset + data_size};
-    const ImageFile file = value(ImageFile::create(directory_.path() + "/image",
-                                                   kDataOffset + data_size, Reservation::kSparse));
-    own_errors_ = value(MediaErrors::load(*db_, 0));
-    format(value(file.map(record_.range)), *own_errors_);
+    const ImageFile file = must(ImageFile::create(directory_.path() + "/image",
+                                                  kDataOffset + data_size, Reservation::kSparse));
+    own_errors_ = must(MediaErrors::load(*db_, 0));
+    format(must(file.map(record_.range)), *own_errors_);
   }
   // In the first namespace of a pool, for what needs one.
   explicit MountedFs(Pool& pool) : db_(&pool.database()), record_(pool.namespaces().front()) {
-    format(value(pool.map_namespace(record_)), *pool.media_errors(record_.region));
+    format(must(pool.map_namespace(record_)), *pool.media_errors(record_.region));
   }
   ~MountedFs() {
     if (fs_) (void)fs_->flush_times();
@@ -98,7 +90,7 @@ class MountedFs {
   void set_cached_inodes_max(size_t count) { cached_inodes_max_ = count; }
 
   void remount() {
-    value(fs_->flush_times());
+    must(fs_->flush_times());
     fs_.reset();
     mount(true);
   }
@@ -122,7 +114,7 @@ class MountedFs {
   std::string read(uint64_t ino, uint64_t offset, uint64_t length) {
     const auto section = srcu_.read_lock();
     std::string bytes;
-    for (const iovec& part : value(fs_->read(ino, FileRange::sized(offset, length)))) {
+    for (const iovec& part : must(fs_->read(ino, FileRange::sized(offset, length)))) {
       bytes.append(static_cast<const char*>(part.iov_base), part.iov_len);
     }
     return bytes;
@@ -131,12 +123,12 @@ class MountedFs {
     return (*this)->write(ino, offset, std::as_bytes(std::span(bytes)));
   }
   uint64_t make(std::string_view name, uint64_t parent = 0, mode_t mode = S_IFREG | 0644) {
-    return value((*this)->mknod(parent == 0 ? root() : parent, name, mode, 0, {})).ino;
+    return must((*this)->mknod(parent == 0 ? root() : parent, name, mode, 0, {})).ino;
   }
   uint64_t make_dir(std::string_view name, uint64_t parent = 0) {
-    return value((*this)->mkdir(parent == 0 ? root() : parent, name, 0755, {})).ino;
+    return must((*this)->mkdir(parent == 0 ? root() : parent, name, 0755, {})).ino;
   }
-  Attr attr(uint64_t ino) { return value((*this)->getattr(ino)); }
+  Attr attr(uint64_t ino) { return must((*this)->getattr(ino)); }
   Result<Attr> truncate(uint64_t ino, uint64_t size) {
     SetAttr change;
     change.size = size;
@@ -144,14 +136,14 @@ class MountedFs {
   }
   std::vector<std::string> names(uint64_t dir) {
     std::vector<std::string> found;
-    value((*this)->readdir(dir, 0, [&](const DirEntry& entry) {
+    must((*this)->readdir(dir, 0, [&](const DirEntry& entry) {
       found.push_back(entry.name);
       return true;
     }));
     return found;
   }
   uint64_t free_bytes() {
-    const auto stat = value((*this)->statfs());
+    const auto stat = must((*this)->statfs());
     return stat.f_bfree * stat.f_frsize;
   }
 
@@ -163,12 +155,12 @@ class MountedFs {
     media_ = std::make_unique<NamespaceMedia>(std::move(image), errors, record_);
     {
       MutexLock lock(db_->mutex());  // durability isn't what these tests are about
-      value(db_->execute("PRAGMA synchronous = OFF"));
+      must(db_->execute("PRAGMA synchronous = OFF"));
     }
-    value(FileSystem::format(*db_, record_.serial, 0, {0, 0, 0}));
+    must(FileSystem::format(*db_, record_.serial, 0, {0, 0, 0}));
     mount(true);
   }
-  void mount(bool clean) { value(try_mount(clean)); }
+  void mount(bool clean) { must(try_mount(clean)); }
 
   TemporaryDirectory directory_;
   std::optional<size_t> cached_inodes_max_;

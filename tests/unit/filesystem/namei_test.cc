@@ -33,7 +33,7 @@ auto fields(const Attr& attr) {
 TEST(Create, MakesAnInodeAsAskedFor) {
   MountedFs fs;
   fs.set_time(5000, 123);
-  const Attr made = value(fs->mknod(fs.root(), "f", S_IFREG | 0666, 0, {10, 20, 022}));
+  const Attr made = must(fs->mknod(fs.root(), "f", S_IFREG | 0666, 0, {10, 20, 022}));
   EXPECT_EQ(made.mode, S_IFREG | 0644u);
   EXPECT_EQ(made.nlink, 1u);
   EXPECT_EQ(made.uid, 10u);
@@ -45,7 +45,7 @@ TEST(Create, MakesAnInodeAsAskedFor) {
     EXPECT_EQ(time.tv_nsec, 123);
   }
   fs.crash();
-  const Attr found = value(fs->lookup(fs.root(), "f"));
+  const Attr found = must(fs->lookup(fs.root(), "f"));
   EXPECT_EQ(found.ino, made.ino);
   EXPECT_EQ(found.mode, made.mode);
   EXPECT_EQ(found.btime.tv_nsec, 123);
@@ -54,11 +54,11 @@ TEST(Create, MakesAnInodeAsAskedFor) {
 TEST(Create, KeepsDevicesAndFifos) {
   MountedFs fs;
   const dev_t device = 0x1234;
-  EXPECT_EQ(value(fs->mknod(fs.root(), "c", S_IFCHR | 0600, device, {})).rdev, device);
-  EXPECT_EQ(value(fs->mknod(fs.root(), "p", S_IFIFO | 0600, device, {})).rdev, 0u);
-  EXPECT_EQ(value(fs->mknod(fs.root(), "r", 0600, 0, {})).mode, S_IFREG | 0600u);
+  EXPECT_EQ(must(fs->mknod(fs.root(), "c", S_IFCHR | 0600, device, {})).rdev, device);
+  EXPECT_EQ(must(fs->mknod(fs.root(), "p", S_IFIFO | 0600, device, {})).rdev, 0u);
+  EXPECT_EQ(must(fs->mknod(fs.root(), "r", 0600, 0, {})).mode, S_IFREG | 0600u);
   fs.remount();
-  EXPECT_EQ(value(fs->lookup(fs.root(), "c")).rdev, device);
+  EXPECT_EQ(must(fs->lookup(fs.root(), "c")).rdev, device);
   EXPECT_EQ(fs->mknod(fs.root(), "d", S_IFDIR | 0700, 0, {}).err(), EPERM);
   EXPECT_EQ(fs->mknod(fs.root(), "l", S_IFLNK | 0700, 0, {}).err(), EINVAL);
 }
@@ -99,7 +99,7 @@ TEST(Create, InARemovedDirectoryThereIsNothing) {
   const uint64_t dir = fs.make_dir("d");
   const uint64_t file = fs.make("f");
   fs.lookups().add(dir);
-  value(fs->rmdir(fs.root(), "d"));
+  must(fs->rmdir(fs.root(), "d"));
   EXPECT_EQ(fs.attr(dir).nlink, 0u);
   EXPECT_EQ(fs->mknod(dir, "x", S_IFREG, 0, {}).err(), ENOENT);
   EXPECT_EQ(fs->link(file, dir, "x").err(), ENOENT);
@@ -109,14 +109,14 @@ TEST(Create, InARemovedDirectoryThereIsNothing) {
 
 TEST(Create, ASetgidDirectoryGivesItsGroup) {
   MountedFs fs;
-  const uint64_t dir = value(fs->mkdir(fs.root(), "d", S_ISGID | 0777, {1, 77, 0})).ino;
-  const Attr file = value(fs->mknod(dir, "f", S_IFREG | 0644, 0, {5, 6, 0}));
+  const uint64_t dir = must(fs->mkdir(fs.root(), "d", S_ISGID | 0777, {1, 77, 0})).ino;
+  const Attr file = must(fs->mknod(dir, "f", S_IFREG | 0644, 0, {5, 6, 0}));
   EXPECT_EQ(file.gid, 77u);
   EXPECT_EQ(file.mode, S_IFREG | 0644u);
-  const Attr sub = value(fs->mkdir(dir, "s", 0755, {5, 6, 0}));
+  const Attr sub = must(fs->mkdir(dir, "s", 0755, {5, 6, 0}));
   EXPECT_EQ(sub.gid, 77u);
   EXPECT_EQ(sub.mode, S_IFDIR | S_ISGID | 0755u);
-  EXPECT_EQ(value(fs->symlink(dir, "l", "x", {5, 6, 0})).gid, 77u);
+  EXPECT_EQ(must(fs->symlink(dir, "l", "x", {5, 6, 0})).gid, 77u);
 }
 
 TEST(Create, ALinkCountHasALimit) {
@@ -124,17 +124,17 @@ TEST(Create, ALinkCountHasALimit) {
   const uint64_t ino = fs.make("f");
   {
     MutexLock lock(fs.db().mutex());
-    value(fs.db().execute("UPDATE inodes SET nlink = 64999"));
+    must(fs.db().execute("UPDATE inodes SET nlink = 64999"));
   }
   fs.remount();
-  EXPECT_EQ(value(fs->link(ino, fs.root(), "g")).nlink, 65000u);
+  EXPECT_EQ(must(fs->link(ino, fs.root(), "g")).nlink, 65000u);
   EXPECT_EQ(fs->link(ino, fs.root(), "h").err(), EMLINK);
   EXPECT_EQ(fs->lookup(fs.root(), "h").err(), ENOENT);
   fs.make_dir("d");
   EXPECT_EQ(fs.attr(fs.root()).nlink, 65000u);
   EXPECT_EQ(fs->mkdir(fs.root(), "e", 0755, {}).err(), EMLINK);
   EXPECT_EQ(fs->mkdir(fs.root(), "d", 0755, {}).err(), EEXIST);
-  const uint64_t dir = value(fs->lookup(fs.root(), "d")).ino;
+  const uint64_t dir = must(fs->lookup(fs.root(), "d")).ino;
   fs.make_dir("sub", dir);
   EXPECT_EQ(fs->rename(dir, "sub", fs.root(), "sub", 0).err(), EMLINK);
   EXPECT_EQ(fs->rename(dir, "sub", fs.root(), "f", RENAME_EXCHANGE).err(), EMLINK);
@@ -143,12 +143,12 @@ TEST(Create, ALinkCountHasALimit) {
 TEST(Symlink, KeepsItsTarget) {
   MountedFs fs;
   const std::string target = "../somewhere/\xff";
-  const Attr made = value(fs->symlink(fs.root(), "l", target, {1, 2, 077}));
+  const Attr made = must(fs->symlink(fs.root(), "l", target, {1, 2, 077}));
   EXPECT_EQ(made.mode, S_IFLNK | 0777u);
   EXPECT_EQ(made.size, target.size());
-  EXPECT_EQ(value(fs->readlink(made.ino)), target);
+  EXPECT_EQ(must(fs->readlink(made.ino)), target);
   fs.crash();
-  EXPECT_EQ(value(fs->readlink(made.ino)), target);
+  EXPECT_EQ(must(fs->readlink(made.ino)), target);
   EXPECT_FALSE(fs->symlink(fs.root(), "max", std::string(4095, 't'), {}).err());
   EXPECT_EQ(fs->symlink(fs.root(), "x", std::string(4096, 't'), {}).err(), ENAMETOOLONG);
   EXPECT_EQ(fs->symlink(fs.root(), "x", "", {}).err(), ENOENT);
@@ -157,22 +157,22 @@ TEST(Symlink, KeepsItsTarget) {
 
 TEST(Tmpfile, HasNoNameUntilItIsLinked) {
   MountedFs fs;
-  const Attr made = value(fs->tmpfile(fs.root(), 0640, {3, 4, 022}));
+  const Attr made = must(fs->tmpfile(fs.root(), 0640, {3, 4, 022}));
   EXPECT_EQ(made.mode, S_IFREG | 0640u);
   EXPECT_EQ(made.nlink, 0u);
   fs.lookups().add(made.ino);
   EXPECT_THAT(fs.names(fs.root()), ElementsAre(".", ".."));
   ASSERT_FALSE(fs.write(made.ino, 0, "data").err());
-  EXPECT_EQ(value(fs->link(made.ino, fs.root(), "named")).nlink, 1u);
+  EXPECT_EQ(must(fs->link(made.ino, fs.root(), "named")).nlink, 1u);
   fs.lookups().drop(made.ino, 1);
   fs->forget(made.ino);
   fs.crash();
-  EXPECT_EQ(fs.read(value(fs->lookup(fs.root(), "named")).ino, 0, 4), "data");
+  EXPECT_EQ(fs.read(must(fs->lookup(fs.root(), "named")).ino, 0, 4), "data");
 }
 
 TEST(Tmpfile, GoesWhenItIsForgotten) {
   MountedFs fs;
-  const uint64_t ino = value(fs->tmpfile(fs.root(), 0600, {})).ino;
+  const uint64_t ino = must(fs->tmpfile(fs.root(), 0600, {})).ino;
   fs->forget(ino);
   EXPECT_EQ(fs->getattr(ino).err(), ESTALE);
 }
@@ -181,9 +181,9 @@ TEST(Lookup, KnowsDotAndDotDot) {
   MountedFs fs;
   const uint64_t dir = fs.make_dir("d");
   const uint64_t file = fs.make("f", dir);
-  EXPECT_EQ(value(fs->lookup(dir, ".")).ino, dir);
-  EXPECT_EQ(value(fs->lookup(dir, "..")).ino, fs.root());
-  EXPECT_EQ(value(fs->lookup(file, ".")).ino, file);
+  EXPECT_EQ(must(fs->lookup(dir, ".")).ino, dir);
+  EXPECT_EQ(must(fs->lookup(dir, "..")).ino, fs.root());
+  EXPECT_EQ(must(fs->lookup(file, ".")).ino, file);
   EXPECT_EQ(fs->lookup(file, "..").err(), ENOTDIR);
   EXPECT_EQ(fs->lookup(file, "x").err(), ENOTDIR);
   EXPECT_EQ(fs->lookup(dir, "x").err(), ENOENT);
@@ -195,12 +195,12 @@ TEST(Link, IsAnotherNameOfTheSameInode) {
   const uint64_t dir = fs.make_dir("d");
   const uint64_t ino = fs.make("f");
   fs.set_time(7000);
-  const Attr linked = value(fs->link(ino, dir, "g"));
+  const Attr linked = must(fs->link(ino, dir, "g"));
   EXPECT_EQ(linked.nlink, 2u);
   EXPECT_EQ(linked.ctime.tv_sec, 7000);
   EXPECT_NE(linked.mtime.tv_sec, 7000);
   expect_stamped(fs.attr(dir), 7000);
-  EXPECT_EQ(value(fs->lookup(dir, "g")).ino, ino);
+  EXPECT_EQ(must(fs->lookup(dir, "g")).ino, ino);
   EXPECT_EQ(fs->link(ino, dir, "g").err(), EEXIST);
   EXPECT_EQ(fs->link(dir, fs.root(), "x").err(), EPERM);
   EXPECT_EQ(fs->link(ino, ino, "x").err(), ENOTDIR);
@@ -210,14 +210,14 @@ TEST(Link, IsAnotherNameOfTheSameInode) {
 TEST(Unlink, TakesOneNameAway) {
   MountedFs fs;
   const uint64_t ino = fs.make("f");
-  value(fs->link(ino, fs.root(), "g"));
+  must(fs->link(ino, fs.root(), "g"));
   fs.set_time(8000);
-  value(fs->unlink(fs.root(), "f"));
+  must(fs->unlink(fs.root(), "f"));
   expect_stamped(fs.attr(fs.root()), 8000);
   EXPECT_EQ(fs.attr(ino).nlink, 1u);
   EXPECT_EQ(fs.attr(ino).ctime.tv_sec, 8000);
   EXPECT_NE(fs.attr(ino).mtime.tv_sec, 8000);
-  value(fs->unlink(fs.root(), "g"));
+  must(fs->unlink(fs.root(), "g"));
   EXPECT_EQ(fs->getattr(ino).err(), ESTALE);
 }
 
@@ -236,7 +236,7 @@ TEST(Rmdir, TakesAnEmptyDirectoryAway) {
   MountedFs fs;
   const uint64_t dir = fs.make_dir("d");
   fs.set_time(8000);
-  value(fs->rmdir(fs.root(), "d"));
+  must(fs->rmdir(fs.root(), "d"));
   expect_stamped(fs.attr(fs.root()), 8000);
   EXPECT_EQ(fs.attr(fs.root()).nlink, 2u);
   EXPECT_EQ(fs->getattr(dir).err(), ESTALE);
@@ -259,9 +259,9 @@ TEST(Readdir, GivesTypesAndInodeNumbers) {
   MountedFs fs;
   const uint64_t dir = fs.make_dir("d");
   const uint64_t file = fs.make("f", dir);
-  const uint64_t link = value(fs->symlink(dir, "l", "x", {})).ino;
+  const uint64_t link = must(fs->symlink(dir, "l", "x", {})).ino;
   std::vector<std::tuple<std::string, uint64_t, mode_t>> found;
-  value(fs->readdir(dir, 0, [&](const DirEntry& entry) {
+  must(fs->readdir(dir, 0, [&](const DirEntry& entry) {
     found.emplace_back(entry.name, entry.ino, entry.type);
     return true;
   }));
@@ -283,7 +283,7 @@ TEST(Readdir, GoesOnBehindAnyCookieWhateverComesAndGoes) {
   for (int round = 0;; ++round) {
     int left = 1 + round % 7;  // entries this call has room for
     bool any = false;
-    value(fs->readdir(fs.root(), cookie, [&](const DirEntry& entry) {
+    must(fs->readdir(fs.root(), cookie, [&](const DirEntry& entry) {
       if (left-- == 0) return false;
       seen.insert(entry.name);
       cookie = entry.next_cookie;
@@ -292,7 +292,7 @@ TEST(Readdir, GoesOnBehindAnyCookieWhateverComesAndGoes) {
     }));
     if (!any) break;
     if (round * 3 < 1000) {
-      value(fs->unlink(fs.root(), std::to_string(round * 3)));
+      must(fs->unlink(fs.root(), std::to_string(round * 3)));
       fs.make("new" + std::to_string(round));
     }
   }
@@ -307,13 +307,13 @@ TEST(Readdir, AnEntryRenamedMeanwhileIsSeenOnce) {
   fs.make("b");
   std::multiset<std::string> seen;
   uint64_t cookie = 0;
-  value(fs->readdir(fs.root(), 0, [&](const DirEntry& entry) {
+  must(fs->readdir(fs.root(), 0, [&](const DirEntry& entry) {
     seen.insert(entry.name);
     cookie = entry.next_cookie;
     return entry.name != "a";
   }));
-  value(fs->rename(fs.root(), "a", fs.root(), "c", 0));
-  value(fs->readdir(fs.root(), cookie, [&](const DirEntry& entry) {
+  must(fs->rename(fs.root(), "a", fs.root(), "c", 0));
+  must(fs->readdir(fs.root(), cookie, [&](const DirEntry& entry) {
     seen.insert(entry.name);
     return true;
   }));
@@ -325,11 +325,11 @@ TEST(Readdirplus, TellsWhatLookupTells) {
   MountedFs fs;
   const uint64_t dir = fs.make_dir("d");
   fs.make_dir("sub", dir);
-  value(fs->symlink(dir, "l", "target", {}));
-  value(fs->mknod(dir, "fifo", S_IFIFO | 0600, 0, {.uid = 3, .gid = 4}));
+  must(fs->symlink(dir, "l", "target", {}));
+  must(fs->mknod(dir, "fifo", S_IFIFO | 0600, 0, {.uid = 3, .gid = 4}));
   for (int i = 0; i < 200; ++i) {
     const uint64_t ino = fs.make(std::to_string(i), dir, S_IFREG | 0640);
-    if (i % 3 == 0) value(fs.write(ino, 8192, "x"));
+    if (i % 3 == 0) must(fs.write(ino, 8192, "x"));
   }
   for (const bool is_cached : {true, false}) {
     if (!is_cached) fs.remount();
@@ -338,13 +338,13 @@ TEST(Readdirplus, TellsWhatLookupTells) {
     for (bool is_done = false; !is_done;) {
       int left = 77;
       is_done = true;
-      value(fs->readdirplus(dir, cookie, [&](const DirEntry& entry, const Attr& attr) {
+      must(fs->readdirplus(dir, cookie, [&](const DirEntry& entry, const Attr& attr) {
         is_done = left-- > 0;
         if (!is_done) return false;
         cookie = entry.next_cookie;
         EXPECT_TRUE(told.emplace(entry.name, attr.ino).second) << entry.name;
         if (attr.ino == 0) return true;
-        const Attr found = value(fs->lookup(dir, entry.name));
+        const Attr found = must(fs->lookup(dir, entry.name));
         EXPECT_EQ(fields(attr), fields(found)) << entry.name;
         EXPECT_EQ(entry.ino, attr.ino);
         EXPECT_EQ(entry.type, attr.mode & S_IFMT);
@@ -365,10 +365,10 @@ TEST(Readdirplus, TellsWhatLookupTells) {
 TEST(Readdirplus, TellsTheTimesThatAreNotWrittenYet) {
   MountedFs fs;
   const uint64_t ino = fs.make("a");
-  value(fs.write(ino, 0, "aaaa"));
+  must(fs.write(ino, 0, "aaaa"));
   fs.set_time(2'000'000);
-  value(fs.write(ino, 0, "bbbb"));
-  value(fs->readdirplus(fs.root(), 0, [&](const DirEntry&, const Attr& attr) {
+  must(fs.write(ino, 0, "bbbb"));
+  must(fs->readdirplus(fs.root(), 0, [&](const DirEntry&, const Attr& attr) {
     EXPECT_TRUE(attr.ino != ino || attr.mtime.tv_sec == 2'000'000);
     return true;
   }));

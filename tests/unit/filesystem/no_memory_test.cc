@@ -26,11 +26,11 @@ class NoMemory : public testing::Test {
   NoMemory() {
     dir_ = fs_.make_dir("dir");
     file_ = fs_.make("file");
-    value(fs_.write(file_, 0, std::string(3 * kPageSize, 'a')));
-    value(fs_.write(file_, 8 * kPageSize, std::string(kPageSize, 'b')));
+    must(fs_.write(file_, 0, std::string(3 * kPageSize, 'a')));
+    must(fs_.write(file_, 8 * kPageSize, std::string(kPageSize, 'b')));
     fs_.make("other", dir_);
-    value(fs_->symlink(fs_.root(), "symlink", "a target", {}));
-    value(fs_->setxattr(file_, "user.old", "value", 0, false));
+    must(fs_->symlink(fs_.root(), "symlink", "a target", {}));
+    must(fs_->setxattr(file_, "user.old", "value", 0, false));
   }
 
   using Act = std::function<Result<void>()>;
@@ -38,9 +38,9 @@ class NoMemory : public testing::Test {
   void try_all(const char* what, const Act& act, const Act& undo) {
     SCOPED_TRACE(what);
     const std::string before = state();
-    value(act());
+    must(act());
     const std::string after = state();
-    value(undo());
+    must(undo());
     ASSERT_EQ(state(), before) << "the test's undo";
     for (uint64_t n = 1; n < kMostAllocations; ++n) {
       SCOPED_TRACE(testing::Message() << "allocation " << n);
@@ -55,7 +55,7 @@ class NoMemory : public testing::Test {
       ASSERT_EQ(state(), result ? after : before);
       fs_.remount();
       ASSERT_EQ(state(), result ? after : before) << "in the tables";
-      if (result) value(undo());
+      if (result) must(undo());
       if (!was_hit) return;
     }
     FAIL() << "it has no end";
@@ -76,14 +76,14 @@ class NoMemory : public testing::Test {
     std::string text;
     for (const std::string& name : fs_.names(dir)) {
       if (name == "." || name == "..") continue;
-      const Attr attr = value(fs_->lookup(dir, name));
+      const Attr attr = must(fs_->lookup(dir, name));
       text += fmt::format("{}/{} {:o} {} {} {}", path, name, attr.mode, attr.nlink, attr.size,
                           attr.blocks);
       if (S_ISREG(attr.mode)) {
         text += fmt::format(" {}", std::hash<std::string>{}(fs_.read(attr.ino, 0, attr.size)));
       }
-      for (const std::string& xattr : value(fs_->listxattr(attr.ino))) {
-        text += fmt::format(" {}={}", xattr, value(fs_->getxattr(attr.ino, xattr)).size());
+      for (const std::string& xattr : must(fs_->listxattr(attr.ino))) {
+        text += fmt::format(" {}={}", xattr, must(fs_->getxattr(attr.ino, xattr)).size());
       }
       text += '\n';
       if (S_ISDIR(attr.mode)) text += state_of(attr.ino, path + "/" + name);
@@ -111,7 +111,7 @@ TEST_F(NoMemory, WhileNamesChangeLeavesThemAsTheyWere) {
       "symlink", [&] { return done(fs_->symlink(root, "new", std::string(300, 't'), {})); },
       unlink);
   try_all("link", [&] { return done(fs_->link(file_, root, "new")); }, unlink);
-  value(fs_->link(file_, root, "twice"));
+  must(fs_->link(file_, root, "twice"));
   try_all(
       "unlink of one of two", [&] { return fs_->unlink(root, "twice"); },
       [&] { return done(fs_->link(file_, root, "twice")); });
@@ -129,7 +129,7 @@ TEST_F(NoMemory, WhileFilesMoveLeavesThemWhereTheyWere) {
     const uint64_t ino = fs_.make("victim");
     return fs_.write(ino, kPageSize, std::string(2 * kPageSize, 'v'));
   };
-  value(again());
+  must(again());
   try_all("unlink", [&] { return fs_->unlink(root, "victim"); }, again);
   fs_.make("on top");
   try_all(
@@ -152,9 +152,9 @@ TEST_F(NoMemory, WhileBytesChangeLosesNone) {
   };
   const auto fill = [&] { return fs_.write(file_, kPageSize, std::string(kPageSize, 'a')); };
   try_all("punch", punch, fill);
-  value(punch());
+  must(punch());
   try_all("fill", fill, punch);
-  value(fill());
+  must(fill());
   try_all("allocate", [&] { return fs_->fallocate(file_, 0, end, 3 * kMiB); }, cut);
   try_all("grow", [&] { return done(fs_.truncate(file_, 2 * end)); }, cut);
   try_all(
@@ -182,7 +182,7 @@ TEST_F(NoMemory, WhileOneLooksChangesNothing) {
   try_all("getattr", [&] { return done(fs_->getattr(file_)); });
   try_all("read", [&] { return done(fs_->read(file_, {0, 9 * kPageSize})); });
   try_all("lseek", [&] { return done(fs_->lseek(file_, 0, SEEK_HOLE, {})); });
-  try_all("readlink", [&] { return done(fs_->readlink(value(fs_->lookup(root, "symlink")).ino)); });
+  try_all("readlink", [&] { return done(fs_->readlink(must(fs_->lookup(root, "symlink")).ino)); });
   try_all("getxattr", [&] { return done(fs_->getxattr(file_, "user.old")); });
   try_all("listxattr", [&] { return done(fs_->listxattr(file_)); });
   try_all("readdir", [&] { return fs_->readdir(root, 0, [](const DirEntry&) { return true; }); });
@@ -203,9 +203,9 @@ TEST_F(NoMemory, WhileAnOrphanIsForgottenLeavesItToTheNextMount) {
   const uint64_t free_before = fs_.free_bytes();
   for (uint64_t n = 1; n < kMostAllocations; ++n) {
     SCOPED_TRACE(testing::Message() << "allocation " << n);
-    const uint64_t ino = value(fs_->tmpfile(fs_.root(), 0600, {})).ino;
+    const uint64_t ino = must(fs_->tmpfile(fs_.root(), 0600, {})).ino;
     fs_.lookups().add(ino);
-    value(fs_.write(ino, 0, std::string(3 * kPageSize, 'o')));
+    must(fs_.write(ino, 0, std::string(3 * kPageSize, 'o')));
     fs_.lookups().drop(ino, 1);
     bool was_hit = false;
     {

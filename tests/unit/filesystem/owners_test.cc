@@ -22,15 +22,15 @@ using ::testing::IsEmpty;
 
 FailedParts owners(MountedFs& fs, const DataRanges& ranges) {
   FailedParts parts;
-  value(fs->owners(ranges, parts));
+  must(fs->owners(ranges, parts));
   return parts;
 }
 
 TEST(Owners, ARangeInTheMiddleOfAnExtentIsTheFilesPartOfIt) {
   MountedFs fs(4 * kMiB);
   const uint64_t ino = fs.make("a");
-  value(fs.write(ino, 40 * kPageSize, std::string(10 * kPageSize, 'a')));
-  const auto extents = value(fs->extents(ino));
+  must(fs.write(ino, 40 * kPageSize, std::string(10 * kPageSize, 'a')));
+  const auto extents = must(fs->extents(ino));
   ASSERT_EQ(extents.size(), 1u);
   const auto [file, data] = extents[0];
   // Neither end is a block's.
@@ -46,8 +46,8 @@ TEST(Owners, EdgesAreHalfOpenAndFreeSpaceIsNobodys) {
   MountedFs fs(4 * kMiB);
   EXPECT_THAT(owners(fs, {{0, 4 * kMiB}}), IsEmpty());
   const uint64_t ino = fs.make("a");
-  value(fs.write(ino, 0, std::string(2 * kPageSize, 'a')));
-  const DataRange data = value(fs->extents(ino))[0].second;
+  must(fs.write(ino, 0, std::string(2 * kPageSize, 'a')));
+  const DataRange data = must(fs->extents(ino))[0].second;
   EXPECT_THAT(owners(fs, {{data.end, data.end + kPageSize}}), IsEmpty());
   EXPECT_THAT(owners(fs, {{data.begin, data.begin}}), IsEmpty());
   EXPECT_EQ(owners(fs, {{data.end - 1, data.end + kPageSize}}).size(), 1u);
@@ -60,12 +60,12 @@ TEST(Owners, EdgesAreHalfOpenAndFreeSpaceIsNobodys) {
 TEST(Owners, FilesOfOtherNamespacesAreNotTold) {
   MountedFs fs(4 * kMiB);
   const uint64_t ino = fs.make("a");
-  value(fs.write(ino, 0, std::string(kPageSize, 'a')));
+  must(fs.write(ino, 0, std::string(kPageSize, 'a')));
   {
     MutexLock lock(fs.db().mutex());
     for (const uint64_t serial : {6u, 8u}) {
-      value(fs.db().execute("INSERT INTO extents VALUES (" +
-                            std::to_string(make_inode_number(serial, 2)) + ", 0, 0, 4194304)"));
+      must(fs.db().execute("INSERT INTO extents VALUES (" +
+                           std::to_string(make_inode_number(serial, 2)) + ", 0, 0, 4194304)"));
     }
   }
   const auto parts = owners(fs, {{0, 4 * kMiB}});
@@ -78,8 +78,8 @@ TEST(Owners, PathsAreThoseOfLinkedInodesFromTheRoot) {
   const uint64_t dir = fs.make_dir("dir");
   const uint64_t below = fs.make_dir("below", dir);
   const uint64_t file = fs.make("file", below);
-  const uint64_t gone = value(fs->tmpfile(fs.root(), 0600, {})).ino;
-  const auto paths = value(fs->paths({fs.root(), dir, file, gone}));
+  const uint64_t gone = must(fs->tmpfile(fs.root(), 0600, {})).ino;
+  const auto paths = must(fs->paths({fs.root(), dir, file, gone}));
   EXPECT_EQ(paths, (std::map<uint64_t, std::string>{
                        {fs.root(), "/"}, {dir, "/dir"}, {file, "/dir/below/file"}}));
 }
@@ -89,10 +89,10 @@ TEST(Owners, AHintThatLeadsToTheInodeIsItsPath) {
   const uint64_t dir = fs.make_dir("dir");
   const uint64_t file = fs.make("file", dir);
   const uint64_t other = fs.make("two\nlines");
-  const uint64_t gone = value(fs->tmpfile(fs.root(), 0600, {})).ino;
-  value(fs->link(file, fs.root(), "linked"));
+  const uint64_t gone = must(fs->tmpfile(fs.root(), 0600, {})).ino;
+  must(fs->link(file, fs.root(), "linked"));
   const auto paths = [&](const Paths& hints) {
-    return value(paths_of_inodes(fs.db(), inode_serial(file), 4 * kMiB, hints));
+    return must(paths_of_inodes(fs.db(), inode_serial(file), 4 * kMiB, hints));
   };
   EXPECT_EQ(paths({{file, "/linked"}}), (Paths{{file, "/linked"}})) << "the name it was opened by";
   EXPECT_EQ(paths({{file, "/dir/file"}}), (Paths{{file, "/dir/file"}}));
@@ -122,7 +122,7 @@ class OwnersModel : public testing::Test {
   Blocks table() {
     Blocks blocks(kSize / kPageSize);
     for (const uint64_t ino : files_) {
-      for (const auto& [file, data] : value(fs_->extents(ino))) {
+      for (const auto& [file, data] : must(fs_->extents(ino))) {
         for (uint64_t i = 0; i < file.length() / kPageSize; ++i) {
           auto& block = blocks[data.begin / kPageSize + i];
           EXPECT_FALSE(block.has_value()) << "two files have it";
@@ -149,17 +149,17 @@ class OwnersModel : public testing::Test {
         (void)fs_.write(ino, offset, std::string(length, 'x'));  // ENOSPC is fine
         break;
       case 2:
-        value(fs_->fallocate(ino, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, length));
+        must(fs_->fallocate(ino, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, length));
         break;
       case 3:
-        value(fs_.truncate(ino, offset));
+        must(fs_.truncate(ino, offset));
         break;
       case 4:
         (void)fs_->fallocate(ino, FALLOC_FL_KEEP_SIZE, offset, 4 * length);
         break;
       default:
         if (random_() % 3 != 0) break;
-        value(fs_->unlink(fs_.root(), names_[index]));
+        must(fs_->unlink(fs_.root(), names_[index]));
         EXPECT_TRUE(fs_.lookups().drop(ino, 1));
         fs_->forget(ino);
         files_.erase(files_.begin() + static_cast<ptrdiff_t>(index));

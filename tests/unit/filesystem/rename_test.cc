@@ -51,19 +51,19 @@ TEST_F(RenameTest, MovesADirectoryWithItsDotDot) {
   const uint64_t sub = fs_.make_dir("s", a_);
   fs_.make("f", sub);
   EXPECT_EQ(rename(a_, "s", b_, "t"), 0);
-  EXPECT_EQ(value(fs_->lookup(sub, "..")).ino, b_);
+  EXPECT_EQ(must(fs_->lookup(sub, "..")).ino, b_);
   EXPECT_EQ(fs_.attr(a_).nlink, 2u);
   EXPECT_EQ(fs_.attr(b_).nlink, 3u);
   EXPECT_EQ(rename(b_, "t", b_, "u"), 0);
   EXPECT_EQ(fs_.attr(b_).nlink, 3u);
   fs_.crash();
-  EXPECT_EQ(value(fs_->lookup(sub, "..")).ino, b_);
+  EXPECT_EQ(must(fs_->lookup(sub, "..")).ino, b_);
 }
 
 TEST_F(RenameTest, ReplacesAFile) {
   const uint64_t from = fs_.make("f", a_);
   const uint64_t to = fs_.make("g", b_);
-  value(fs_->link(to, b_, "h"));
+  must(fs_->link(to, b_, "h"));
   fs_.set_time(200);
   EXPECT_EQ(rename(a_, "f", b_, "g"), 0);
   EXPECT_EQ(ino(b_, "g"), from);
@@ -119,7 +119,7 @@ TEST_F(RenameTest, RefusesWhatDoesNotFit) {
 
 TEST_F(RenameTest, TwoNamesOfOneInodeStay) {
   const uint64_t file = fs_.make("f", a_);
-  value(fs_->link(file, b_, "g"));
+  must(fs_->link(file, b_, "g"));
   fs_.set_time(200);
   EXPECT_EQ(rename(a_, "f", b_, "g"), 0);
   EXPECT_EQ(ino(a_, "f"), file);
@@ -147,7 +147,7 @@ TEST_F(RenameTest, ExchangeSwapsAnyTwo) {
   EXPECT_EQ(ino(b_, "d"), file);
   EXPECT_EQ(fs_.attr(a_).nlink, 3u);
   EXPECT_EQ(fs_.attr(b_).nlink, 2u);
-  EXPECT_EQ(value(fs_->lookup(dir, "..")).ino, a_);
+  EXPECT_EQ(must(fs_->lookup(dir, "..")).ino, a_);
   for (const uint64_t stamped : {file, dir, a_, b_}) {
     EXPECT_EQ(fs_.attr(stamped).ctime.tv_sec, 200);
   }
@@ -160,7 +160,7 @@ TEST_F(RenameTest, ExchangeMakesNoLoops) {
   const uint64_t deep = fs_.make_dir("t", sub);
   EXPECT_EQ(rename(fs_.root(), "a", sub, "t", RENAME_EXCHANGE), EINVAL);
   EXPECT_EQ(rename(sub, "t", fs_.root(), "a", RENAME_EXCHANGE), EINVAL);
-  EXPECT_EQ(value(fs_->lookup(deep, "..")).ino, sub);
+  EXPECT_EQ(must(fs_->lookup(deep, "..")).ino, sub);
 }
 
 }  // namespace

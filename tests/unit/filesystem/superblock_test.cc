@@ -20,9 +20,9 @@ class SuperblockTest : public testing::Test {
  protected:
   SuperblockTest() {
     MutexLock lock(fs_.db().mutex());
-    value(fs_.db().execute("DELETE FROM inodes"));
+    must(fs_.db().execute("DELETE FROM inodes"));
   }
-  void SetUp() override { value(FileSystem::format(fs_.db(), kSerial, kSize, {})); }
+  void SetUp() override { must(FileSystem::format(fs_.db(), kSerial, kSize, {})); }
 
   int mount(bool clean = true, bool tolerant = false) {
     fs_options_.serial = kSerial;
@@ -32,16 +32,16 @@ class SuperblockTest : public testing::Test {
   }
   std::string stored(DataRange range) {
     std::string bytes(range.length(), '\0');
-    value(fs_.image().read(MountedFs::kDataOffset + range.begin,
-                           std::as_writable_bytes(std::span(bytes))));
+    must(fs_.image().read(MountedFs::kDataOffset + range.begin,
+                          std::as_writable_bytes(std::span(bytes))));
     return bytes;
   }
   void store(uint64_t offset, std::string_view bytes) {
-    value(fs_.image().write(MountedFs::kDataOffset + offset, std::as_bytes(std::span(bytes))));
+    must(fs_.image().write(MountedFs::kDataOffset + offset, std::as_bytes(std::span(bytes))));
   }
   void poison(DataRange range) {
     const RegionRange in_region = fs_.in_region(range);
-    value(fs_.errors().inject({in_region}, {in_region}));
+    must(fs_.errors().inject({in_region}, {in_region}));
   }
 
   const DataRange block_ = superblock_range(kSize);
@@ -65,7 +65,7 @@ TEST_F(SuperblockTest, LiesInBytesAsDocumented) {
 TEST_F(SuperblockTest, IsTheRootsMetadataAndNobodysSpace) {
   EXPECT_EQ(fs_.try_mount(true).err(), 0);
   FailedParts parts;
-  value(fs_->owners({{0, kSize}}, parts));
+  must(fs_->owners({{0, kSize}}, parts));
   ASSERT_EQ(parts.size(), 1u);
   EXPECT_EQ(parts[0].ino, fs_.root());
   EXPECT_EQ(parts[0].data, block_);
@@ -73,7 +73,7 @@ TEST_F(SuperblockTest, IsTheRootsMetadataAndNobodysSpace) {
   EXPECT_EQ(fs_.free_bytes(), kSize - kPageSize);
   const uint64_t ino = fs_.make("a");
   EXPECT_EQ(fs_.write(ino, 0, std::string(kSize, 'a')).err(), ENOSPC);
-  value(fs_.write(ino, 0, std::string(kSize - kPageSize, 'a')));
+  must(fs_.write(ino, 0, std::string(kSize - kPageSize, 'a')));
   EXPECT_EQ(mount(), 0);
 }
 
@@ -113,7 +113,7 @@ TEST_F(SuperblockTest, PoisonedIsEUCLEANUnlessTolerated) {
 TEST_F(SuperblockTest, ANewFileSystemMakesTheBlockGood) {
   poison(block_);
   EXPECT_EQ(mount(), EUCLEAN);
-  value(prepare_superblock(fs_.media()));
+  must(prepare_superblock(fs_.media()));
   EXPECT_TRUE(fs_.media().bad(block_).empty());
   EXPECT_EQ(mount(), 0);
   fs_.media().set_clearable(false);
@@ -126,7 +126,7 @@ TEST_F(SuperblockTest, ClearedIsWrittenAnew) {
   const std::string before = stored(block_);
   poison(block_);
   EXPECT_EQ(mount(), EUCLEAN);
-  value(fs_.media().clear({block_}));
+  must(fs_.media().clear({block_}));
   EXPECT_EQ(stored(block_), std::string(kPageSize, '\0'));
   EXPECT_EQ(mount(), 0);
   EXPECT_EQ(stored(block_), before);
@@ -136,21 +136,21 @@ TEST_F(SuperblockTest, ClearedIsWrittenAnew) {
 TEST_F(SuperblockTest, PoisonBehindItsFieldsIsGoneOnceItIsCleared) {
   ASSERT_EQ(mount(), 0);
   poison({block_.begin + 1024, block_.begin + 1536});
-  value(fs_.media().clear({block_}));
+  must(fs_.media().clear({block_}));
   EXPECT_EQ(mount(), 0);
 }
 
 TEST_F(SuperblockTest, FieldsThatWereClearedAloneAreZerosAndWrittenAnew) {
   ASSERT_EQ(mount(), 0);
   poison({block_.begin, block_.begin + 512});
-  value(fs_.media().clear({block_}));
+  must(fs_.media().clear({block_}));
   EXPECT_EQ(mount(), 0);
 }
 
 TEST_F(SuperblockTest, AnUpgradedPoolHasNone) {
   {
     MutexLock lock(fs_.db().mutex());
-    value(fs_.db().execute("DELETE FROM extents"));
+    must(fs_.db().execute("DELETE FROM extents"));
   }
   store(block_.begin, "a file's bytes");
   poison(block_);
@@ -160,10 +160,10 @@ TEST_F(SuperblockTest, AnUpgradedPoolHasNone) {
 }
 
 TEST_F(SuperblockTest, FormatAgainChangesNothing) {
-  value(FileSystem::format(fs_.db(), kSerial, 2 * kSize, {}));
+  must(FileSystem::format(fs_.db(), kSerial, 2 * kSize, {}));
   EXPECT_EQ(fs_.try_mount(true).err(), 0);
   FailedParts parts;
-  value(fs_->owners({{0, kSize}}, parts));
+  must(fs_->owners({{0, kSize}}, parts));
   EXPECT_EQ(parts.size(), 1u);
 }
 

@@ -109,10 +109,10 @@ TEST_F(XattrTest, AnInodeHasAMegabyteOfThem) {
 
 TEST_F(XattrTest, GoWithTheirInode) {
   EXPECT_EQ(set("user.a", "1"), 0);
-  value(fs_->unlink(fs_.root(), "f"));
+  must(fs_->unlink(fs_.root(), "f"));
   MutexLock lock(fs_.db().mutex());
-  Statement count = value(fs_.db().prepare("SELECT count(*) FROM xattrs"));
-  ASSERT_TRUE(value(count.step()));
+  Statement count = must(fs_.db().prepare("SELECT count(*) FROM xattrs"));
+  ASSERT_TRUE(must(count.step()));
   EXPECT_EQ(count.column_int(0), 0);
 }
 
@@ -166,7 +166,7 @@ TEST_F(XattrTest, BadAclsAreRefused) {
   EXPECT_EQ(set_acl(ino_, kAclAccessName, {{kAclUserObj, 7, kNoId}}), EINVAL);
   EXPECT_EQ(set_acl(ino_, kAclDefaultName, extended(6, 4)), EACCES);
   EXPECT_EQ(set(kAclDefaultName, ""), 0);
-  const uint64_t link = value(fs_->symlink(fs_.root(), "l", "x", {})).ino;
+  const uint64_t link = must(fs_->symlink(fs_.root(), "l", "x", {})).ino;
   EXPECT_EQ(set_acl(link, kAclAccessName, minimal(7, 7, 7)), EOPNOTSUPP);
 }
 
@@ -174,24 +174,24 @@ TEST_F(XattrTest, ADefaultAclIsInherited) {
   EXPECT_EQ(set_acl(dir_, kAclDefaultName, extended(6, 7)), 0);
   EXPECT_EQ(fs_.attr(dir_).mode, S_IFDIR | 0755u) << "is about what comes, not the directory";
 
-  const Attr file = value(fs_->mknod(dir_, "f", S_IFREG | 0664, 0, {0, 0, 0777}));
+  const Attr file = must(fs_->mknod(dir_, "f", S_IFREG | 0664, 0, {0, 0, 0777}));
   EXPECT_EQ(file.mode, S_IFREG | 0660u) << "no umask";
   EXPECT_EQ(acl_mode(acl_of(file.ino)), 0660u);
   EXPECT_TRUE(acl_of(file.ino, kAclDefaultName).empty());
 
-  const Attr sub = value(fs_->mkdir(dir_, "s", 0700, {0, 0, 0777}));
+  const Attr sub = must(fs_->mkdir(dir_, "s", 0700, {0, 0, 0777}));
   EXPECT_EQ(sub.mode, S_IFDIR | 0700u);
   EXPECT_EQ(acl_of(sub.ino, kAclDefaultName), extended(6, 7));
-  EXPECT_EQ(value(fs_->tmpfile(sub.ino, 0666, {0, 0, 0777})).mode, S_IFREG | 0660u);
+  EXPECT_EQ(must(fs_->tmpfile(sub.ino, 0666, {0, 0, 0777})).mode, S_IFREG | 0660u);
 
-  const Attr link = value(fs_->symlink(dir_, "l", "x", {0, 0, 0777}));
+  const Attr link = must(fs_->symlink(dir_, "l", "x", {0, 0, 0777}));
   EXPECT_EQ(link.mode, S_IFLNK | 0777u);
   EXPECT_THAT(*fs_->listxattr(link.ino), IsEmpty());
 }
 
 TEST_F(XattrTest, TheDefaultAclInForceIsTheLastOneSet) {
   const auto made = [&](const char* name) {
-    return value(fs_->mknod(dir_, name, S_IFREG | 0666, 0, {0, 0, 0077})).mode & 0777;
+    return must(fs_->mknod(dir_, name, S_IFREG | 0666, 0, {0, 0, 0077})).mode & 0777;
   };
   EXPECT_EQ(made("1"), 0600u);
   EXPECT_EQ(set_acl(dir_, kAclDefaultName, minimal(7, 5, 4)), 0);

@@ -16,19 +16,10 @@
 #include "core/media/namespace_media.h"
 #include "core/pool/upgrade.h"
 #include "tests/unit/media/remembering_observer.h"
+#include "tests/unit/must.h"
 #include "tests/unit/temporary_directory.h"
 
 namespace pmemd {
-
-// The value; anything else ends the program with the reason.
-template <class T>
-T must(Result<T> result) {
-  if (!result) {
-    ADD_FAILURE() << "unexpected: " << result.error().describe();
-    std::abort();
-  }
-  if constexpr (!std::is_void_v<T>) return *std::move(result);
-}
 
 // What a pool keeps of one namespace, in a directory. Its data area lies at kDataBegin in region 0.
 class StoredMedia {

@@ -10,14 +10,12 @@
 #include <vector>
 
 #include "core/pagemap/pagemap_registry.h"
+#include "tests/unit/pagemap/units.h"
 
 namespace pmemd {
 namespace {
 
-constexpr uint64_t kUnit = kSubsectionSize;
 constexpr uint64_t kPagesPerUnit = kUnit / kPageSize;
-
-PhysRange units(uint64_t begin, uint64_t end) { return {begin * kUnit, end * kUnit}; }
 
 // One of each type with all that it must have.
 DevPagemap::Setup complete(MemoryType type) {

@@ -6,12 +6,10 @@
 #include <vector>
 
 #include "core/pagemap/pagemap_registry.h"
+#include "tests/unit/pagemap/units.h"
 
 namespace pmemd {
 namespace {
-
-constexpr uint64_t kUnit = kSubsectionSize;
-PhysRange units(uint64_t begin, uint64_t end) { return {begin * kUnit, end * kUnit}; }
 
 // Section 0: RAM in its subsections 0-3, a device in 8-9. Section 1: RAM. Section 2: a device's.
 // Section 4: a device in its first subsection.

@@ -8,12 +8,11 @@
 #include <utility>
 
 #include "core/pagemap/pagemap_registry.h"
+#include "tests/unit/pagemap/units.h"
 
 namespace pmemd {
 namespace {
 
-constexpr uint64_t kUnit = kSubsectionSize;
-PhysRange units(uint64_t begin, uint64_t end) { return {begin * kUnit, end * kUnit}; }
 Pfn in_unit(uint64_t unit) { return Pfn::of(unit * kUnit); }
 
 // Until 5.2 the release of a pagemap killed the reference, put the pages' own, and then removed the

@@ -11,13 +11,13 @@
 #include <thread>
 #include <vector>
 
+#include "tests/unit/pagemap/units.h"
+
 namespace pmemd {
 namespace {
 
 constexpr std::chrono::seconds kLong{20};
-constexpr uint64_t kUnit = kSubsectionSize;
 
-PhysRange units(uint64_t begin, uint64_t end) { return {begin * kUnit, end * kUnit}; }
 Pfn pfn_of(uint64_t address) { return Pfn{address / kPageSize}; }
 
 TEST(PagemapRegistry, RangeOfAnotherPagemapIsRefusedHoweverItOverlaps) {

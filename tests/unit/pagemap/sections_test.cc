@@ -9,14 +9,13 @@
 #include <vector>
 
 #include "core/pagemap/pagemap_registry.h"
+#include "tests/unit/pagemap/units.h"
 
 namespace pmemd {
 namespace {
 
-constexpr uint64_t kUnit = kSubsectionSize;
 constexpr uint64_t kUnitsPerSection = kSubsectionsPerSection;
 
-PhysRange units(uint64_t begin, uint64_t end) { return {begin * kUnit, end * kUnit}; }
 Pfn in_unit(uint64_t unit) { return Pfn::of(unit * kUnit + 5 * kPageSize); }
 
 // --- the map itself

@@ -11,8 +11,8 @@
 
 #include "core/base/fault.h"
 #include "core/filesystem/superblock.h"
+#include "tests/unit/poison/failure_fixture.h"
 #include "tests/unit/removal/child.h"
-#include "tests/unit/removal/removal_fixture.h"
 #include "tests/unit/removal/tmpfs_file.h"
 
 namespace pmemd {
@@ -24,7 +24,7 @@ using testing::Pair;
 
 constexpr uint64_t kFilePages = 8;
 
-class PoisonTest : public RemovalFixture {
+class PoisonTest : public FailureFixture {
  protected:
   PoisonTest() {
     file_ = make_file("file", kFilePages);
@@ -34,7 +34,6 @@ class PoisonTest : public RemovalFixture {
     EXPECT_TRUE(fsdax_.leases().lend(file_, pages(0, kFilePages)));
     kernel_.forget_log();
   }
-  ~PoisonTest() override { FaultPoint::disarm_all(); }
 
   uint64_t make_file(const std::string& name, uint64_t page_count) {
     const auto request = must(fsdax_.admit(Admission::kRequest));
@@ -69,10 +68,6 @@ class PoisonTest : public RemovalFixture {
     return handle;
   }
 
-  FailurePorts ports_{pool_.registry(), kernel_, events_, [this](uint64_t ino) {
-                        Device& device = inode_serial(ino) == 1 ? fsdax_ : devdax_;
-                        return std::shared_ptr<Device>(std::shared_ptr<void>(), &device);
-                      }};
   uint64_t file_ = 0;
   DataRange data_;
 };

@@ -10,18 +10,13 @@
 #include <thread>
 
 #include "core/base/fault.h"
-#include "tests/unit/removal/removal_fixture.h"
+#include "tests/unit/poison/failure_fixture.h"
 
 namespace pmemd {
 namespace {
 
-class Scrub : public RemovalFixture {
+class Scrub : public FailureFixture {
  protected:
-  ~Scrub() override { FaultPoint::disarm_all(); }
-
-  std::shared_ptr<Device> shared(Device& device) {
-    return std::shared_ptr<Device>(std::shared_ptr<void>(), &device);
-  }
   MediaErrors& errors() { return fsdax_.namespace_memory()->media_errors(); }  // of region0
   RegionRange all() { return {0, 1 * kGiB}; }
   void make_latent(RegionRange range) { must(errors().inject({range}, {})); }
@@ -50,10 +45,7 @@ class Scrub : public RemovalFixture {
     return names;
   }
 
-  FailurePorts failure_{pool_.registry(), kernel_, events_, [this](uint64_t ino) {
-                          return shared(inode_serial(ino) == 1 ? fsdax_ : devdax_);
-                        }};
-  Scrubber::Ports ports_{
+  Scrubber::Ports scrub_ports_{
       [this](uint32_t region) { return pool_.pool().media_errors(region); },
       [this](uint32_t region) {
         return std::vector<std::shared_ptr<Device>>{shared(region == 0 ? fsdax_ : devdax_)};
@@ -68,7 +60,7 @@ TEST_F(Scrub, FindsWhatIsLatentAndTellsItAsAFailure) {
   make_latent(fsdax_.record().of_namespace().in_region({kPageSize, kPageSize + 512}));
   make_latent({4096, 4608});  // of no data area: metadata
   kernel_.forget_log();
-  Scrubber scrubber(failure_, ports_, worker_);
+  Scrubber scrubber(ports_, scrub_ports_, worker_);
   const auto begun = must(scrubber.start(0, all(), 0));
   EXPECT_TRUE(begun.running);
   const ScrubStatus status = wait(scrubber);
@@ -89,7 +81,7 @@ TEST_F(Scrub, LooksNowhereElse) {
   const uint64_t begin = fsdax_.record().of_namespace().in_region({0, 0}).begin;
   make_latent({begin, begin + 512});
   make_latent({begin + 8192, begin + 8192 + 512});
-  Scrubber scrubber(failure_, ports_, worker_);
+  Scrubber scrubber(ports_, scrub_ports_, worker_);
   must(scrubber.start(0, {begin + 4096, begin + 8192}, 0));
   EXPECT_EQ(wait(scrubber).found_bytes, 0);
   EXPECT_EQ(errors().latent(all()).size(), 2);
@@ -104,7 +96,7 @@ TEST_F(Scrub, FindsWhatLiesBehindANamespace) {
       fsdax_.record().of_namespace().in_region({0, fsdax_.record().data_bytes()}).end;
   make_latent({end, end + 512});
   make_latent({0, 512});
-  Scrubber scrubber(failure_, ports_, worker_);
+  Scrubber scrubber(ports_, scrub_ports_, worker_);
   for (const uint64_t begin : {end, uint64_t{0}}) {
     must(scrubber.start(0, {begin, begin + 4096}, 0));
     const ScrubStatus status = wait(scrubber);
@@ -115,7 +107,7 @@ TEST_F(Scrub, FindsWhatLiesBehindANamespace) {
 }
 
 TEST_F(Scrub, OneARegionAndNoneOfNothing) {
-  Scrubber scrubber(failure_, ports_, worker_);
+  Scrubber scrubber(ports_, scrub_ports_, worker_);
   EXPECT_EQ(scrubber.start(0, {4096, 4096}, 0).err(), EINVAL);
   must(scrubber.start(0, all(), 1));  // a byte a second
   const auto second = scrubber.start(0, all(), 0);
@@ -130,7 +122,7 @@ TEST_F(Scrub, OneARegionAndNoneOfNothing) {
 }
 
 TEST_F(Scrub, EndsWithItsRegionAndAnotherOfItsIdBeginsAnew) {
-  Scrubber scrubber(failure_, ports_, worker_);
+  Scrubber scrubber(ports_, scrub_ports_, worker_);
   EXPECT_EQ(scrubber.start(7, {0, 4096}, 0).err(), ENOENT);
   must(scrubber.start(0, all(), 1));
   must(scrubber.start(1, {0, 4096}, 1));
@@ -147,15 +139,15 @@ TEST_F(Scrub, AStepThatIsUnderWayWhenItIsForgottenCountsNowhere) {
   make_latent(fsdax_.record().of_namespace().in_region({kPageSize, kPageSize + 512}));
   std::atomic<Scrubber*> scrubber = nullptr;
   std::atomic<int> asked = 0;
-  Scrubber::Ports ports = ports_;
+  Scrubber::Ports ports = scrub_ports_;
   ports.devices_of = [&](uint32_t region) {
     if (++asked == 1) {
       scrubber.load()->forget(region);
       EXPECT_TRUE(scrubber.load()->start(region, {0, 4096}, 1));
     }
-    return ports_.devices_of(region);
+    return scrub_ports_.devices_of(region);
   };
-  Scrubber real(failure_, ports, worker_);
+  Scrubber real(ports_, ports, worker_);
   scrubber = &real;
   must(real.start(0, all(), 0));
   while (asked == 0) std::this_thread::yield();
@@ -170,7 +162,7 @@ TEST_F(Scrub, AStepThatIsUnderWayWhenItIsForgottenCountsNowhere) {
 }
 
 TEST_F(Scrub, GoesInStepsAtItsRate) {
-  Scrubber scrubber(failure_, ports_, worker_);
+  Scrubber scrubber(ports_, scrub_ports_, worker_);
   uint64_t steps = 0, last = 0;
   const uint64_t rate = 64 * kMiB;
   must(scrubber.start(0, {0, 8 * kMiB}, rate));  // 1/8 s
@@ -191,7 +183,7 @@ TEST_F(Scrub, GoesInStepsAtItsRate) {
 TEST_F(Scrub, WhatFailsIsCountedAndStaysLatent) {
   make_latent(fsdax_.record().of_namespace().in_region({0, 512}));
   ASSERT_TRUE(FaultPoint::arm("media.write-record", {.count = 1'000}));
-  Scrubber scrubber(failure_, ports_, worker_);
+  Scrubber scrubber(ports_, scrub_ports_, worker_);
   must(scrubber.start(0, all(), 0));
   const ScrubStatus status = wait(scrubber);
   EXPECT_GE(status.failed, 1);

@@ -11,7 +11,7 @@
 
 #include "core/pool/check.h"
 #include "core/pool/pool.h"
-#include "tests/unit/temporary_directory.h"
+#include "tests/unit/pool/pool_fixture.h"
 
 namespace pmemd {
 namespace {
@@ -21,23 +21,13 @@ using ::testing::Field;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 
-class Columns : public ::testing::Test {
+class Columns : public PoolFixture {
  protected:
-  Columns() {
-    pool_ = Pool::create(directory_.path() + "/pool", 16 * kMiB, Reservation::kSparse).value();
-  }
-  void sql(const std::string& text) {
-    MutexLock lock(pool_->database().mutex());
-    const auto done = pool_->database().execute(text);
-    ASSERT_TRUE(done) << done.error().describe();
-  }
-  std::vector<Finding> findings() { return check_regions(**PoolView::open(*pool_)).value(); }
+  Columns() { pool_ = create_pool(16 * kMiB); }
+  std::vector<Finding> findings() { return must(check_regions(*must(PoolView::open(*pool_)))); }
   static auto says(const std::string& words) {
     return Contains(Field(&Finding::problem, HasSubstr(words)));
   }
-
-  TemporaryDirectory directory_;
-  std::unique_ptr<Pool> pool_;
 };
 
 TEST_F(Columns, OfEveryTableAreDeclared) {

@@ -17,6 +17,7 @@
 #include "core/pool/pool.h"
 #include "core/pool/upgrade.h"
 #include "tests/unit/failing_call.h"
+#include "tests/unit/must.h"
 #include "tests/unit/temporary_directory.h"
 
 namespace pmemd {
@@ -27,15 +28,6 @@ using ::testing::IsEmpty;
 using Ranges = std::vector<RegionRange>;
 
 constexpr uint32_t kRegion = 3;
-
-template <class T>
-T must(Result<T> result) {
-  if (!result) {
-    ADD_FAILURE() << "unexpected: " << result.error().describe();
-    std::abort();
-  }
-  if constexpr (!std::is_void_v<T>) return *std::move(result);
-}
 
 // A database with the one table, and the errors of region 3 in it.
 class MediaErrorsTest : public testing::Test {

@@ -11,36 +11,14 @@
 #include <string>
 #include <vector>
 
-#include "core/pool/check.h"
-#include "core/pool/pool.h"
 #include "core/pool/schema.h"
 #include "tests/unit/pool/killed_at.h"
-#include "tests/unit/temporary_directory.h"
+#include "tests/unit/pool/pool_fixture.h"
 
 namespace pmemd {
 
 inline constexpr uint64_t kRegionSize = 16 * kMiB;
 inline constexpr uint64_t kSize = 4 * kMiB;
-
-inline std::unique_ptr<Pool> open(const std::string& path) {
-  auto pool = Pool::open(path, Pool::Mode::kReadWrite);
-  EXPECT_TRUE(pool) << pool.error().describe();
-  return pool ? *std::move(pool) : nullptr;
-}
-
-inline std::vector<std::string> findings(Pool& pool) {
-  std::vector<std::string> texts;
-  const auto found = check_regions(**PoolView::open(pool));
-  if (!found) return {found.error().describe()};
-  for (const auto& [object, problem] : *found) texts.push_back(object + ": " + problem);
-  return texts;
-}
-
-inline std::vector<std::string> names(const Pool& pool) {
-  std::vector<std::string> texts;
-  for (const auto& record : pool.namespaces()) texts.push_back(record.name());
-  return texts;
-}
 
 // Fills a namespace with bytes and rows, as a file system would.
 inline int use(Pool& pool, const NamespaceRecord& record) {
@@ -63,15 +41,14 @@ inline int use(Pool& pool, const NamespaceRecord& record) {
   return transaction.commit().err();
 }
 
-class PoolCrash : public ::testing::Test {
+class PoolCrash : public PoolFixture {
  protected:
   // A pool with namespace0.0 and, filled, namespace0.1.
-  void SetUp() override {
-    const auto pool = Pool::create(path_, kRegionSize, Reservation::kSparse);
-    ASSERT_TRUE(pool) << pool.error().describe();
-    ASSERT_TRUE((*pool)->destroy_namespace((*pool)->namespaces()[0]));
-    for (int i = 0; i < 2; ++i) ASSERT_TRUE((*pool)->create_namespace({.size_bytes = kSize}));
-    ASSERT_EQ(use(**pool, (*pool)->namespaces()[1]), 0);
+  PoolCrash() {
+    const auto pool = create_pool(kRegionSize);
+    must(pool->destroy_namespace(pool->namespaces()[0]));
+    for (int i = 0; i < 2; ++i) must(pool->create_namespace({.size_bytes = kSize}));
+    EXPECT_EQ(use(*pool, pool->namespaces()[1]), 0);
   }
 
   // 0, or an exit code.
@@ -98,12 +75,10 @@ class PoolCrash : public ::testing::Test {
         ASSERT_EQ(traced.exit_code, 0);
       }
       {
-        const auto read_only = Pool::open(path, Pool::Mode::kReadOnly);
-        ASSERT_TRUE(read_only) << read_only.error().describe();
-        EXPECT_THAT(findings(**read_only), ::testing::IsEmpty());
+        const auto read_only = must(Pool::open(path, Pool::Mode::kReadOnly));
+        EXPECT_THAT(findings(*read_only), ::testing::IsEmpty());
       }
-      const auto pool = open(path);
-      ASSERT_NE(pool, nullptr);
+      const auto pool = must(Pool::open(path, Pool::Mode::kReadWrite));
       EXPECT_THAT(findings(*pool), ::testing::IsEmpty());
       verify(*pool, !traced.killed);
       if (HasFailure()) return;
@@ -113,9 +88,6 @@ class PoolCrash : public ::testing::Test {
       }
     }
   }
-
-  const TemporaryDirectory dir_{TemporaryDirectory::Place::kInMemory};
-  const std::string path_ = dir_.path() + "/pool";
 };
 
 }  // namespace pmemd

@@ -17,10 +17,11 @@ TEST_F(PoolCrash, ACreatedNamespaceIsThereOrNot) {
   kill_everywhere([](Pool& pool) { return pool.create_namespace({.size_bytes = kSize}).err(); },
                   [](Pool& pool, bool returned) {
                     if (returned || pool.namespaces().size() == 3) {
-                      EXPECT_THAT(names(pool),
+                      EXPECT_THAT(names(pool.namespaces()),
                                   ElementsAre("namespace0.0", "namespace0.1", "namespace0.2"));
                     } else {
-                      EXPECT_THAT(names(pool), ElementsAre("namespace0.0", "namespace0.1"));
+                      EXPECT_THAT(names(pool.namespaces()),
+                                  ElementsAre("namespace0.0", "namespace0.1"));
                       EXPECT_EQ(pool.available(0).total_bytes, kRegionSize - 2 * kSize);
                     }
                     // Its place can be had, at another offset, and holds nothing.
@@ -70,7 +71,7 @@ TEST_F(PoolCrash, ACreatedRegionIsThereOrNot) {
 
 TEST_F(PoolCrash, ADestroyedRegionIsThereWithWhatIsLeftOrGone) {
   {
-    const auto pool = open(path_);
+    const auto pool = open();
     ASSERT_TRUE(pool->create_region(kRegionSize, Reservation::kSparse));
     for (int i = 0; i < 2; ++i) {
       ASSERT_TRUE(pool->create_namespace({.region = 1, .size_bytes = kSize}));
@@ -95,7 +96,7 @@ TEST_F(PoolCrash, ADestroyedRegionIsThereWithWhatIsLeftOrGone) {
           for (const auto& record : pool.namespaces()) serials.push_back(record.serial);
           ASSERT_EQ(pool.destroy_region({.id = 1}, serials).err(), 0);
         }
-        EXPECT_THAT(names(pool), ElementsAre("namespace0.0", "namespace0.1"));
+        EXPECT_THAT(names(pool.namespaces()), ElementsAre("namespace0.0", "namespace0.1"));
         const auto next = pool.create_region(kSize, Reservation::kSparse);
         ASSERT_TRUE(next) << next.error().describe();
         EXPECT_EQ(next->name(), "region1");
@@ -115,13 +116,11 @@ TEST_F(PoolCrash, ACreatedPoolIsThereOrCanBeCreated) {
     if (!traced.possible) GTEST_SKIP() << "processes can't be traced here";
     if (!Pool::exists(path)) {
       ASSERT_TRUE(traced.killed);
-      const auto again = Pool::create(path, kRegionSize, Reservation::kSparse);
-      ASSERT_TRUE(again) << again.error().describe();
+      must(Pool::create(path, kRegionSize, Reservation::kSparse));
     }
-    const auto pool = open(path);
-    ASSERT_NE(pool, nullptr);
+    const auto pool = must(Pool::open(path, Pool::Mode::kReadWrite));
     EXPECT_THAT(findings(*pool), IsEmpty());
-    EXPECT_THAT(names(*pool), ElementsAre("namespace0.0"));
+    EXPECT_THAT(names(pool->namespaces()), ElementsAre("namespace0.0"));
     if (!traced.killed) break;
   }
 }
@@ -151,7 +150,7 @@ TEST_F(PoolCrash, EachStepIsDurableBeforeTheNext) {
   EXPECT_THAT(
       steps([](Pool& pool) { return pool.create_region(kSize, Reservation::kSparse).err(); }),
       ElementsAre("write", "fdatasync", "create", "truncate", "fsync", "write", "fdatasync"));
-  ASSERT_TRUE(open(path_)->create_region(kSize, Reservation::kSparse));
+  ASSERT_TRUE(open()->create_region(kSize, Reservation::kSparse));
   EXPECT_THAT(steps([](Pool& pool) { return pool.destroy_region({.id = 1}, {}).err(); }),
               ElementsAre("write", "fdatasync", "unlink", "fsync", "write"));
   EXPECT_THAT(steps([](Pool& pool) { return pool.set_clean(3, !*pool.is_clean(3)).err(); }),

@@ -12,7 +12,7 @@
 #include <functional>
 
 #include "core/pool/pool.h"
-#include "tests/unit/temporary_directory.h"
+#include "tests/unit/pool/pool_fixture.h"
 
 namespace pmemd {
 namespace {
@@ -23,7 +23,7 @@ using ::testing::HasSubstr;
 constexpr uint64_t kSize = 16 * kMiB;
 constexpr uid_t kOther = 12345;
 
-class PoolDirectoryTest : public ::testing::Test {
+class PoolDirectoryTest : public PoolFixture {
  protected:
   Error create_error() const {
     const auto pool = Pool::create(path_, kSize, Reservation::kSparse);
@@ -42,9 +42,6 @@ class PoolDirectoryTest : public ::testing::Test {
     return dir_.path() + "/precious";
   }
   void expect_precious() const { EXPECT_EQ(dir_.read("precious"), "precious"); }
-
-  const TemporaryDirectory dir_{TemporaryDirectory::Place::kInMemory};
-  const std::string path_ = dir_.path() + "/pool";
 };
 
 TEST_F(PoolDirectoryTest, APlantedLockIsNotFollowed) {

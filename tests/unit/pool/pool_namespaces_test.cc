@@ -7,11 +7,10 @@
 #include <random>
 #include <thread>
 
-#include "core/pool/check.h"
 #include "core/pool/info_block.h"
 #include "core/pool/pool.h"
 #include "core/pool/schema.h"
-#include "tests/unit/temporary_directory.h"
+#include "tests/unit/pool/pool_fixture.h"
 #include "tests/unit/temporary_tmpfs.h"
 
 namespace pmemd {
@@ -23,33 +22,17 @@ using ::testing::IsEmpty;
 
 constexpr uint64_t kSize = 64 * kMiB;
 
-std::vector<std::string> names(const Pool& pool) {
-  std::vector<std::string> texts;
-  for (const auto& record : pool.namespaces()) texts.push_back(record.name());
-  return texts;
-}
-
-std::vector<std::string> findings(Pool& pool) {
-  std::vector<std::string> texts;
-  const auto found = check_regions(**PoolView::open(pool));
-  EXPECT_TRUE(found) << found.error().describe();
-  for (const auto& [object, problem] : *found) texts.push_back(object + ": " + problem);
-  return texts;
-}
-
 void fill(Pool& pool, const NamespaceRecord& record) {
-  const auto image = pool.map_namespace(record);
-  ASSERT_TRUE(image) << image.error().describe();
+  const auto image = must(pool.map_namespace(record));
   const std::string text(16 * kKiB, 'S');
   for (uint64_t at = kNamespaceMetadataSize; at < record.range.length(); at += kMiB) {
-    ASSERT_TRUE((*image)->write(at, std::as_bytes(std::span(text))));
+    must(image->write(at, std::as_bytes(std::span(text))));
   }
 }
 
 void expect_zero_data(Pool& pool, const NamespaceRecord& record) {
-  const auto image = pool.map_namespace(record);
-  ASSERT_TRUE(image) << image.error().describe();
-  EXPECT_TRUE((*image)->is_zero(kNamespaceMetadataSize, record.data_bytes()).value());
+  const auto image = must(pool.map_namespace(record));
+  EXPECT_TRUE(must(image->is_zero(kNamespaceMetadataSize, record.data_bytes())));
 }
 
 TEST(NamespaceRecord, TranslatesItsDataAreaToTheRegionAndBack) {
@@ -67,29 +50,21 @@ TEST(NamespaceRecord, TranslatesItsDataAreaToTheRegionAndBack) {
   EXPECT_EQ(space.in_data({end, end}), DataRange());
 }
 
-class PoolNamespaces : public ::testing::Test {
+class PoolNamespaces : public PoolFixture {
  protected:
   // A pool of one empty region.
   PoolNamespaces() {
-    auto pool = Pool::create(path_, kSize, Reservation::kSparse);
-    EXPECT_TRUE(pool) << pool.error().describe();
-    pool_ = *std::move(pool);
-    EXPECT_EQ(pool_->destroy_namespace(pool_->namespaces()[0]).err(), 0);
+    pool_ = create_pool(kSize);
+    must(pool_->destroy_namespace(pool_->namespaces()[0]));
   }
   NamespaceRecord create(const CreateNamespace& want) {
-    const auto record = pool_->create_namespace(want);
-    EXPECT_TRUE(record) << record.error().describe();
-    return record.value_or(NamespaceRecord{});
+    return must(pool_->create_namespace(want));
   }
   Error create_error(const CreateNamespace& want) {
     const auto record = pool_->create_namespace(want);
     EXPECT_FALSE(record);
     return record ? Error{} : record.error();
   }
-
-  const TemporaryDirectory dir_{TemporaryDirectory::Place::kInMemory};
-  const std::string path_ = dir_.path() + "/pool";
-  std::unique_ptr<Pool> pool_;
 };
 
 TEST_F(PoolNamespaces, TakeTheFirstFreeExtentAndTheLowestId) {
@@ -109,7 +84,8 @@ TEST_F(PoolNamespaces, TakeTheFirstFreeExtentAndTheLowestId) {
   EXPECT_EQ(again.range, (RegionRange{0, 4 * kMiB}));
   EXPECT_EQ(again.name(), "namespace0.0");
   EXPECT_GT(again.serial, third.serial);
-  EXPECT_THAT(names(*pool_), ElementsAre("namespace0.0", "namespace0.1", "namespace0.2"));
+  EXPECT_THAT(names(pool_->namespaces()),
+              ElementsAre("namespace0.0", "namespace0.1", "namespace0.2"));
   EXPECT_EQ(pool_->find_namespace("namespace0.0")->serial, again.serial);
   EXPECT_THAT(findings(*pool_), IsEmpty());
 }
@@ -194,7 +170,7 @@ TEST_F(PoolNamespaces, CreationErrors) {
   EXPECT_EQ(full.message, "all regions: no free extent of 32 MiB (the largest has 24 MiB)");
   create({});
   EXPECT_THAT(create_error({.region = 0}).message, HasSubstr("region0: no free extent"));
-  EXPECT_THAT(names(*pool_), ElementsAre("namespace0.0", "namespace0.1"));
+  EXPECT_THAT(names(pool_->namespaces()), ElementsAre("namespace0.0", "namespace0.1"));
 }
 
 TEST_F(PoolNamespaces, RegionErrorsLeaveNothing) {
@@ -226,12 +202,24 @@ TEST_F(PoolNamespaces, AFullHostDiskIsEnospcAndLeavesNothing) {
     while (filler.write(bytes.data(), static_cast<std::streamsize>(bytes.size())).flush()) {
     }
     EXPECT_EQ(pool.create_namespace({}).err(), ENOSPC);
-    EXPECT_THAT(names(pool), IsEmpty());
+    EXPECT_THAT(names(pool.namespaces()), IsEmpty());
   }
   std::filesystem::remove(disk.path() + "/filler");
   EXPECT_THAT(findings(pool), IsEmpty());
   const auto record = pool.create_namespace({});
   EXPECT_TRUE(record) << record.error().describe();
+}
+
+TEST_F(PoolNamespaces, OneWhoseEndCantBeRecordedIsStillThere) {
+  const auto record = create({.size_bytes = 4 * kMiB});
+  refuse_marks("namespaces");
+  EXPECT_FALSE(pool_->destroy_namespace(record));
+  EXPECT_THAT(names(pool_->namespaces()), ElementsAre("namespace0.0"));
+  EXPECT_TRUE(pool_->map_namespace(record));
+  allow_marks();
+  EXPECT_TRUE(pool_->destroy_namespace(record));
+  EXPECT_THAT(pool_->namespaces(), IsEmpty());
+  EXPECT_THAT(findings(*pool_), IsEmpty());
 }
 
 TEST_F(PoolNamespaces, DestroyedOnesAreUnknown) {

@@ -9,10 +9,8 @@
 #include <thread>
 #include <vector>
 
-#include "core/base/fault.h"
-#include "core/pool/check.h"
 #include "core/pool/pool.h"
-#include "tests/unit/temporary_directory.h"
+#include "tests/unit/pool/pool_fixture.h"
 
 namespace pmemd {
 namespace {
@@ -26,25 +24,16 @@ constexpr uint64_t kSmall = 4 * kMiB;
 constexpr RegionRange kBad = {kMiB, kMiB + kSectorSize};
 
 // region0, full; region1 and region2, empty.
-class PoolRegions : public ::testing::Test {
+class PoolRegions : public PoolFixture {
  protected:
   PoolRegions() {
-    auto pool = Pool::create(path_, kSize, Reservation::kSparse);
-    EXPECT_TRUE(pool) << pool.error().describe();
-    pool_ = *std::move(pool);
+    pool_ = create_pool(kSize);
     for (int i = 0; i < 2; ++i) create_region();
   }
-  ~PoolRegions() override { FaultPoint::disarm_all(); }
 
-  RegionRecord create_region() {
-    const auto region = pool_->create_region(kSize, Reservation::kSparse);
-    EXPECT_TRUE(region) << region.error().describe();
-    return region.value_or(RegionRecord{});
-  }
+  RegionRecord create_region() { return must(pool_->create_region(kSize, Reservation::kSparse)); }
   NamespaceRecord create_in(uint32_t region) {
-    const auto record = pool_->create_namespace({.region = region, .size_bytes = kSmall});
-    EXPECT_TRUE(record) << record.error().describe();
-    return record.value_or(NamespaceRecord{});
+    return must(pool_->create_namespace({.region = region, .size_bytes = kSmall}));
   }
   Result<void> destroy(uint32_t region, const std::vector<uint64_t>& serials = {}) {
     return pool_->destroy_region(RegionRecord{.id = region}, serials);
@@ -55,28 +44,7 @@ class PoolRegions : public ::testing::Test {
   bool has_image(uint32_t region) const {
     return std::filesystem::exists(path_ + "/" + RegionRecord{.id = region}.name() + ".img");
   }
-  std::vector<std::string> regions() const {
-    std::vector<std::string> names;
-    for (const RegionRecord& region : pool_->regions()) names.push_back(region.name());
-    return names;
-  }
-  std::vector<std::string> findings() const {
-    std::vector<std::string> texts;
-    const auto found = check_regions(**PoolView::open(*pool_));
-    EXPECT_TRUE(found) << found.error().describe();
-    for (const auto& [object, problem] : *found) texts.push_back(object + ": " + problem);
-    return texts;
-  }
-  void open_again() {
-    pool_.reset();
-    auto pool = Pool::open(path_, Pool::Mode::kReadWrite);
-    ASSERT_TRUE(pool) << pool.error().describe();
-    pool_ = *std::move(pool);
-  }
-
-  const TemporaryDirectory dir_{TemporaryDirectory::Place::kInMemory};
-  const std::string path_ = dir_.path() + "/pool";
-  std::unique_ptr<Pool> pool_;
+  std::vector<std::string> regions() const { return names(pool_->regions()); }
 };
 
 TEST_F(PoolRegions, ADestroyedOneIsGoneWithItsImageAndItsIdAndAddressesAreFree) {
@@ -86,8 +54,8 @@ TEST_F(PoolRegions, ADestroyedOneIsGoneWithItsImageAndItsIdAndAddressesAreFree) 
   EXPECT_FALSE(has_image(1));
   EXPECT_EQ(pool_->media_errors(1), nullptr);
   EXPECT_EQ(pool_->create_namespace({.region = 1}).err(), ENOENT);
-  EXPECT_THAT(findings(), IsEmpty());
-  open_again();
+  EXPECT_THAT(findings(*pool_), IsEmpty());
+  reopen();
   EXPECT_THAT(regions(), ElementsAre("region0", "region2"));
 
   const RegionRecord next = create_region();
@@ -95,8 +63,8 @@ TEST_F(PoolRegions, ADestroyedOneIsGoneWithItsImageAndItsIdAndAddressesAreFree) 
   EXPECT_EQ(next.base_address, region.base_address);
   EXPECT_THAT(regions(), ElementsAre("region0", "region1", "region2"));
   create_in(1);
-  EXPECT_THAT(findings(), IsEmpty());
-  open_again();
+  EXPECT_THAT(findings(*pool_), IsEmpty());
+  reopen();
   EXPECT_THAT(regions(), ElementsAre("region0", "region1", "region2"));
 }
 
@@ -104,9 +72,9 @@ TEST_F(PoolRegions, TheLastOneMayGo) {
   ASSERT_TRUE(destroy(0, {pool_->namespaces().at(0).serial}));
   ASSERT_TRUE(destroy(1));
   ASSERT_TRUE(destroy(2));
-  open_again();
+  reopen();
   EXPECT_THAT(regions(), IsEmpty());
-  EXPECT_THAT(findings(), IsEmpty());
+  EXPECT_THAT(findings(*pool_), IsEmpty());
   EXPECT_EQ(create_region().name(), "region0");
 }
 
@@ -125,7 +93,7 @@ TEST_F(PoolRegions, NamespacesGoWithItIfAllAreNamed) {
   ASSERT_TRUE(destroy(1, {first.serial, second.serial, other.serial}));
   EXPECT_FALSE(pool_->find_namespace(first.name()));
   EXPECT_TRUE(pool_->find_namespace(other.name())) << "of another region";
-  EXPECT_THAT(findings(), IsEmpty());
+  EXPECT_THAT(findings(*pool_), IsEmpty());
 }
 
 TEST_F(PoolRegions, OneWithALegOfAVolumeIsEbusyAndNamesTheVolume) {
@@ -180,10 +148,10 @@ TEST_F(PoolRegions, BadBytesGoWithIt) {
   EXPECT_TRUE(held->is_bad(kBad));
   EXPECT_EQ(held->inject({kBad}, {kBad}).err(), ENOENT);
   EXPECT_EQ(held->uninject({kBad}).err(), ENOENT);
-  EXPECT_THAT(findings(), IsEmpty()) << "no row of a region that isn't there";
+  EXPECT_THAT(findings(*pool_), IsEmpty()) << "no row of a region that isn't there";
   create_region();
   EXPECT_FALSE(pool_->media_errors(1)->is_bad({0, kSize}));
-  open_again();
+  reopen();
   EXPECT_FALSE(pool_->media_errors(1)->is_bad({0, kSize}));
 }
 
@@ -195,7 +163,7 @@ TEST_F(PoolRegions, AFailedStepLeavesItWholeOrGoneAndTheNextChangeEndsIt) {
     ASSERT_TRUE(FaultPoint::arm(step, {}));
     const auto destroyed = destroy(1);
     EXPECT_EQ(destroyed.err(), EIO);
-    EXPECT_THAT(findings(), IsEmpty());
+    EXPECT_THAT(findings(*pool_), IsEmpty());
     if (std::string_view(step) == "destroy-region.mark") {
       EXPECT_TRUE(pool_->media_errors(1)->is_bad(kBad));
       EXPECT_TRUE(pool_->media_errors(1)->uninject({kBad})) << "it can be changed as before";
@@ -206,7 +174,7 @@ TEST_F(PoolRegions, AFailedStepLeavesItWholeOrGoneAndTheNextChangeEndsIt) {
     }
     EXPECT_THAT(regions(), ElementsAre("region0", "region2"));
     EXPECT_EQ(create_region().name(), "region1");
-    EXPECT_THAT(findings(), IsEmpty());
+    EXPECT_THAT(findings(*pool_), IsEmpty());
   }
 }
 
@@ -218,7 +186,7 @@ TEST_F(PoolRegions, ANamespaceThatCannotBeErasedKeepsIt) {
   EXPECT_THAT(regions(), ElementsAre("region0", "region1", "region2"));
   EXPECT_FALSE(pool_->find_namespace(first.name())) << "gone for good";
   EXPECT_TRUE(pool_->find_namespace(second.name()));
-  EXPECT_THAT(findings(), IsEmpty());
+  EXPECT_THAT(findings(*pool_), IsEmpty());
   ASSERT_TRUE(destroy(1, serials));
   EXPECT_FALSE(has_image(1));
 }
@@ -231,11 +199,11 @@ TEST_F(PoolRegions, AnImageThatCannotBeRemovedKeepsTheIdAlsoOverAnOpen) {
   EXPECT_EQ(destroy(1).err(), EISDIR);
   EXPECT_THAT(regions(), ElementsAre("region0", "region2"));
   EXPECT_EQ(create_region().name(), "region3");
-  open_again();
+  reopen();
   EXPECT_THAT(regions(), ElementsAre("region0", "region2", "region3"));
   ASSERT_TRUE(std::filesystem::remove(image));
   EXPECT_EQ(create_region().name(), "region1");
-  EXPECT_THAT(findings(), IsEmpty());
+  EXPECT_THAT(findings(*pool_), IsEmpty());
 }
 
 // What `check` has seen at its moment may be gone when it looks at the images.

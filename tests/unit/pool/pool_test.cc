@@ -11,10 +11,9 @@
 #include <map>
 #include <thread>
 
-#include "core/pool/check.h"
 #include "core/pool/info_block.h"
 #include "core/pool/schema.h"
-#include "tests/unit/temporary_directory.h"
+#include "tests/unit/pool/pool_fixture.h"
 #include "tests/unit/temporary_tmpfs.h"
 
 namespace pmemd {
@@ -26,37 +25,13 @@ using ::testing::IsEmpty;
 
 constexpr uint64_t kSize = 16 * kMiB;
 
-class PoolTest : public ::testing::Test {
+class PoolTest : public PoolFixture {
  protected:
-  std::unique_ptr<Pool> create(Reservation reservation = Reservation::kSparse) {
-    auto pool = Pool::create(path_, kSize, reservation);
-    EXPECT_TRUE(pool) << pool.error().describe();
-    return pool ? *std::move(pool) : nullptr;
-  }
-  std::unique_ptr<Pool> open(Pool::Mode mode = Pool::Mode::kReadWrite) {
-    auto pool = Pool::open(path_, mode);
-    EXPECT_TRUE(pool) << pool.error().describe();
-    return pool ? *std::move(pool) : nullptr;
-  }
+  std::unique_ptr<Pool> create() const { return create_pool(kSize); }
   Error open_error() {
     auto pool = Pool::open(path_, Pool::Mode::kReadWrite);
     EXPECT_FALSE(pool);
     return pool ? Error{} : pool.error();
-  }
-  static std::vector<std::string> findings(Pool& pool) {
-    std::vector<std::string> texts;
-    const auto found = check_regions(**PoolView::open(pool));
-    EXPECT_TRUE(found) << found.error().describe();
-    for (const auto& [object, problem] : *found) texts.push_back(object + ": " + problem);
-    return texts;
-  }
-  // With the pool closed.
-  void change_database(std::string_view sql) {
-    const auto database = Database::open(path_ + "/pool.db", Database::Mode::kReadWrite);
-    ASSERT_TRUE(database);
-    MutexLock lock((*database)->mutex());
-    const auto changed = (*database)->execute(sql);
-    ASSERT_TRUE(changed) << changed.error().describe();
   }
   void overwrite(const std::string& file, uint64_t offset, std::string_view bytes) {
     std::fstream stream(path_ + "/" + file, std::ios::in | std::ios::out | std::ios::binary);
@@ -78,9 +53,6 @@ class PoolTest : public ::testing::Test {
     for (const auto& [name, content] : contents()) names.push_back(name);
     return names;
   }
-
-  const TemporaryDirectory dir_{TemporaryDirectory::Place::kInMemory};
-  const std::string path_ = dir_.path() + "/pool";
 };
 
 // --- create

@@ -7,12 +7,10 @@
 #include <string>
 #include <vector>
 
-#include "core/base/fault.h"
-#include "core/pool/check.h"
 #include "core/pool/pool.h"
 #include "core/pool/pool_directory.h"
 #include "core/pool/schema.h"
-#include "tests/unit/temporary_directory.h"
+#include "tests/unit/pool/pool_fixture.h"
 
 namespace pmemd {
 namespace {
@@ -21,15 +19,14 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 
-class PoolVolumes : public ::testing::Test {
+class PoolVolumes : public PoolFixture {
  protected:
-  void SetUp() override {
-    pool_ = *Pool::create(path_, 24 * kMiB, Reservation::kSparse);
-    ASSERT_TRUE(pool_->destroy_namespace(pool_->namespaces()[0]));
-    for (int i = 0; i < 4; ++i) ASSERT_TRUE(pool_->create_namespace({.size_bytes = 4 * kMiB}));
-    ASSERT_TRUE(pool_->create_namespace({.mode = NamespaceMode::kDevDax, .size_bytes = 4 * kMiB}));
+  PoolVolumes() {
+    pool_ = create_pool(24 * kMiB);
+    must(pool_->destroy_namespace(pool_->namespaces()[0]));
+    for (int i = 0; i < 4; ++i) must(pool_->create_namespace({.size_bytes = 4 * kMiB}));
+    must(pool_->create_namespace({.mode = NamespaceMode::kDevDax, .size_bytes = 4 * kMiB}));
   }
-  void TearDown() override { FaultPoint::disarm_all(); }
 
   uint64_t serial(const std::string& name) const {
     if (const auto space = pool_->find_namespace(name)) return space->serial;
@@ -42,20 +39,6 @@ class PoolVolumes : public ::testing::Test {
     for (const std::string& leg : legs) serials.push_back(serial(leg));
     return pool_->create_volume(type, chunk, serials);
   }
-  void reopen(Pool::Mode mode = Pool::Mode::kReadWrite) {
-    pool_.reset();
-    auto pool = Pool::open(path_, mode);
-    ASSERT_TRUE(pool) << pool.error().describe();
-    pool_ = *std::move(pool);
-  }
-  void sql(const std::string& text) const {
-    MutexLock lock(pool_->database().mutex());
-    ASSERT_TRUE(pool_->database().execute(text));
-  }
-
-  const TemporaryDirectory dir_{TemporaryDirectory::Place::kInMemory};
-  const std::string path_ = dir_.path() + "/pool";
-  std::unique_ptr<Pool> pool_;
 };
 
 TEST_F(PoolVolumes, AreThereAfterAReopenWithTheirLegsInOrder) {
@@ -79,7 +62,7 @@ TEST_F(PoolVolumes, AreThereAfterAReopenWithTheirLegsInOrder) {
     EXPECT_EQ(pool_->volume_of(serial("namespace0.2"))->name(), "volume0");
     EXPECT_EQ(pool_->volume_of(volumes[0].serial)->name(), "volume1");
     EXPECT_FALSE(pool_->volume_of(volumes[1].serial));
-    EXPECT_THAT(*check_regions(**PoolView::open(*pool_)), IsEmpty());
+    EXPECT_THAT(findings(*pool_), IsEmpty());
   }
 }
 
@@ -114,7 +97,7 @@ TEST_F(PoolVolumes, RefusesWhatCanBeNoLeg) {
   EXPECT_EQ(create({"namespace0.1"}).err(), ENOTEMPTY);
   sql("UPDATE inodes SET nlink = 0 WHERE ino = " + std::to_string(file));
   EXPECT_EQ(create({"namespace0.1"}).err(), 0) << "an orphan goes with what it was";
-  EXPECT_THAT(*check_regions(**PoolView::open(*pool_)), IsEmpty());
+  EXPECT_THAT(findings(*pool_), IsEmpty());
 }
 
 TEST_F(PoolVolumes, NeitherALegNorWhatIsUnderOneIsDestroyed) {
@@ -162,12 +145,23 @@ TEST_F(PoolVolumes, AFailedStepLeavesAllAsItWas) {
     EXPECT_EQ(create({"namespace0.0", "namespace0.1"}).err(), EIO);
     EXPECT_THAT(pool_->volumes(), IsEmpty());
     EXPECT_FALSE(pool_->volume_of(serial("namespace0.0")));
-    EXPECT_THAT(*check_regions(**PoolView::open(*pool_)), IsEmpty());
+    EXPECT_THAT(findings(*pool_), IsEmpty());
   }
   ASSERT_TRUE(create({"namespace0.0", "namespace0.1"}));
   ASSERT_TRUE(FaultPoint::arm("destroy-volume.mark", {}));
   EXPECT_EQ(pool_->destroy_volume(*pool_->find_volume("volume0")).err(), EIO);
   EXPECT_EQ(pool_->volumes().size(), 1u);
+}
+
+TEST_F(PoolVolumes, OneWhoseEndCantBeRecordedIsStillThere) {
+  const auto volume = must(create({"namespace0.0"}));
+  refuse_marks("volumes");
+  EXPECT_FALSE(pool_->destroy_volume(volume));
+  EXPECT_THAT(names(pool_->volumes()), ElementsAre("volume0"));
+  EXPECT_EQ(pool_->volume_of(serial("namespace0.0"))->name(), "volume0");
+  allow_marks();
+  EXPECT_TRUE(pool_->destroy_volume(volume));
+  EXPECT_FALSE(pool_->volume_of(serial("namespace0.0")));
 }
 
 TEST_F(PoolVolumes, OneThatIsHalfDestroyedGivesItsLegsBackLater) {
@@ -203,7 +197,7 @@ TEST_F(PoolVolumes, RowsThatAreNoVolumeAreRefused) {
           "UPDATE volumes SET uuid = '01234567-89ab-cdef-0123-456789abcdef'");
   refused("UPDATE volume_legs SET leg = 999 WHERE position = 0",
           "UPDATE volume_legs SET leg = 2 WHERE position = 0");
-  EXPECT_THAT(*check_regions(**PoolView::open(*pool_)), IsEmpty());
+  EXPECT_THAT(findings(*pool_), IsEmpty());
 }
 
 }  // namespace

@@ -10,7 +10,7 @@
 #include "core/base/fault.h"
 #include "core/pool/pool.h"
 #include "tests/unit/failing_call.h"
-#include "tests/unit/temporary_directory.h"
+#include "tests/unit/pool/pool_fixture.h"
 
 namespace pmemd {
 namespace {
@@ -97,24 +97,9 @@ TEST(NamespaceSettings, ProfilesAreSettings) {
   }
 }
 
-class SettingsOfPool : public ::testing::Test {
+class SettingsOfPool : public PoolFixture {
  protected:
-  std::unique_ptr<Pool> create() {
-    return Pool::create(path_, 16 * kMiB, Reservation::kSparse).value();
-  }
-  std::unique_ptr<Pool> open(Pool::Mode mode = Pool::Mode::kReadWrite) {
-    return Pool::open(path_, mode).value();
-  }
-  void TearDown() override { FaultPoint::disarm_all(); }
-  // With the pool closed.
-  void change_database(std::string_view sql) {
-    const auto database = Database::open(path_ + "/pool.db", Database::Mode::kReadWrite).value();
-    MutexLock lock(database->mutex());
-    ASSERT_TRUE(database->execute(sql));
-  }
-
-  const TemporaryDirectory dir_{TemporaryDirectory::Place::kInMemory};
-  const std::string path_ = dir_.path() + "/pool";
+  std::unique_ptr<Pool> create() const { return create_pool(16 * kMiB); }
 };
 
 TEST_F(SettingsOfPool, LastAndBelongToOneNamespace) {

@@ -14,12 +14,6 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 
-std::vector<std::string> volume_names(const Pool& pool) {
-  std::vector<std::string> texts;
-  for (const auto& record : pool.volumes()) texts.push_back(record.name());
-  return texts;
-}
-
 std::vector<uint64_t> serials(const Pool& pool) {
   std::vector<uint64_t> found;
   for (const auto& record : pool.namespaces()) found.push_back(record.serial);
@@ -50,11 +44,9 @@ void expect_zeros(Pool& pool, const NamespaceRecord& record) {
 // Legs that were used, as an empty file system that was enabled once: a root, a superblock.
 class VolumeCrash : public PoolCrash {
  protected:
-  void SetUp() override {
-    PoolCrash::SetUp();
-    const auto pool = open(path_);
-    ASSERT_NE(pool, nullptr);
-    ASSERT_EQ(use(*pool, pool->namespaces()[0]), 0);
+  VolumeCrash() {
+    const auto pool = open();
+    EXPECT_EQ(use(*pool, pool->namespaces()[0]), 0);
   }
   static int create(Pool& pool) {
     return pool.create_volume(VolumeType::kStriped, 64 * kKiB, serials(pool)).err();
@@ -65,7 +57,7 @@ TEST_F(VolumeCrash, ACreatedVolumeIsThereOrNotAndItsLegsAreEmpty) {
   kill_everywhere([](Pool& pool) { return create(pool); },
                   [](Pool& pool, bool returned) {
                     if (returned) {
-                      EXPECT_THAT(volume_names(pool), ElementsAre("volume0"));
+                      EXPECT_THAT(names(pool.volumes()), ElementsAre("volume0"));
                     }
                     if (!pool.volumes().empty()) {
                       for (const auto& record : pool.namespaces()) {
@@ -77,15 +69,14 @@ TEST_F(VolumeCrash, ACreatedVolumeIsThereOrNotAndItsLegsAreEmpty) {
                     } else {
                       EXPECT_FALSE(pool.volume_of(serials(pool)[0]));
                       EXPECT_EQ(create(pool), 0);
-                      EXPECT_THAT(volume_names(pool), ElementsAre("volume0"));
+                      EXPECT_THAT(names(pool.volumes()), ElementsAre("volume0"));
                     }
                   });
 }
 
 TEST_F(VolumeCrash, ADestroyedVolumeIsThereAsItWasOrGoneWithItsBytes) {
   {
-    const auto pool = open(path_);
-    ASSERT_NE(pool, nullptr);
+    const auto pool = open();
     ASSERT_EQ(create(*pool), 0);
     const auto space = pool->namespaces()[1];
     const std::string text(64 * kKiB, 'V');
