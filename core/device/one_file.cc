@@ -91,6 +91,7 @@ Result<void> OneFile::fallocate(const Request& /*request*/, uint64_t /*ino*/, in
 
 Result<uint64_t> OneFile::lseek(const Request& /*request*/, uint64_t /*ino*/, uint64_t offset,
                                 int whence) {
+  if (whence != SEEK_DATA && whence != SEEK_HOLE) return fail(EINVAL);
   if (offset >= size_bytes()) return fail(ENXIO);
   return whence == SEEK_HOLE ? size_bytes() : offset;
 }

@@ -53,6 +53,7 @@ struct FuseContext {
   // Asked before hot ranges are read ahead.
   std::function<bool(const Device&)> may_read_ahead = [](const Device&) { return true; };
   RequestCounts requests = {};
+  std::atomic<bool> is_initialized = false;  // the session has accepted an INIT
 };
 
 inline FuseContext& context_of(fuse_req_t req) {

@@ -23,7 +23,9 @@ constexpr size_t kRequestBufferSize = kMaxWrite + 16 * 4096;  // plus the header
 // Interrupts a read(2) of /dev/fuse; does nothing itself.
 constexpr int kWakeSignal = SIGUSR1;
 
-void op_init(void* /*userdata*/, fuse_conn_info* conn) noexcept {
+// libfuse calls it for an INIT that it accepts; the kernel then sends requests.
+void op_init(void* userdata, fuse_conn_info* conn) noexcept {
+  static_cast<FuseContext*>(userdata)->is_initialized.store(true, std::memory_order_release);
   // Not wanted: AUTO_INVAL_DATA: a new size or time must not drop pages (they are the memory).
   // ATOMIC_O_TRUNC: truncation comes as setattr. The kernel keeps locks, and removes suid bits
   // itself. ASYNC_DIO: the kernel would lock the pages of the program's buffer inside our reply,
@@ -76,6 +78,7 @@ FuseServer::~FuseServer() {
 }
 
 Result<std::unique_ptr<FuseServer>> FuseServer::create(FuseContext& context, UniqueFd connection) {
+  context.is_initialized = false;
   std::unique_ptr<FuseServer> server(new FuseServer(context));
   fuse_args args = FUSE_ARGS_INIT(0, nullptr);
   fuse_opt_add_arg(&args, "pmemd");

@@ -85,7 +85,8 @@ class FuseServer {
   std::thread maker_;
 };
 
-// Answers a FUSE_TMPFILE request that was read from `fd`. False: `request` is another kind.
+// Answers a FUSE_TMPFILE request that was read from `fd`. False: `request` is another kind, or
+// comes before INIT: libfuse refuses it.
 bool answer_tmpfile(FuseContext& context, int fd, const void* request, size_t size);
 
 }  // namespace pmemd

@@ -87,6 +87,7 @@ bool answer_tmpfile(FuseContext& context, int fd, const void* request, size_t si
   if (size < sizeof(header) + sizeof(in)) return false;
   std::memcpy(&header, request, sizeof(header));
   if (header.opcode != FUSE_TMPFILE) return false;
+  if (!context.is_initialized.load(std::memory_order_acquire)) return false;
   std::memcpy(&in, static_cast<const char*>(request) + sizeof(header), sizeof(in));
   auto made = or_no_memory([&] { return make_tmpfile(context, fd, header, in); });
   if (!made) {

@@ -170,6 +170,7 @@ TEST_F(ContentTest, OneFileIsOneExtentThatCanOnlyBeAllocated) {
   EXPECT_EQ(must(content.lseek(request, ino, 5, SEEK_DATA)), 5u);
   EXPECT_EQ(must(content.lseek(request, ino, 5, SEEK_HOLE)), size);
   EXPECT_EQ(content.lseek(request, ino, size, SEEK_DATA).err(), ENXIO);
+  EXPECT_EQ(content.lseek(request, ino, 5, SEEK_SET).err(), EINVAL);
   EXPECT_EQ(must(content.extents(request, ino)), (DeviceContent::Extents{{{0, size}, {0, size}}}));
   FailedParts parts;
   must(content.owners(request, {{1, 2}, {4096, 8192}}, parts));

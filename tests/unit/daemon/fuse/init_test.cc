@@ -1,10 +1,15 @@
 // What the daemon and a kernel agree on (FUSE_INIT).
+#include <fcntl.h>
+
+#include <string>
 #include <utility>
 
 #include "tests/unit/daemon/fuse/session.h"
 
 namespace pmemd::test {
 namespace {
+
+constexpr uint32_t kLastOpcode = 60;  // behind the last that has a name
 
 class FuseInit : public FuseSession {
  protected:
@@ -107,6 +112,35 @@ TEST_F(FuseInit, NothingIsServedBeforeIt) {
   EXPECT_EQ(fsdax().lookups().size(), 0U);
   EXPECT_EQ(init(init_of_today()).err, 0);
   EXPECT_EQ(lookup(FUSE_ROOT_ID, "pmem0").err, 0);
+}
+
+// TMPFILE, which libfuse doesn't see, is one of them.
+TEST_F(FuseInit, NoKindOfRequestIsServedBeforeIt) {
+  const auto free_inodes = [this] {
+    return must(must(fsdax().admit(Admission::kRequest)).fs().statfs()).f_ffree;
+  };
+  const auto before = free_inodes();
+  start();
+  fuse_create_in in = {};
+  in.flags = O_RDWR;
+  in.mode = S_IFREG | 0600;
+  const std::string body = bytes(in) + name_bytes("name") + name_bytes("other");
+  for (uint32_t opcode = 1; opcode <= kLastOpcode; ++opcode) {
+    if (opcode == FUSE_INIT) continue;
+    // A FORGET, too, has a reply then.
+    const fuse_in_header head = kernel_.header(opcode, root(), body.size());
+    kernel_.send_raw(bytes(head) + body, head.unique);
+    const FakeReply reply = kernel_.reply_to(head.unique);
+    EXPECT_EQ(reply.err, EIO) << opcode;
+    EXPECT_EQ(reply.body, "") << opcode;
+  }
+  EXPECT_EQ(init(init_of(8, 0)).err, 0);  // isn't one yet
+  EXPECT_EQ(kernel_.call(FUSE_TMPFILE, root(), body).err, EIO);
+  EXPECT_EQ(fsdax().lookups().size(), 0U);
+  EXPECT_EQ(fsdax().claims().handle_count(), 0U);
+  EXPECT_EQ(free_inodes(), before);
+  EXPECT_EQ(init(init_of_today()).err, 0);
+  EXPECT_EQ(kernel_.call(FUSE_TMPFILE, root(), body).err, 0);
 }
 
 TEST_F(FuseInit, SecondOneIsRefused) {
