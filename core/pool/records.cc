@@ -57,7 +57,7 @@ std::string NamespaceRecord::device_name() const {
 std::vector<RegionRange> NamespaceRecord::all_in_region(const std::vector<DataRange>& data) const {
   std::vector<RegionRange> there;
   there.reserve(data.size());
-  for (const DataRange& range : data) there.push_back(in_region(range));
+  for (const DataRange& part : data) there.push_back(in_region(part));
   return there;
 }
 
