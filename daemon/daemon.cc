@@ -209,7 +209,7 @@ Result<void> Daemon::start_steps() {
   step_ = "its threads";
   processes_ = std::make_unique<ProcessWatch>(budgets_.processes, [this](pid_t pid) {
     for (const DevicePtr& device : devices_->by_serial()) {
-      device->remove_process(pid);
+      device->handles().remove_process(pid);
       return_buffers_later(*fuse_, device);
     }
   });

@@ -22,7 +22,7 @@ class Scrub : public RemovalFixture {
   std::shared_ptr<Device> shared(Device& device) {
     return std::shared_ptr<Device>(std::shared_ptr<void>(), &device);
   }
-  MediaErrors& errors() { return fsdax_.namespace_memory()->media_errors(); }  // of region0
+  MediaErrors& errors() { return *fsdax_.memory().media_errors().value(); }  // of region0
   RegionRange all() { return {0, 1 * kGiB}; }
   void make_latent(RegionRange range) { must(errors().inject({range}, {})); }
   // The one scrub's state, when it has ended.
