@@ -186,7 +186,7 @@ Helpers::Helpers(Common& common, Host& host, Storage& storage, Connection& conne
       processes(common.budgets.processes,
                 [&storage, &connection](pid_t pid) {
                   for (const DevicePtr& device : storage.devices->by_serial()) {
-                    device->remove_process(pid);
+                    device->handles().remove_process(pid);
                     return_buffers_later(connection.context, device);
                   }
                 }),

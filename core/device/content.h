@@ -1,15 +1,16 @@
 // What a device holds, and how its files behave: a class for each namespace mode.
 //
-//   DeviceContent
-//     FileSystemContent   fsdax, and every volume: a file system (core/filesystem)
-//     OneFile             devdax: one file, which is all of the memory
-//       PrivateFile       private: system memory; some of its pages may lie on the device
-//       P2pFile           p2p: only bytes in a buffer can be read and written
+//   DeviceContent           its files, for requests and verbs
+//     ContentLife           enabling and removing it, for the device alone
+//       FileSystemContent   fsdax, and every volume: a file system (core/filesystem)
+//       OneFile             devdax: one file, which is all of the memory
+//         PrivateFile       private: system memory; some of its pages may lie on the device
+//         P2pFile           p2p: only bytes in a buffer can be read and written
 //
-// A device asks its content. Nobody tests a device's mode: whatever differs is a virtual here.
+// Callers don't test a device's mode: they call a virtual, and the content does what differs, or
+// refuses it with its own errno.
 //
 // Thread contract: as Device. Functions that take a DeviceRequest: any thread, inside that request.
-// Life (mount() … unmount()): the thread that enables or removes the device.
 #pragma once
 
 #include <sys/stat.h>
@@ -18,9 +19,7 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <functional>
 #include <map>
-#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -28,26 +27,29 @@
 #include <vector>
 
 #include "core/base/error.h"
-#include "core/base/srcu.h"
-#include "core/device/device_record.h"
+#include "core/device/given_pages.h"
 #include "core/device/request.h"
-#include "core/failure/dax_device.h"
+#include "core/events/mapper_events.h"
 #include "core/filesystem/filesystem.h"
-#include "core/image/image.h"
 #include "core/media/media.h"
 #include "core/pagemap/dev_pagemap.h"
-#include "core/references/reference_table.h"
+#include "core/pagemap/failed_part.h"
 
 namespace pmemd {
-
-class P2pPool;
-class Pool;
-class PrivateMemory;
 
 // The bytes read: parts of the image; or a copy, if the bytes may move before the reply leaves.
 struct ReadBytes {
   std::vector<iovec> parts;
   std::vector<std::byte> copy = {};
+  bool may_read_ahead = true;  // what follows them in the file
+};
+
+// What processes that map a file can rely on.
+struct MapperPromises {
+  bool fsync_keeps_data = true;  // it survives the daemon
+  // XFS tells mappers. A device-dax is unmapped without notice, and so are files of a file system
+  // that can't tell which files lie where.
+  bool removal_is_told = false;
 };
 
 class DeviceContent {
@@ -55,27 +57,26 @@ class DeviceContent {
   using Request = DeviceRequest;
   using Extents = std::vector<std::pair<FileRange, DataRange>>;
 
-  // The content for the record's mode.
-  static std::unique_ptr<DeviceContent> make(Device& device, Pool& pool);
-
   explicit DeviceContent(Device& device) : device_(device) {}
   virtual ~DeviceContent() = default;
   DeviceContent(const DeviceContent&) = delete;
   DeviceContent& operator=(const DeviceContent&) = delete;
 
-  // --- what it is; constant
+  // --- constant
   virtual MemoryType memory_type() const = 0;
   virtual mode_t root_type() const { return S_IFREG; }  // what the mount shows: S_IFDIR or S_IFREG
   virtual int gone_errno() const { return ENXIO; }      // an operation's errno without the device
-  virtual bool is_persistent() const { return true; }   // else its bytes end with the daemon
-  // Whether programs map the device's own memory, which is then lent to the page cache.
-  virtual bool is_mapped() const { return true; }
-  virtual PrivateMemory* private_memory() { return nullptr; }  // of a private one, once enabled
-  virtual P2pPool* p2p() { return nullptr; }                   // of a p2p one
-  virtual FileSystem* fs() { return nullptr; }                 // while it is mounted
+
+  virtual FileSystem* fs() { return nullptr; }  // while it is mounted
+  virtual GivenPages& given() { return none_given_; }
+  virtual const GivenPages& given() const { return none_given_; }
+  virtual MapperPromises promises() const { return {}; }
 
   // 0, or the errno of the refusal. Called inside the read section that the request would have.
   virtual int admits(Admission access, const RequestOrigin& origin) const;
+  // Records that the kernel's page cache gets these pages of a file, so that a removal takes them
+  // back. Call before the reply that lends them. gone_errno(): the device is gone.
+  virtual Result<void> lend(uint64_t ino, FileRange pages);
 
   // --- its files. Errnos are the system calls'; a file system's are FileSystem's.
   virtual Result<Attr> getattr(const Request& request, uint64_t ino) = 0;
@@ -107,57 +108,22 @@ class DeviceContent {
       const std::map<uint64_t, std::string>& hints) const = 0;
   // The kernel has forgotten an inode.
   virtual void forget(uint64_t /*ino*/) {}
-
-  // --- failure
-  // Whether mappers are told of events that concern the whole device.
-  virtual bool tells_mappers() const { return true; }
-  // Adds those parts of the ranges that may be mapped.
-  virtual void add_mapped(const DataRanges& ranges, FailedParts& parts) = 0;
-  virtual std::unique_ptr<DaxHolder> make_holder() { return nullptr; }  // constant afterwards
-  virtual DevPagemapOps ops() { return {}; }  // without page_mapping, which is the device's
-
-  // --- what processes ask for through handles
-  virtual void handle_gone(uint64_t /*handle*/) {}
-  virtual void process_gone(pid_t /*pid*/) {}
-  virtual void interrupt_waits() {}
-  // References of the pagemap that it holds, besides those of the ReferenceTable.
-  virtual uint64_t held() const { return 0; }
-  virtual void add_references(ReferenceTable::List& /*list*/, size_t /*limit*/,
-                              const std::optional<ReferenceFilter>& /*only*/) const {}
-
-  // --- life, in this order. An error leaves it as before.
-  struct Mount {
-    Media& media;
-    MappedImage* image;  // null: a volume
-    bool clean;          // the last disable was in order
-    Srcu& srcu;
-    LookupCounts& lookups;
-    std::function<Result<void>()> mark_in_use;  // once, before anything changes
-  };
-  virtual Result<void> mount(const Mount& mount);
-  // The pagemap is set up; it and the image live until detach().
-  virtual void attach(DevPagemap& /*pagemap*/, MappedImage* /*image*/) {}
-  // Dying: brings private pages back. Returns how many (PrivateMemory::migrate_all_to_ram()).
-  virtual Result<uint64_t> migrate_to_ram(Deadline /*deadline*/) { return 0; }
-  // Live → dead: keeps the attributes that fstat of open files shows from now on. Drops them when
-  // the device is live again.
-  virtual void keep_attributes() {}
-  virtual void forget_attributes() {}
+  // The attributes that fstat of an open file shows while the device is gone.
   virtual std::optional<Attr> last_attributes(uint64_t /*ino*/) const { return std::nullopt; }
-  // Dead: waits for what was given out. An error: the deadline passed first.
-  virtual Result<void> wait_returned(Deadline /*deadline*/) { return {}; }
-  // Makes durable what it has in memory, and with `persist` what is in the image. After an error
-  // it goes on; returns the first.
-  virtual Result<void> detach(MappedImage* image, const std::function<Result<void>()>& persist);
-  struct CleanMark {
-    bool clean = true;
-    std::optional<uint64_t> checksum = {};  // of a file system's extents
-  };
-  virtual Result<CleanMark> clean_mark() { return CleanMark{}; }
-  virtual void unmount() {}
+
+  // --- its memory
+  // ENXIO, with the reason: no program maps its memory, so that it can't fail under one.
+  virtual Result<void> check_mapped() const { return {}; }
+  // EOPNOTSUPP, with the reason: its files aren't read ahead.
+  virtual Result<void> check_read_ahead() const { return {}; }
+  // Tells all its mappers of an event that concerns the whole device, unless its files stay.
+  virtual void tell_all(const MapperNotice& notice);
 
  protected:
   Device& device_;
+
+ private:
+  GivenPages none_given_;
 };
 
 }  // namespace pmemd

@@ -9,6 +9,7 @@
 #include "core/base/fault.h"
 #include "core/base/memory.h"
 #include "core/base/units.h"
+#include "core/device/volume_legs.h"
 #include "core/filesystem/paths.h"
 #include "core/filesystem/superblock.h"
 
@@ -55,14 +56,12 @@ Device::Device(Pool& pool, PagemapRegistry& registry, DeviceRecord record, const
       registry_(registry),
       record_(std::move(record)),
       memory_(make(*this)),
-      namespace_memory_(dynamic_cast<NamespaceMemory*>(memory_.get())),
-      legs_(dynamic_cast<VolumeLegs*>(memory_.get())),
-      content_(DeviceContent::make(*this, pool)),
+      content_(ContentLife::make(*this, pool)),
       dax_(record_.data_bytes()),
       holder_(content_->make_holder()),
-      pagemap_(make_pagemap()),
-      references_(pagemap_->ref()),
-      mapper_events_(references_.claims()) {
+      references_(*content_, make_pagemap()),
+      handles_(*this, claims()),
+      lookups_(*this) {
   if (holder_) (void)dax_.set_holder(*holder_);  // it has no other
 }
 
@@ -80,7 +79,7 @@ std::unique_ptr<DevPagemap> Device::make_pagemap() {
 DevPagemapOps Device::pagemap_ops() {
   DevPagemapOps ops = content_->ops();
   ops.page_mapping = [this](const PhysRanges& ranges, FailedParts& parts) {
-    content_->add_mapped(namespace_memory_->data_of(ranges), parts);
+    content_->add_mapped(memory_->data_of(ranges), parts);
   };
   return ops;
 }
@@ -90,89 +89,7 @@ DevPagemapOps Device::pagemap_ops() {
 Result<Device::Request> Device::admit(Admission access, const RequestOrigin& origin) {
   Srcu::ReadSection section = srcu_.read_lock();
   if (const int refused = content_->admits(access, origin)) return fail(refused);
-  return Request(this, std::move(section), references_.requests().enter(origin));
-}
-
-Result<uint64_t> Device::add_handle(OpenHandle handle) {
-  const auto id = claims().add_handle(handle.ino, handle.pid, handle.writable,
-                                      std::move(handle.charge), handle.noatime);
-  if (!id) return fail(content_->gone_errno());
-  return *id;
-}
-
-void Device::remove_handle(uint64_t id) {
-  claims().remove_handle(id);
-  mapper_events_.forget_handle(id);
-  content_->handle_gone(id);
-}
-
-void Device::remove_process(pid_t pid) {
-  for (const Reference& gone : claims().remove_process(pid)) {
-    mapper_events_.forget(gone.handle, gone.id);
-  }
-  content_->process_gone(pid);
-}
-
-void Device::interrupt_waits() {
-  claims().interrupt();
-  mapper_events_.interrupt();
-  content_->interrupt_waits();
-}
-
-ReferenceTable::List Device::list_references(size_t limit,
-                                             const std::optional<ReferenceFilter>& only) const {
-  auto list = references_.list(limit, only);
-  content_->add_references(list, limit, only);
-  if (volume_holds_ && !only) {
-    const Reference volume{.kind = ReferenceKind::kVolume, .range = kWholeFile};
-    list.references.insert(list.references.begin(), volume);
-    list.add_to_counts(volume);
-  }
-  return list;
-}
-
-Result<uint64_t> Device::pin(uint64_t handle, pid_t pid, FileRange range,
-                             UserBudget::Charge charge) {
-  if (!content_->is_persistent()) return fail(EOPNOTSUPP);
-  PMEMD_ASSIGN(const auto request, admit(Admission::kRequest));
-  auto id = claims().add_pin(handle, pid, range, pagemap_->ref().tryget_live(), std::move(charge));
-  if (id.err() == ENODEV) return fail(content_->gone_errno());
-  return id;
-}
-
-Result<uint64_t> Device::register_mapping(uint64_t handle, pid_t pid, FileRange range,
-                                          uint64_t address, UserBudget::Charge charge) {
-  auto id = claims().add_mapping(handle, pid, range, address, std::move(charge));
-  if (id.err() == ENODEV) return fail(content_->gone_errno());
-  return id;
-}
-
-Result<uint64_t> Device::take_over(uint64_t handle, pid_t pid, FileRange range,
-                                   std::chrono::milliseconds timeout, UserBudget::Charge charge) {
-  auto id = claims().add_takeover(handle, pid, range, timeout, std::move(charge));
-  if (id.err() == ENODEV) return fail(content_->gone_errno());
-  return id;
-}
-
-// In this order: a concurrent tell() has found the claim and is done, or finds none.
-Result<void> Device::end_claim(uint64_t handle, ReferenceKind kind, uint64_t id) {
-  PMEMD_TRY(claims().remove(handle, kind, id));
-  mapper_events_.forget(handle, id);
-  return {};
-}
-
-void Device::count_lookup(uint64_t ino) {
-  MutexLock lock(forget_mutex_);
-  lookups_.add(ino);
-}
-
-void Device::forget(uint64_t ino, uint64_t count) {
-  {
-    MutexLock lock(forget_mutex_);
-    if (!lookups_.drop(ino, count)) return;
-    leases().give_back(ino, kWholeFile);
-  }
-  content_->forget(ino);
+  return Request(this, std::move(section), references_.table().requests().enter(origin));
 }
 
 Result<void> Device::enable() {
@@ -194,14 +111,17 @@ Result<void> Device::enable() {
     memory_->unmap();
     return with_name(record_.name(), std::move(enabled).error());
   }
-  content_->forget_attributes();
-  lost_writebacks_.store(0, std::memory_order_relaxed);
-  shut_down_.store(false, std::memory_order_relaxed);
-  state_.store(State::kLive, std::memory_order_release);
-  dax_.set_alive(true);
-  let_open_again();
-  if (is_leg()) above()->legs()->take_one(*this);
+  health_.reset();
+  become_live();
   return {};
+}
+
+void Device::become_live() {
+  state_.store(State::kLive, std::memory_order_release);
+  content_->forget_attributes();
+  dax_.set_alive(true);
+  handles_.let_open_again();
+  if (Device* const volume = above()) volume->memory().take_leg(*this);
 }
 
 Result<void> Device::mount_and_publish() {
@@ -212,11 +132,11 @@ Result<void> Device::mount_and_publish() {
                              .image = memory_->image(),
                              .clean = clean,
                              .srcu = srcu_,
-                             .lookups = lookups_,
+                             .lookups = lookups_.counts(),
                              .mark_in_use = [this] { return mark_in_use(); }}));
   PMEMD_TRY(publish());
   const MustAllocate published;
-  content_->attach(*pagemap_, memory_->image());
+  content_->attach(references_.pagemap(), memory_->image());
   return {};
 }
 
@@ -229,20 +149,14 @@ Result<void> Device::mark_in_use() {
 // enable discards its free space.
 Result<void> Device::publish() {
   PMEMD_TRY(fault_memremap.hit());
-  PMEMD_TRY(memory_->memremap(*pagemap_));
+  PMEMD_TRY(memory_->memremap(references_.pagemap()));
   if (auto failed = fault_publish.hit(); !failed) {
     // It was never live: only a lookup can have a reference, for a moment.
-    PMEMD_TRY(registry_.memunmap_pages(*pagemap_, deadline_after(std::chrono::seconds(10))));
+    PMEMD_TRY(
+        registry_.memunmap_pages(references_.pagemap(), deadline_after(std::chrono::seconds(10))));
     return failed;
   }
   return {};
-}
-
-void Device::stop_opens() { (void)claims().close(/*only_if_idle=*/false); }
-
-// A leg is never opened.
-void Device::let_open_again() {
-  if (!is_leg()) claims().open();
 }
 
 Result<void> Device::kill(bool only_if_idle) {
@@ -257,19 +171,15 @@ Result<void> Device::kill(bool only_if_idle) {
                                    format_count(claims().handle_count(), "open file")));
   }
   state_.store(State::kDying, std::memory_order_release);
-  pagemap_->ref().kill();
+  references_.pagemap().ref().kill();
   return {};
 }
 
 void Device::resurrect() {
   const MustAllocate whole;
   assert(state() == State::kDying || state() == State::kDead);
-  memory_->resurrect(*pagemap_);
-  state_.store(State::kLive, std::memory_order_release);
-  content_->forget_attributes();
-  dax_.set_alive(true);
-  let_open_again();
-  if (is_leg()) above()->legs()->take_one(*this);
+  memory_->resurrect(references_.pagemap());
+  become_live();
 }
 
 // Outermost first: requests that a volume admitted use this device's image.
@@ -285,36 +195,22 @@ void Device::stop_writeback() {
   state_.store(State::kDead, std::memory_order_release);
 }
 
-uint64_t Device::unaccounted_references() const {
-  MutexLock lock(pagemap_mutex_);
-  const uint64_t all = pagemap_->references();
-  const uint64_t held = held_references();
-  return all > held ? all - held : 0;
-}
-
 Result<void> Device::release(Deadline deadline, bool abandon) {
   assert(state() == State::kDead);
   PMEMD_TRY(wait_requests(deadline));
-  PMEMD_TRY(content_->wait_returned(deadline));
-  put_of_volume();
-  if (!fault_leak.hit()) pagemap_->ref().tryget().release();
+  PMEMD_TRY(content_->given().wait_returned(deadline));
+  references_.put_of_volume();
+  if (!fault_leak.hit()) references_.pagemap().ref().tryget().release();
   PMEMD_TRY(fault_unmap.hit());
   content_->keep_attributes();  // again: writes may have been in progress
   const MustAllocate from_here_on;
-  auto unmapped = registry_.memunmap_pages(*pagemap_, deadline);
+  auto unmapped = registry_.memunmap_pages(references_.pagemap(), deadline);
   if (!unmapped) {
     if (unmapped.err() != ETIMEDOUT || !abandon) return unmapped;
-    // Later puts go to the old pagemap, which is kept for them.
-    auto fresh = make_pagemap();
-    leases().rebind(fresh->ref());
-    {
-      MutexLock lock(pagemap_mutex_);
-      pagemap_.swap(fresh);
-    }
-    abandoned_ += registry_.abandon(std::move(fresh));
+    references_.abandon(make_pagemap(), registry_);
   }
   auto durable = make_durable();
-  DeviceContent::CleanMark mark;
+  ContentLife::CleanMark mark;
   if (durable) {
     auto marked = content_->clean_mark();
     if (marked) {
@@ -343,22 +239,11 @@ Result<void> Device::make_durable() {
 }
 
 void Device::become_leg(Device* volume) {
-  assert(state() == State::kDisabled && (volume == nullptr || !is_leg()));
+  assert(state() == State::kDisabled && (volume == nullptr || above() == nullptr));
   above_.store(volume, std::memory_order_release);
   // Once the volume is enabled, it is the leg's holder.
   dax_.drop_holder();
   if (volume == nullptr) (void)dax_.set_holder(*holder_);
-}
-
-void Device::hold_for_volume() {
-  if (volume_holds_.load()) return;
-  volume_ref_ = pagemap_->ref().tryget_live();
-  volume_holds_.store(static_cast<bool>(volume_ref_));
-}
-
-void Device::put_of_volume() {
-  volume_ref_.reset();
-  volume_holds_.store(false);
 }
 
 Media* Device::media_for_volume(Media::Writer writer) {

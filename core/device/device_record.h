@@ -4,7 +4,10 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
+#include <span>
 #include <string>
+#include <tuple>
 #include <variant>
 
 #include "core/pool/records.h"
@@ -25,6 +28,21 @@ class DeviceRecord {
   const std::string& name() const { return name_; }                // "namespace0.1", "volume0"
   const std::string& device_name() const { return device_name_; }  // what the mount shows
   uint64_t data_bytes() const { return data_bytes_; }
+
+  // A volume has no region, and a namespace no legs.
+  std::optional<uint32_t> region() const {
+    if (is_volume()) return std::nullopt;
+    return of_namespace().region;
+  }
+  std::span<const uint64_t> legs() const {  // their serials, in order
+    if (is_volume()) return of_volume().legs;
+    return {};
+  }
+  // What lists are sorted by: region, then id; volumes last.
+  std::tuple<bool, uint32_t, uint32_t> order() const {
+    if (is_volume()) return {true, 0, of_volume().id};
+    return {false, of_namespace().region, of_namespace().id};
+  }
 
   bool is_volume() const { return std::holds_alternative<VolumeRecord>(of_); }
   // Throw (our bug) if it isn't one.

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <tuple>
 #include <utility>
 
 #include "core/base/memory.h"
@@ -16,19 +15,13 @@ constexpr const char* kListHint = "see pmemctl list --namespaces --volumes --idl
 
 template <class Ptr>
 void sort_by_name(std::vector<Ptr>& devices) {
-  std::ranges::sort(devices, {}, [](const Ptr& device) {
-    const DeviceRecord& record = device->record();
-    return record.is_volume()
-               ? std::tuple(true, uint32_t{0}, record.of_volume().id)
-               : std::tuple(false, record.of_namespace().region, record.of_namespace().id);
-  });
+  std::ranges::sort(devices, {}, [](const Ptr& device) { return device->record().order(); });
 }
 
+// nullopt: keeps the volumes.
 template <class Ptr>
-void keep_region(std::vector<Ptr>& devices, uint32_t region) {
-  std::erase_if(devices, [&](const Ptr& device) {
-    return device->record().is_volume() || device->record().of_namespace().region != region;
-  });
+void keep_region(std::vector<Ptr>& devices, std::optional<uint32_t> region) {
+  std::erase_if(devices, [&](const Ptr& device) { return device->record().region() != region; });
 }
 
 template <class Ptr>
@@ -53,7 +46,7 @@ Result<void> DeviceTable::load() {
 Result<DeviceTable::Taken> DeviceTable::add(const NamespaceRecord& record) {
   PMEMD_ASSIGN(const RegionRecord region, pool_.region(record.region));
   auto device = std::make_shared<Device>(pool_, registry_, region, record);
-  device->namespace_memory()->set_observer(observer_);
+  device->memory().set_observer(observer_);
   MutexLock lock(mutex_);
   const MustAllocate both_or_none;
   by_serial_[record.serial] = device;
@@ -93,7 +86,7 @@ void DeviceTable::remove(const DevicePtr& device) {
 void DeviceTable::forget_destroyed() {
   MutexLock lock(mutex_);
   std::erase_if(destroyed_, [&](uint64_t serial) PMEMD_REQUIRES(mutex_) {
-    if (by_serial_.at(serial)->lookups().size() != 0) return false;
+    if (by_serial_.at(serial)->lookups().counts().size() != 0) return false;
     by_serial_.erase(serial);
     return true;
   });
@@ -167,6 +160,18 @@ std::vector<ConstDevicePtr> DeviceTable::of_region(uint32_t region) const {
   return devices;
 }
 
+std::vector<ConstDevicePtr> DeviceTable::namespaces() const {
+  auto devices = all();
+  std::erase_if(devices, [](const auto& device) { return device->record().is_volume(); });
+  return devices;
+}
+
+std::vector<ConstDevicePtr> DeviceTable::volumes() const {
+  auto devices = all();
+  keep_region(devices, std::nullopt);
+  return devices;
+}
+
 // A device becomes or stops being a leg only under an Operation on it and its volume. So a stack
 // that is about to change is either found under an Operation, or found as it was.
 std::set<uint64_t> DeviceTable::stacks_of(const std::vector<DevicePtr>& devices) const {
@@ -179,8 +184,8 @@ std::set<uint64_t> DeviceTable::stacks_of(const std::vector<DevicePtr>& devices)
     to_visit.pop_back();
     if (!serials.insert(device->record().serial).second) continue;
     for (const auto& [serial, other] : by_serial_) {
-      if (!other->record().is_volume() || destroyed_.contains(serial)) continue;
-      const auto& legs = other->record().of_volume().legs;
+      if (destroyed_.contains(serial)) continue;
+      const auto legs = other->record().legs();
       if (other.get() == device) {
         for (const uint64_t leg : legs) to_visit.push_back(by_serial_.at(leg).get());
       } else if (std::ranges::find(legs, device->record().serial) != legs.end()) {
@@ -238,7 +243,7 @@ DeviceTable::Operation::~Operation() {
 bool DeviceTable::interrupt_operations(Deadline deadline) {
   MutexLock lock(mutex_);
   stopping_ = true;
-  for (const auto& [serial, device] : by_serial_) device->interrupt_waits();
+  for (const auto& [serial, device] : by_serial_) device->handles().interrupt_waits();
   while (!in_operation_.empty()) {
     if (!operation_done_cv_.wait_until(mutex_, deadline)) return in_operation_.empty();
   }

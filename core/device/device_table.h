@@ -83,6 +83,8 @@ class DeviceTable {
   std::vector<DevicePtr> by_serial() PMEMD_EXCLUDES(mutex_);
   std::vector<DevicePtr> of_region(uint32_t region) PMEMD_EXCLUDES(mutex_);
   std::vector<ConstDevicePtr> of_region(uint32_t region) const PMEMD_EXCLUDES(mutex_);
+  std::vector<ConstDevicePtr> namespaces() const PMEMD_EXCLUDES(mutex_);
+  std::vector<ConstDevicePtr> volumes() const PMEMD_EXCLUDES(mutex_);
   // Drops destroyed devices that the kernel has forgotten.
   void forget_destroyed() PMEMD_EXCLUDES(mutex_);
 

@@ -46,8 +46,8 @@ class FileSystemHolder final : public DaxHolder {
 int FileSystemContent::admits(Admission access, const RequestOrigin& origin) const {
   const bool goes_on = access == Admission::kWriteback || access == Admission::kGetattr ||
                        access == Admission::kMedia;
-  if (device_.is_shut_down() && !goes_on) return EIO;
-  return DeviceContent::admits(access, origin);
+  if (const int refused = ContentLife::admits(access, origin)) return refused;
+  return device_.health().is_shut_down() && !goes_on ? EIO : 0;
 }
 
 Attr FileSystemContent::with_dirtied(const Request& request, const Attr& attr) {
@@ -157,9 +157,13 @@ void FileSystemContent::forget(uint64_t ino) {
   });
 }
 
-bool FileSystemContent::tells_mappers() const {
+MapperPromises FileSystemContent::promises() const {
   const NamespaceSettings settings = device_.settings();
-  return settings.holder && settings.rmap;
+  return {.removal_is_told = settings.holder && settings.rmap};
+}
+
+void FileSystemContent::tell_all(const MapperNotice& notice) {
+  if (promises().removal_is_told) ContentLife::tell_all(notice);
 }
 
 void FileSystemContent::add_mapped(const DataRanges& ranges, FailedParts& parts) {
@@ -189,15 +193,15 @@ DevPagemapOps FileSystemContent::ops() {
   DevPagemapOps ops;
   ops.memory_failure = [this](const PhysRanges& ranges, unsigned mf_flags, FailedParts& parts) {
     // A leg's holder is its volume; no setting removes it.
-    if (!device_.settings().holder && !device_.is_leg()) return Result<void>(fail(EOPNOTSUPP));
-    return device_.dax().notify_failure(device_.namespace_memory()->data_of(ranges), mf_flags,
-                                        parts);
+    if (!device_.settings().holder && device_.above() == nullptr)
+      return Result<void>(fail(EOPNOTSUPP));
+    return device_.dax().notify_failure(device_.memory().data_of(ranges), mf_flags, parts);
   };
   return ops;
 }
 
 Result<void> FileSystemContent::mount(const Mount& mount) {
-  if (device_.is_leg()) return mount.mark_in_use();  // the volume has the files
+  if (device_.above() != nullptr) return mount.mark_in_use();  // the volume has the files
   const DeviceRecord& record = device_.record();
   // At the first enable, so that a kill after the namespace was made does no harm.
   PMEMD_TRY(fault_format.hit());
@@ -231,7 +235,7 @@ Result<void> FileSystemContent::detach(MappedImage* /*image*/,
   return durable;
 }
 
-Result<DeviceContent::CleanMark> FileSystemContent::clean_mark() {
+Result<ContentLife::CleanMark> FileSystemContent::clean_mark() {
   CleanMark mark;
   if (!fs_) return mark;
   // If free space could not be zeroed, the next mount tries again.

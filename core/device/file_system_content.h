@@ -6,14 +6,14 @@
 #include <atomic>
 #include <memory>
 
-#include "core/device/content.h"
+#include "core/device/content_life.h"
 #include "core/device/last_attributes.h"
 
 namespace pmemd {
 
-class FileSystemContent : public DeviceContent {
+class FileSystemContent : public ContentLife {
  public:
-  FileSystemContent(Device& device, Pool& pool) : DeviceContent(device), pool_(pool) {}
+  FileSystemContent(Device& device, Pool& pool) : ContentLife(device), pool_(pool) {}
 
   MemoryType memory_type() const override { return MemoryType::kFsDax; }
   mode_t root_type() const override { return S_IFDIR; }
@@ -40,8 +40,10 @@ class FileSystemContent : public DeviceContent {
       const std::map<uint64_t, std::string>& hints) const override;
   void forget(uint64_t ino) override;
 
-  // False if the settings ask for a file system without a holder or a reverse map (as ext4).
-  bool tells_mappers() const override;
+  // Nobody is told if the settings ask for a file system without a holder or a reverse map (as
+  // ext4).
+  MapperPromises promises() const override;
+  void tell_all(const MapperNotice& notice) override;
   void add_mapped(const DataRanges& ranges, FailedParts& parts) override;
   std::unique_ptr<DaxHolder> make_holder() override;
   DevPagemapOps ops() override;

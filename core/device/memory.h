@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <future>
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "core/base/error.h"
@@ -40,6 +41,22 @@ class DeviceMemory {
   virtual std::vector<DataRange> last_pages() const { return {}; }
   // Applies configured settings at once. A volume's legs have settings of their own.
   virtual void apply_settings() {}
+  // Call before the first map(). Null: no observer. A volume's legs have their own.
+  virtual void set_observer(MediaObserver* /*observer*/) {}
+
+  // --- a namespace's; a volume's memory is its legs'
+  virtual PhysRange physical(DataRange /*range*/) const { return {}; }
+  virtual DataRanges data_of(const PhysRanges& /*ranges*/) const { return {}; }  // in the data area
+  // The region's errors; also while the namespace is disabled. ENXIO: a volume.
+  virtual Result<MediaErrors*> media_errors() const = 0;
+
+  // --- a volume's
+  virtual std::span<const std::shared_ptr<Device>> legs() const { return {}; }  // in order
+  virtual bool uses_legs() const { return false; }  // from map() until unmap()
+  // While it uses them: a leg was enabled, or its removal taken back.
+  virtual void take_leg(Device& /*leg*/) {}
+  // The volume is destroyed: its legs are free.
+  virtual void free_legs() {}
 
   // --- life, in this order. An error leaves it as before.
   // ENXIO: a leg isn't enabled. EIO, ENOMEM: the image can't be mapped.
@@ -72,12 +89,10 @@ class NamespaceMemory : public DeviceMemory {
   Result<void> persist() override { return image_->persist(0, image_->size_bytes()); }
   void unmap() override;
 
-  PhysRange physical(DataRange range) const;
-  DataRanges data_of(const PhysRanges& ranges) const;  // their parts in the data area
-  // The region's errors; also while the namespace is disabled.
-  MediaErrors& media_errors() const { return *media_errors_; }
-  // Call before the first map(). Null: no observer.
-  void set_observer(MediaObserver* observer) { observer_ = observer; }
+  PhysRange physical(DataRange range) const override;
+  DataRanges data_of(const PhysRanges& ranges) const override;
+  Result<MediaErrors*> media_errors() const override { return media_errors_.get(); }
+  void set_observer(MediaObserver* observer) override { observer_ = observer; }
 
  private:
   Device& device_;

@@ -10,13 +10,13 @@
 #include <optional>
 
 #include "core/base/mutex.h"
-#include "core/device/content.h"
+#include "core/device/content_life.h"
 
 namespace pmemd {
 
-class OneFile : public DeviceContent {
+class OneFile : public ContentLife {
  public:
-  explicit OneFile(Device& device) : DeviceContent(device) {}
+  explicit OneFile(Device& device) : ContentLife(device) {}
 
   MemoryType memory_type() const override { return MemoryType::kGeneric; }
   int admits(Admission access, const RequestOrigin& origin) const override;

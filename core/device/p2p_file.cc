@@ -13,6 +13,7 @@ P2pFile::P2pFile(Device& device)
     : VolatileFile(device), pool_(device.record().name(), device.record().data_bytes()) {}
 
 int P2pFile::admits(Admission access, const RequestOrigin& origin) const {
+  if (access == Admission::kBuffer) return 0;
   const bool is_kept = access == Admission::kRead && device_.state() == Device::State::kDying &&
                        pool_.contains(origin.range);
   return is_kept ? 0 : VolatileFile::admits(access, origin);
@@ -22,7 +23,9 @@ int P2pFile::admits(Admission access, const RequestOrigin& origin) const {
 Result<ReadBytes> P2pFile::read(const Request& request, uint64_t ino, FileRange range,
                                 Media::Reader reader, Atime atime) {
   if (!pool_.contains(within_file(range))) return fail(EIO);
-  return VolatileFile::read(request, ino, range, reader, atime);
+  auto bytes = VolatileFile::read(request, ino, range, reader, atime);
+  if (bytes) bytes->may_read_ahead = false;
+  return bytes;
 }
 
 Result<size_t> P2pFile::write(const Request& request, uint64_t ino, uint64_t offset,

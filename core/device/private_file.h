@@ -15,27 +15,26 @@
 
 namespace pmemd {
 
-class PrivateFile : public VolatileFile {
+class PrivateFile : public VolatileFile, private GivenPages {
  public:
   using VolatileFile::VolatileFile;
 
   MemoryType memory_type() const override { return MemoryType::kPrivate; }
-  bool is_mapped() const override { return false; }
-  PrivateMemory* private_memory() override { return shown_.load(std::memory_order_acquire); }
+  GivenPages& given() override { return *this; }
+  const GivenPages& given() const override { return *this; }
   int admits(Admission access, const RequestOrigin& origin) const override;
 
   Result<ReadBytes> read(const Request& request, uint64_t ino, FileRange range,
                          Media::Reader reader, Atime atime) override;
   Result<size_t> write(const Request& request, uint64_t ino, uint64_t offset,
                        std::span<const std::byte> data, Media::Writer writer) override;
+  // System memory isn't lent: a removal takes none of it away.
+  Result<void> lend(uint64_t /*ino*/, FileRange /*pages*/) override { return {}; }
   Result<Extents> extents(const Request& request, uint64_t ino) override;
 
-  bool tells_mappers() const override { return false; }  // it stays with its processes
+  Result<void> check_mapped() const override;
+  void tell_all(const MapperNotice& /*notice*/) override {}  // it stays with its processes
   DevPagemapOps ops() override;
-  uint64_t held() const override;
-  void add_references(ReferenceTable::List& list, size_t limit,
-                      const std::optional<ReferenceFilter>& only) const override;
-  Result<uint64_t> migrate_to_ram(Deadline deadline) override;
 
  protected:
   Result<void> prepare() override;
@@ -43,6 +42,15 @@ class PrivateFile : public VolatileFile {
   void detach_memory() override;
 
  private:
+  uint64_t held() const override;
+  void add_references(ReferenceTable::List& list, size_t limit,
+                      const std::optional<ReferenceFilter>& only) const override;
+  Result<uint64_t> migrate_to_device(FileRange range,
+                                     const std::function<Result<void>()>& take_away) override;
+  Result<uint64_t> migrate_to_ram(Deadline deadline) override;
+
+  PrivateMemory* shown() const { return shown_.load(std::memory_order_acquire); }
+
   std::unique_ptr<SystemMemory> ram_;
   std::unique_ptr<PrivateMemory> memory_;        // from the first mount() on
   std::atomic<PrivateMemory*> shown_ = nullptr;  // memory_, for concurrent readers

@@ -25,6 +25,11 @@ enum class Admission : uint8_t {
   kGetattr,    // attributes of open files: also while it is dying; of a OneFile in any state
   kNode,       // other operations on an inode: live; of a OneFile in any state
   kMedia,      // only media(): live, also on a leg
+  kFsync,      // as kRequest; of volatile memory, which isn't kept, in any state
+  kPin,        // as kRequest. EOPNOTSUPP: volatile memory
+  // The commands of one kind of memory, in any state; ENOTTY: another kind.
+  kMigrate,  // private memory, once it was enabled
+  kBuffer,   // a p2p pool
 };
 
 class DeviceRequest {

@@ -4,6 +4,17 @@
 
 namespace pmemd {
 
+int VolatileFile::admits(Admission access, const RequestOrigin& origin) const {
+  if (access == Admission::kPin) return EOPNOTSUPP;
+  if (access == Admission::kFsync) return 0;
+  return OneFile::admits(access, origin);
+}
+
+Result<void> VolatileFile::check_read_ahead() const {
+  return fail(EOPNOTSUPP, device_.record().name() + ": its memory is volatile",
+              "fsdax and devdax namespaces can be read ahead");
+}
+
 Result<void> VolatileFile::mount(const Mount& mount) {
   PMEMD_TRY(mount.mark_in_use());
   if (!mount.clean) PMEMD_TRY(mount.image->discard(kNamespaceMetadataSize, size_bytes()));

@@ -17,7 +17,12 @@ class VolatileFile : public OneFile {
  public:
   using OneFile::OneFile;
 
-  bool is_persistent() const override { return false; }
+  int admits(Admission access, const RequestOrigin& origin) const override;
+  Result<void> fsync(const Request& /*request*/, uint64_t /*ino*/, bool /*datasync*/) override {
+    return {};
+  }
+  Result<void> check_read_ahead() const override;
+  MapperPromises promises() const override { return {.fsync_keeps_data = false}; }
 
   // ENOMEM, EMFILE, ENFILE: no system memory. EIO, ENOSPC: the image can't be zeroed.
   Result<void> mount(const Mount& mount) override;

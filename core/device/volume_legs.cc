@@ -50,11 +50,11 @@ VolumeLegs::VolumeLegs(Device& volume, const VolumeRecord& record,
 }
 
 VolumeLegs::~VolumeLegs() {
-  assert(!in_use());
-  detach();
+  assert(!uses_legs());
+  VolumeLegs::free_legs();
 }
 
-void VolumeLegs::detach() {
+void VolumeLegs::free_legs() {
   for (const auto& leg : legs_) {
     if (leg->above() == &volume_) leg->become_leg(nullptr);
   }
@@ -73,7 +73,7 @@ Result<void> VolumeLegs::map() {
     const auto set = legs_[i]->dax().set_holder(*holders_[i]);
     assert(set);  // a leg has no other holder
     (void)set;
-    take_one(*legs_[i]);
+    take_leg(*legs_[i]);
   }
   std::vector<VolumeMedia::LegMedia> media;
   media.reserve(legs_.size());
@@ -95,23 +95,20 @@ void VolumeLegs::resurrect(DevPagemap& pagemap) { pagemap.ref().resurrect(); }
 
 void VolumeLegs::unmap() {
   media_.reset();
-  if (!in_use()) return;
+  if (!uses_legs()) return;
   for (const auto& leg : legs_) {
     leg->dax().drop_holder();
-    let_go_one(*leg);
+    leg->references().put_of_volume();
   }
   in_use_.store(false, std::memory_order_release);
 }
 
-void VolumeLegs::take_one(Device& leg) {
-  if (in_use()) leg.hold_for_volume();
+void VolumeLegs::take_leg(Device& leg) {
+  if (uses_legs()) leg.references().hold_for_volume();
 }
 
-void VolumeLegs::let_go_one(Device& leg) { leg.put_of_volume(); }
-
-bool VolumeLegs::is_complete() const {
-  return std::ranges::all_of(legs_,
-                             [](const auto& leg) { return leg->state() == Device::State::kLive; });
+Result<MediaErrors*> VolumeLegs::media_errors() const {
+  return fail(ENXIO, volume_.record().name() + ": a volume: memory is of its legs");
 }
 
 std::vector<DataRange> VolumeLegs::last_pages() const {

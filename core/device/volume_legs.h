@@ -11,8 +11,7 @@
 //  3. The volume puts its reference of a leg before the leg's release waits for references.
 //
 // Thread contract: constant after construction, except what enabling changes. Only a thread with
-// the right to operate on the volume and all its legs may change that. is_complete(), in_use(): any
-// thread.
+// the right to operate on the volume and all its legs may change that. uses_legs(): any thread.
 // Models: drivers/md/dm.c open_table_device(), close_table_device(), drivers/md/dm-table.c
 // dm_table_supports_dax() @v6.12; differs: the holder of a leg's memory is the volume
 // (device-mapper has no holder operations), and a leg can be taken away under it.
@@ -40,16 +39,12 @@ class VolumeLegs : public DeviceMemory {
   VolumeLegs(Device& volume, const VolumeRecord& record, std::vector<std::shared_ptr<Device>> legs);
   ~VolumeLegs() override;
 
-  const std::vector<std::shared_ptr<Device>>& all() const { return legs_; }
-  // The volume is destroyed: they stop being legs.
-  void detach();
+  std::span<const std::shared_ptr<Device>> legs() const override { return legs_; }
+  bool uses_legs() const override { return in_use_.load(std::memory_order_acquire); }
+  void take_leg(Device& leg) override;
+  void free_legs() override;
 
-  // While the volume is in use: the leg was enabled, or its removal taken back; the leg is going.
-  void take_one(Device& leg);
-  void let_go_one(Device& leg);
-
-  bool in_use() const { return in_use_.load(std::memory_order_acquire); }
-  bool is_complete() const;  // every leg is live
+  Result<MediaErrors*> media_errors() const override;
 
   // Takes the legs; the media translates to theirs. ENXIO: a leg isn't enabled (names the first).
   Result<void> map() override;

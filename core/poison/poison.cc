@@ -32,7 +32,7 @@ PhysRanges pages_of(const Device& device, const DataRanges& sectors) {
   PhysRanges pages;
   pages.reserve(sectors.size());
   for (const DataRange& range : sectors) {
-    const PhysRange there = device.namespace_memory()->physical(range.widened_to(kPageSize));
+    const PhysRange there = device.memory().physical(range.widened_to(kPageSize));
     if (!pages.empty() && there.begin <= pages.back().end) {
       pages.back().end = there.end;
     } else {
@@ -182,11 +182,11 @@ void RangeFailure::ask() {
   for (const auto& [ino, device] : devices_) {
     for (const FileRange& range : failed_.ranges(ino)) {
       questions.push_back(
-          {ino, *device, device->mapper_events().ask(ino, range, report_.seq, time_)});
+          {ino, *device, device->handles().events().ask(ino, range, report_.seq, time_)});
     }
   }
   for (const Question& question : questions) {
-    for (const FileRange& range : question.device.mapper_events().collect(question.asked)) {
+    for (const FileRange& range : question.device.handles().events().collect(question.asked)) {
       handled_.add(question.device, question.ino, range);
     }
   }
@@ -236,7 +236,7 @@ void RangeFailure::tell(EventKind kind, MapperEventKind mapper_kind) {
     for (const FileRange& range : handled_.ranges(file.ino)) left.erase(range);
     file.is_handled = left.empty();
     for (const FileRange& range : left.ranges()) {
-      file.told += devices_.at(file.ino)->mapper_events().tell(
+      file.told += devices_.at(file.ino)->handles().events().tell(
           file.ino, range, {.kind = mapper_kind, .seq = report_.seq, .time = time_});
       if (file.path.empty()) continue;
       ports_.events.publish(kind, report_.name_of_namespace, all, EventFile{file.path, range});
@@ -248,9 +248,9 @@ void RangeFailure::shut_down() {
   for (const FailedFile& file : report_.files) {
     if (!file.is_metadata) continue;
     const auto device = ports_.device_of(file.ino);
-    if (!device || device->is_shut_down()) continue;
+    if (!device || device->health().is_shut_down()) continue;
     if (device->settings().on_metadata == OnMetadata::kDegraded) continue;
-    device->shut_down();
+    device->health().shut_down();
     report_.shut_down = true;
     ports_.events.publish(EventKind::kShutdown, device->record().name(),
                           {0, device->record().data_bytes()});
@@ -278,11 +278,8 @@ Result<FailureReport> fail_ranges(RangeFailure& failure, const DataRanges& bad) 
 Result<DataRanges> sectors_of(const Device& device, const DataRanges& ranges) {
   const std::string name = device.record().name();
   if (ranges.empty()) return fail(EINVAL, name + ": no range");
-  if (!device.content().is_mapped()) {
-    return fail(ENXIO, name + ": private memory: no program maps it");
-  }
-  if (device.namespace_memory() == nullptr)
-    return fail(ENXIO, name + ": a volume: memory is of its legs");
+  PMEMD_TRY(device.content().check_mapped());
+  PMEMD_TRY(device.memory().media_errors());
   RangeSet<DataSpace> sectors;
   for (const DataRange& range : ranges) {
     if (range.empty() || range.end > device.record().data_bytes()) {
@@ -316,9 +313,9 @@ MediaErrors::Ranges errors_of(const MediaErrors::Ranges& sectors, uint64_t clear
 Result<void> record_errors(Device& device, const DataRanges& ranges, const InjectOptions& options) {
   PMEMD_ASSIGN(const DataRanges sectors, sectors_of(device, ranges));
   const auto there = in_region(device, sectors);
-  return device.namespace_memory()->media_errors().inject(
-      errors_of(there, device.settings().clear_unit_bytes, options.saturate),
-      options.latent ? MediaErrors::Ranges() : there);
+  PMEMD_ASSIGN(MediaErrors* const errors, device.memory().media_errors());
+  return errors->inject(errors_of(there, device.settings().clear_unit_bytes, options.saturate),
+                        options.latent ? MediaErrors::Ranges() : there);
 }
 
 Result<FailureReport> inject_error(Device& device, const DataRanges& ranges,
@@ -343,9 +340,9 @@ Result<FailureReport> inject_error(Device& device, const DataRanges& ranges,
 Result<FailureReport> discover_errors(Device& device, const DataRanges& ranges,
                                       const FailurePorts& ports) {
   PMEMD_ASSIGN(const DataRanges sectors, sectors_of(device, ranges));
+  PMEMD_ASSIGN(MediaErrors* const errors, device.memory().media_errors());
   PMEMD_TRY(fault_record.hit());
-  PMEMD_ASSIGN(const auto found,
-               device.namespace_memory()->media_errors().discover(in_region(device, sectors)));
+  PMEMD_ASSIGN(const auto found, errors->discover(in_region(device, sectors)));
   const MustAllocate recorded;
   if (found.empty()) {
     return FailureReport{.name_of_namespace = device.record().name(), .ranges = ranges};
@@ -356,7 +353,8 @@ Result<FailureReport> discover_errors(Device& device, const DataRanges& ranges,
 
 Result<void> uninject_error(Device& device, const DataRanges& ranges) {
   PMEMD_ASSIGN(const DataRanges sectors, sectors_of(device, ranges));
-  return device.namespace_memory()->media_errors().uninject(in_region(device, sectors));
+  PMEMD_ASSIGN(MediaErrors* const errors, device.memory().media_errors());
+  return errors->uninject(in_region(device, sectors));
 }
 
 Result<uint64_t> clear_errors(Device& device, const DataRanges& ranges) {

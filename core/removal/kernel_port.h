@@ -18,7 +18,7 @@ class KernelPort {
   virtual ~KernelPort() = default;
   // Writes a file's dirty pages back, in bulk; their WRITEs are answered meanwhile. ETIMEDOUT: the
   // kernel doesn't answer. Any other: this file can't be flushed, or a page could not be written
-  // (Device::lost_writebacks()); the inval launders the rest page by page.
+  // (DeviceHealth::lost_writebacks()); the inval launders the rest page by page.
   virtual Result<void> flush(uint64_t ino, FileRange range) = 0;
   // Unmaps the range from every process and drops its pages. ENOENT: the kernel doesn't know it.
   // ETIMEDOUT: as above. EBUSY: a page can't be dropped. EIO: one can't be laundered.

@@ -12,7 +12,6 @@
 #include "core/base/memory.h"
 #include "core/base/unique_fd.h"
 #include "core/base/units.h"
-#include "core/device/p2p_pool.h"
 #include "core/removal/fates.h"
 #include "core/removal/look.h"
 #include "core/removal/p2p_return.h"
@@ -138,7 +137,9 @@ void Removal::take_back() {
   // Legs first: a volume is live only when its legs are.
   for (size_t i = devices_.size(); i-- > 0;) {
     Device* const device = devices_[i];
-    if (stopped_opens_ && device->state() == Device::State::kLive) device->let_open_again();
+    if (stopped_opens_ && device->state() == Device::State::kLive) {
+      device->handles().let_open_again();
+    }
     if (!killed_[i] || device->state() == Device::State::kDisabled) continue;
     device->resurrect();
     killed_[i] = false;
@@ -176,7 +177,7 @@ Result<void> Removal::kill_one(Device& device) {
 // a fork, or through a leg's volume.
 void Removal::stop_opens() {
   stopped_opens_ = true;
-  for (Device* device : devices_) device->stop_opens();
+  for (Device* device : devices_) device->handles().stop_opens();
 }
 
 // A process that stores and syncs all the time is hit by the first request that fails, and may end
@@ -214,7 +215,7 @@ Result<void> Removal::notify() {
   if (!waited_) return {};
   const Deadline deadline = deadline_after(options_.grace);
   for (size_t i = 0; i < targets_.size(); ++i) {
-    (void)targets_[i].files_of().mapper_events().wait_answers(seqs[i], deadline);
+    (void)targets_[i].files_of().handles().events().wait_answers(seqs[i], deadline);
   }
   return {};
 }
@@ -245,7 +246,7 @@ Result<void> Removal::unpin() {
       continue;
     }
     ClaimTable& claims = devices_[i]->claims();
-    if (claims.counts().pins != 0 || devices_[i]->content().p2p() != nullptr) waited_ = true;
+    if (claims.counts().pins != 0 || devices_[i]->content().given().held() != 0) waited_ = true;
     if (options_.kill) {
       for (const Reference& pin : claims.list()) {
         if (pin.kind != ReferenceKind::kPin) continue;
@@ -285,12 +286,12 @@ Result<void> Removal::take_pins(RemovalReport& report, Device& device, Deadline 
 
 // A taken buffer is zeroed in drain(), when the page cache has nothing of it any more.
 Result<void> Removal::take_buffers(RemovalReport& report, Device& device, Deadline deadline) {
-  P2pPool* const pool = device.content().p2p();
-  if (pool == nullptr || (!options_.surprise && pool->wait_empty(deadline))) return {};
+  GivenPages& given = device.content().given();
+  if (!options_.surprise && given.wait_empty(deadline)) return {};
   if (!options_.surprise && !options_.abandon) {
-    return held_up(report, device, format_count(pool->counts().buffers, "buffer"));
+    return held_up(report, device, format_count(given.buffers(), "buffer"));
   }
-  report.buffers_taken = pool->begin_return_of_all();
+  report.buffers_taken = given.begin_return_of_all();
   return {};
 }
 
@@ -298,7 +299,8 @@ Result<void> Removal::take_buffers(RemovalReport& report, Device& device, Deadli
 Result<void> Removal::migrate() {
   const Deadline deadline = drain_deadline();
   for (size_t i = 0; i < devices_.size(); ++i) {
-    PMEMD_ASSIGN(reports_[i].pages_migrated, devices_[i]->content().migrate_to_ram(deadline));
+    PMEMD_ASSIGN(reports_[i].pages_migrated,
+                 devices_[i]->content().given().migrate_to_ram(deadline));
     if (reports_[i].pages_migrated != 0) waited_ = true;
   }
   return {};
@@ -391,17 +393,17 @@ Result<void> Removal::release() {
   Result<void> first_error;
   for (size_t i = 0; i < devices_.size(); ++i) {
     Device& device = *devices_[i];
-    const uint64_t abandoned_before = device.abandoned_references();
+    const uint64_t abandoned_before = device.references().abandoned();
     // The leg's volume could not be released, and needs it.
     const bool needed = !targets_[i].is_leg() && device.is_used_by_volume();
     auto result = needed ? fail(EBUSY, device.record().name() + ": its volume is not released")
                          : device.release(deadline, options_.abandon);
-    reports_[i].abandoned = device.abandoned_references() - abandoned_before;
+    reports_[i].abandoned = device.references().abandoned() - abandoned_before;
     reports_[i].disabled = device.state() == Device::State::kDisabled;
     if (result.err() == ETIMEDOUT && !reports_[i].disabled) {
       note_in_the_way(reports_[i], device);
       // Otherwise requests or buffers are left, and the device's error says which.
-      if (const uint64_t leaked = device.unaccounted_references(); leaked != 0) {
+      if (const uint64_t leaked = device.references().unaccounted(); leaked != 0) {
         result = held_up(reports_[i], device,
                          format_count(leaked, "reference") + " that nobody accounts for");
       }

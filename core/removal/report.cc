@@ -21,7 +21,7 @@ constexpr size_t kMaxNamed = 8;        // of processes in a message
 
 RemovalReport start_report(const Device& device) {
   return {.name_of_namespace = device.record().name(),
-          .hits_mappings = device.content().is_mapped()};
+          .hits_mappings = device.content().check_mapped().has_value()};
 }
 
 void name_files(std::vector<Holder>& holders, const std::vector<const Device*>& devices) {
@@ -67,7 +67,7 @@ std::unexpected<Error> busy(const RemovalReport& report, const Device& device) {
 }
 
 void note_in_the_way(RemovalReport& report, const Device& device) {
-  report.in_the_way = device.list_references(kMaxReported).references;
+  report.in_the_way = device.references().list(kMaxReported).references;
   std::erase_if(report.in_the_way, [](const Reference& reference) {
     return reference.kind != ReferenceKind::kRequest && reference.kind != ReferenceKind::kPin &&
            reference.kind != ReferenceKind::kBuffer;
@@ -81,7 +81,7 @@ std::unexpected<Error> held_up(RemovalReport& report, const Device& device,
   for (const Reference& reference : report.in_the_way) {
     if (who.size() < kMaxNamed) who.insert(process_name(reference.pid));
   }
-  report.unaccounted = device.unaccounted_references();
+  report.unaccounted = device.references().unaccounted();
   std::string of_whom;
   for (const std::string& name : who) of_whom += (of_whom.empty() ? ", of " : ", ") + name;
   return fail(

@@ -66,7 +66,7 @@ Target::Target(Device* volume, Device& device)
     : TargetView(device, volume),
       device_(device),
       files_of_(volume != nullptr ? *volume : device),
-      lost_before_(is_leg() ? files_of_.lost_writebacks() : 0) {}
+      lost_before_(is_leg() ? files_of_.health().lost_writebacks() : 0) {}
 
 uint64_t Target::tell(EventKind kind, EventBus& events,
                       std::chrono::milliseconds answer_within) const {
@@ -76,11 +76,11 @@ uint64_t Target::tell(EventKind kind, EventBus& events,
   const uint64_t seq = events.publish(kind, record.name(), {0, record.data_bytes()});
   const MapperNotice notice{
       .kind = to_mappers(kind), .seq = seq, .time = now, .answer_within = answer_within};
-  if (device_.content().tells_mappers()) device_.mapper_events().tell_all(notice);
+  device_.content().tell_all(notice);
   if (is_leg()) {
     for (const uint64_t ino : ranges().files()) {
       for (const FileRange& range : ranges().ranges(ino)) {
-        files_of_.mapper_events().tell(ino, range, notice);
+        files_of_.handles().events().tell(ino, range, notice);
       }
     }
   }
@@ -100,7 +100,7 @@ const Device* volume_that_stays(const Device& leg, const std::vector<const Devic
                                 const std::vector<const Device*>& known) {
   const Device* outermost = nullptr;
   for (const Device* above = leg.above();
-       above != nullptr && is_among(above, known) && above->legs()->in_use();
+       above != nullptr && is_among(above, known) && above->memory().uses_legs();
        above = above->above()) {
     outermost = above;
   }

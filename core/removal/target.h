@@ -59,7 +59,7 @@ class Target : public TargetView {
   // Gives the ranges' leases back: the page cache has no page of them any more.
   void give_back();
   // Failed writebacks: a device's since it was enabled, or those of a leg's volume since the start.
-  uint64_t lost_writebacks() const { return files_of_.lost_writebacks() - lost_before_; }
+  uint64_t lost_writebacks() const { return files_of_.health().lost_writebacks() - lost_before_; }
 
  private:
   Target(Device* volume, Device& device);

@@ -84,9 +84,9 @@ void reply_error(fuse_req_t req, int err) { answer(fuse_reply_err, req, err); }
 
 void reply_entry(fuse_req_t req, Device& device, const Result<Attr>& attr) {
   if (!attr) return reply_error(req, attr.err());
-  device.count_lookup(attr->ino);
+  device.lookups().count(attr->ino);
   const fuse_entry_param entry = to_entry(*attr);
-  if (answer(fuse_reply_entry, req, &entry) != 0) device.forget(attr->ino, 1);
+  if (answer(fuse_reply_entry, req, &entry) != 0) device.lookups().forget(attr->ino, 1);
 }
 
 void reply_entry(fuse_req_t req, const Admitted& admitted, const Result<Attr>& attr) {
@@ -106,7 +106,7 @@ Result<OpenHandle> begin_open(fuse_req_t req, bool writable) {
 
 void release_handle(fuse_req_t req, fuse_ino_t ino, fuse_file_info* fi) {
   if (const DevicePtr device = context_of(req).devices.by_ino(ino)) {
-    device->remove_handle(fi->fh);
+    device->handles().remove(fi->fh);
     return_buffers_later(context_of(req), device);
   }
   reply_error(req, 0);

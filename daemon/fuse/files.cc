@@ -30,7 +30,7 @@ FileRange pages_of(uint64_t offset, uint64_t length) {
 Result<uint64_t> add_handle(Device& device, fuse_ino_t ino, Result<OpenHandle> opening) {
   if (!opening) return std::unexpected(std::move(opening).error());
   opening->ino = ino;
-  return device.add_handle(*std::move(opening));
+  return device.handles().add(*std::move(opening));
 }
 
 void op_open(fuse_req_t req, fuse_ino_t ino, fuse_file_info* fi) {
@@ -45,7 +45,7 @@ void op_open(fuse_req_t req, fuse_ino_t ino, fuse_file_info* fi) {
   const auto handle = add_handle(*device, ino, begin_open(req, is_writable(fi->flags)));
   if (!handle) return reply_error(req, handle.err());
   fi->fh = *handle;
-  if (answer(fuse_reply_open, req, fi) != 0) device->remove_handle(fi->fh);
+  if (answer(fuse_reply_open, req, fi) != 0) device->handles().remove(fi->fh);
 }
 
 void op_create(fuse_req_t req, fuse_ino_t parent, const char* name, mode_t mode,
@@ -63,17 +63,17 @@ void op_create(fuse_req_t req, fuse_ino_t parent, const char* name, mode_t mode,
   if (!handle) return reply_error(req, handle.err());
   fi->fh = *handle;
   fi->keep_cache = 1;
-  device.count_lookup(attr->ino);
+  device.lookups().count(attr->ino);
   const fuse_entry_param entry = to_entry(*attr);
   if (answer(fuse_reply_create, req, &entry, fi) != 0) {
-    device.remove_handle(fi->fh);
-    device.forget(attr->ino, 1);
+    device.handles().remove(fi->fh);
+    device.lookups().forget(attr->ino, 1);
   }
 }
 
 // Consecutive small READs are touches of a mapping: reads ahead around them.
 void note_touch(FuseContext& context, Device& device, pid_t pid, uint64_t ino, FileRange range) {
-  if (context.prefaulter == nullptr || !device.content().is_persistent()) return;
+  if (context.prefaulter == nullptr) return;
   timespec now{};
   clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
   const auto now_ms = static_cast<uint64_t>(now.tv_sec * 1000 + now.tv_nsec / 1'000'000);
@@ -102,16 +102,18 @@ void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, fuse_fil
   if (!bytes) return reply_error(req, bytes.err());
   uint64_t length = 0;
   for (const iovec& part : bytes->parts) length += part.iov_len;
-  const bool lends = length > 0 && !is_direct(fi) && device->content().is_mapped();
-  if (lends && !device->leases().lend(ino, pages_of(range.begin, length))) {
-    return reply_error(req, device->content().gone_errno());
+  if (length > 0 && !is_direct(fi)) {
+    const auto lent = device->content().lend(ino, pages_of(range.begin, length));
+    if (!lent) return reply_error(req, lent.err());
   }
   FuseContext& context = context_of(req);
   const pid_t pid = fuse_req_ctx(req)->pid;
   // Bytes that the host can't read make the reply's writev fail, and the kernel answers EIO.
   const int replied =
       answer(fuse_reply_iov, req, bytes->parts.data(), static_cast<int>(bytes->parts.size()));
-  if (replied == 0 && !is_direct(fi)) note_touch(context, *device, pid, ino, range);
+  if (replied == 0 && !is_direct(fi) && bytes->may_read_ahead) {
+    note_touch(context, *device, pid, ino, range);
+  }
 }
 
 // `writepage`: the kernel writes back what a mapping stored. A dying device still takes it; if it
@@ -140,16 +142,15 @@ void op_write(fuse_req_t req, fuse_ino_t ino, const char* buf, size_t size, off_
   }
   if (!written) {
     if (is_writeback) {
-      device->count_lost_writeback();
+      device->health().count_lost_writeback();
       // A removal's own report tells what it loses.
       if (request) context_of(req).failures->note_lost(ino, origin.range, written.err());
     }
     return reply_error(req, written.err());
   }
-  // Private memory isn't lent: a removal takes none of it away.
-  if (!is_writeback && !is_direct(fi) && content.is_mapped() &&
-      !device->leases().lend(ino, pages_of(origin.range.begin, *written))) {
-    return reply_error(req, content.gone_errno());
+  if (!is_writeback && !is_direct(fi)) {
+    const auto lent = content.lend(ino, pages_of(origin.range.begin, *written));
+    if (!lent) return reply_error(req, lent.err());
   }
   answer(fuse_reply_write, req, *written);
 }
@@ -175,9 +176,7 @@ void op_lseek(fuse_req_t req, fuse_ino_t ino, off_t offset, int whence, fuse_fil
 void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, fuse_file_info* /*fi*/) {
   const DevicePtr device = context_of(req).devices.by_ino(ino);
   if (!device) return reply_error(req, ESTALE);
-  // Volatile bytes are never kept, with or without the device.
-  if (!device->content().is_persistent()) return reply_error(req, 0);
-  const auto request = device->admit(Admission::kRequest, origin_of(req, ino, "FSYNC"));
+  const auto request = device->admit(Admission::kFsync, origin_of(req, ino, "FSYNC"));
   if (!request) return reply_error(req, request.err());
   reply(req, device->content().fsync(*request, ino, datasync != 0));
 }

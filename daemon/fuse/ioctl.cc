@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cstddef>
+#include <optional>
 #include <span>
 
 #include "client/pmemd_ioctl.h"
@@ -29,7 +30,7 @@ void do_pin(const Ioctl& call) {
   const auto range = range_in_file(call, pin.offset, pin.length);
   if (!range) return reply_error(call.req, range.err());
   const auto id = add_for_caller(call, [&](pid_t pid, UserBudget::Charge charge) {
-    return call.device->pin(call.handle, pid, *range, std::move(charge));
+    return call.device->handles().pin(call.handle, pid, *range, std::move(charge));
   });
   if (!id) return reply_error(call.req, id.err());
   pin.id = *id;
@@ -38,41 +39,41 @@ void do_pin(const Ioctl& call) {
 
 void do_unpin(const Ioctl& call) {
   const auto id = argument<uint64_t>(call);
-  reply_done(call.req, call.device->end_claim(call.handle, ReferenceKind::kPin, id));
+  reply_done(call.req, call.device->handles().end_claim(call.handle, ReferenceKind::kPin, id));
 }
 
 // A process that may read a file may ask about it, and drop its own claims. Commands that change
 // the file for others, or make them wait, need write access.
 enum class Wants { kAny, kWriter };
 
-bool any_device(Device& /*device*/) { return true; }
-bool private_device(Device& device) { return device.content().private_memory() != nullptr; }
-bool p2p_device(Device& device) { return device.content().p2p() != nullptr; }
-
 struct Command {
   unsigned code;
   Wants wants;
-  bool (*is_for)(Device& device);  // false: ENOTTY
+  std::optional<Admission> access;  // of one kind of memory: the content refuses it elsewhere
   void (*run)(const Ioctl& call);
 };
 constexpr std::array kCommands = {
-    Command{PMEMD_IOC_PIN, Wants::kWriter, any_device, do_pin},
-    Command{PMEMD_IOC_UNPIN, Wants::kAny, any_device, do_unpin},
-    Command{PMEMD_IOC_MAP, Wants::kAny, any_device, do_map},
-    Command{PMEMD_IOC_UNMAP, Wants::kAny, any_device, do_unmap},
-    Command{PMEMD_IOC_READ_EVENT, Wants::kAny, any_device, do_read_event},
-    Command{PMEMD_IOC_ANSWER, Wants::kAny, any_device, do_answer},
-    Command{PMEMD_IOC_TAKEOVER, Wants::kWriter, any_device, do_takeover},
-    Command{PMEMD_IOC_END_TAKEOVER, Wants::kAny, any_device, do_end_takeover},
-    Command{PMEMD_IOC_QUERY, Wants::kAny, any_device, do_query},
-    Command{PMEMD_IOC_INFO, Wants::kAny, any_device, do_info},
-    Command{PMEMD_IOC_MIGRATE, Wants::kWriter, private_device, do_migrate},
-    Command{PMEMD_IOC_P2P_ALLOC, Wants::kWriter, p2p_device, do_p2p_alloc},
-    Command{PMEMD_IOC_P2P_FREE, Wants::kAny, p2p_device, do_p2p_free},
+    Command{PMEMD_IOC_PIN, Wants::kWriter, {}, do_pin},
+    Command{PMEMD_IOC_UNPIN, Wants::kAny, {}, do_unpin},
+    Command{PMEMD_IOC_MAP, Wants::kAny, {}, do_map},
+    Command{PMEMD_IOC_UNMAP, Wants::kAny, {}, do_unmap},
+    Command{PMEMD_IOC_READ_EVENT, Wants::kAny, {}, do_read_event},
+    Command{PMEMD_IOC_ANSWER, Wants::kAny, {}, do_answer},
+    Command{PMEMD_IOC_TAKEOVER, Wants::kWriter, {}, do_takeover},
+    Command{PMEMD_IOC_END_TAKEOVER, Wants::kAny, {}, do_end_takeover},
+    Command{PMEMD_IOC_QUERY, Wants::kAny, {}, do_query},
+    Command{PMEMD_IOC_INFO, Wants::kAny, {}, do_info},
+    Command{PMEMD_IOC_MIGRATE, Wants::kWriter, Admission::kMigrate, do_migrate},
+    Command{PMEMD_IOC_P2P_ALLOC, Wants::kWriter, Admission::kBuffer, do_p2p_alloc},
+    Command{PMEMD_IOC_P2P_FREE, Wants::kAny, Admission::kBuffer, do_p2p_free},
 };
 
 void run(const Command& command, const Ioctl& call) {
-  if (!command.is_for(*call.device)) return reply_error(call.req, ENOTTY);
+  if (command.access) {
+    const auto admitted =
+        call.device->admit(*command.access, origin_of(call.req, call.ino, "IOCTL"));
+    if (!admitted) return reply_error(call.req, admitted.err());
+  }
   if (command.wants == Wants::kWriter && !call.device->claims().is_writable(call.handle)) {
     return reply_error(call.req, EBADF);
   }

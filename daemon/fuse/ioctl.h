@@ -53,7 +53,7 @@ Result<uint64_t> add_for_caller(const Ioctl& call, Add add) {
   PMEMD_TRY(processes.add(pid, uid));
   PMEMD_ASSIGN(const uint64_t added, add(pid, *std::move(charge)));
   if (!processes.watches(pid)) {
-    call.device->remove_process(pid);
+    call.device->handles().remove_process(pid);
     return_buffers_later(context_of(call.req), call.device);
   }
   return added;

@@ -84,18 +84,16 @@ pmemd_info behaviour_of(const Device& device) {
   const NamespaceSettings settings = device.settings();
   if (settings.refault == Refault::kMceErr) info.flags |= PMEMD_INFO_REFAULT_MCEERR;
   if (settings.kill == KillPolicy::kEarly) info.flags |= PMEMD_INFO_EARLY_KILL;
-  if (device.content().is_persistent()) info.flags |= PMEMD_INFO_SYNC;
-  // XFS tells mappers. A device-dax is unmapped without notice, and so are files of a file system
-  // that can't tell which files lie where.
-  const bool is_file_system = device.content().root_type() == S_IFDIR;
-  if (is_file_system && device.content().tells_mappers()) info.flags |= PMEMD_INFO_HOLDER;
+  const MapperPromises promises = device.content().promises();
+  if (promises.fsync_keeps_data) info.flags |= PMEMD_INFO_SYNC;
+  if (promises.removal_is_told) info.flags |= PMEMD_INFO_HOLDER;
   info.clear_unit = static_cast<uint32_t>(settings.clear_unit_bytes);
   return info;
 }
 
 void end_claim(const Ioctl& call, ReferenceKind kind) {
   const auto id = argument<uint64_t>(call);
-  reply_done(call.req, call.device->end_claim(call.handle, kind, id));
+  reply_done(call.req, call.device->handles().end_claim(call.handle, kind, id));
 }
 
 }  // namespace
@@ -105,8 +103,8 @@ void do_map(const Ioctl& call) {
   const auto range = range_in_file(call, mapping.offset, mapping.length);
   if (!range) return reply_error(call.req, range.err());
   const auto id = add_for_caller(call, [&](pid_t pid, UserBudget::Charge charge) {
-    return call.device->register_mapping(call.handle, pid, *range, mapping.address,
-                                         std::move(charge));
+    return call.device->handles().register_mapping(call.handle, pid, *range, mapping.address,
+                                                   std::move(charge));
   });
   if (!id) return reply_error(call.req, id.err());
   mapping.id = *id;
@@ -125,7 +123,7 @@ void do_takeover(const Ioctl& call) {
   if (!range) return reply_error(call.req, range.err());
   const std::chrono::milliseconds timeout(takeover.timeout_ms);
   const auto id = add_for_caller(call, [&](pid_t pid, UserBudget::Charge charge) {
-    return call.device->take_over(call.handle, pid, *range, timeout, std::move(charge));
+    return call.device->handles().take_over(call.handle, pid, *range, timeout, std::move(charge));
   });
   if (!id) return reply_error(call.req, id.err());
   takeover.id = *id;
@@ -135,7 +133,7 @@ void do_takeover(const Ioctl& call) {
 void do_end_takeover(const Ioctl& call) { end_claim(call, ReferenceKind::kTakeover); }
 
 void do_read_event(const Ioctl& call) {
-  MapperEvents& events = call.device->mapper_events();
+  MapperEvents& events = call.device->handles().events();
   const auto event = events.read(call.handle);
   if (!event) return reply_error(call.req, EAGAIN);
   const pmemd_event wire = to_wire(*event);
@@ -152,7 +150,7 @@ void do_answer(const Ioctl& call) {
   if (given.answer == PMEMD_ANSWER_REFUSED) answer = MapperEvents::Answer::kRefused;
   if (!answer || given.reserved != 0) return reply_error(call.req, EINVAL);
   reply_done(call.req,
-             call.device->mapper_events().answer(call.handle, given.seq, given.id, *answer));
+             call.device->handles().events().answer(call.handle, given.seq, given.id, *answer));
 }
 
 void do_query(const Ioctl& call) {
@@ -186,7 +184,7 @@ void op_poll(fuse_req_t req, fuse_ino_t ino, fuse_file_info* fi, fuse_pollhandle
       waker.wake(file, handle);
     };
   }
-  const bool has_event = device->mapper_events().poll(fi->fh, std::move(wakeup));
+  const bool has_event = device->handles().events().poll(fi->fh, std::move(wakeup));
   answer(fuse_reply_poll, req, kAlwaysReady | (has_event ? POLLPRI : 0U));
 }
 

@@ -4,7 +4,6 @@
 
 #include "client/pmemd_ioctl.h"
 #include "core/device/p2p_pool.h"
-#include "core/device/private_memory.h"
 #include "core/removal/file_ranges.h"
 #include "core/removal/p2p_return.h"
 #include "daemon/fuse/ioctl.h"
@@ -14,15 +13,14 @@ namespace {
 
 constexpr std::chrono::seconds kReturnTimeout{10};
 
-// Returns how many pages went to the device. core/device/private_memory.h explains the order.
+// Returns how many pages went to the device.
 Result<uint64_t> migrate(Device& device, KernelPort& kernel, uint64_t ino, FileRange range) {
-  PrivateMemory& memory = *device.content().private_memory();
   FileRanges ranges;
   ranges.add(device, ino, range);
-  PMEMD_ASSIGN(auto migration, memory.begin_migrate(range));
-  PMEMD_TRY(ranges.flush(kernel));
-  PMEMD_TRY(ranges.inval(kernel));
-  return memory.finish_migrate(std::move(migration));
+  return device.content().given().migrate_to_device(range, [&]() -> Result<void> {
+    PMEMD_TRY(ranges.flush(kernel));
+    return ranges.inval(kernel);
+  });
 }
 
 // Queues `work`, which answers the call; if that fails, refuses the call.
@@ -61,7 +59,7 @@ void do_p2p_alloc(const Ioctl& call) {
   if (!request) return reply_error(call.req, request.err());
   auto buffer = argument<pmemd_p2p_alloc>(call);
   const auto alloc = [&](pid_t pid, UserBudget::Charge charge) -> Result<uint64_t> {
-    PMEMD_ASSIGN(const FileRange range, call.device->content().p2p()->alloc(
+    PMEMD_ASSIGN(const FileRange range, call.device->content().given().alloc(
                                             call.handle, pid, buffer.length, std::move(charge)));
     return range.begin;
   };
@@ -72,8 +70,8 @@ void do_p2p_alloc(const Ioctl& call) {
 }
 
 void do_p2p_free(const Ioctl& call) {
-  P2pPool& pool = *call.device->content().p2p();
-  if (auto begun = pool.begin_return(call.handle, argument<uint64_t>(call)); !begun) {
+  GivenPages& given = call.device->content().given();
+  if (auto begun = given.begin_return(call.handle, argument<uint64_t>(call)); !begun) {
     return reply_error(call.req, begun.err());
   }
   const auto work = [device = call.device, req = call.req, &kernel = *context_of(call.req).kernel] {
@@ -85,8 +83,7 @@ void do_p2p_free(const Ioctl& call) {
 }
 
 void return_buffers_later(FuseContext& context, const DevicePtr& device) {
-  P2pPool* const pool = device->content().p2p();
-  if (pool == nullptr || pool->returning().empty()) return;
+  if (device->content().given().returning().empty()) return;
   // Buffers that can't return now do so when the next one returns.
   context.work->submit_once({.owner = device.get()}, [device, &kernel = *context.kernel] {
     (void)or_no_memory(

@@ -182,11 +182,11 @@ void op_opendir(fuse_req_t req, fuse_ino_t ino, fuse_file_info* fi) {
     if (!opening) return reply_error(req, opening.err());
     opening->ino = ino;
     opening->noatime = (fi->flags & O_NOATIME) != 0;
-    const auto handle = device->add_handle(*std::move(opening));
+    const auto handle = device->handles().add(*std::move(opening));
     if (!handle) return reply_error(req, handle.err());
     fi->fh = *handle;
   }
-  if (answer(fuse_reply_open, req, fi) != 0 && device) device->remove_handle(fi->fh);
+  if (answer(fuse_reply_open, req, fi) != 0 && device) device->handles().remove(fi->fh);
 }
 
 // libfuse doesn't pass on the flags of a READDIR, so those of the OPENDIR are used.
@@ -226,9 +226,9 @@ void op_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, f
                                                  atime_of(*admitted->device, fi));
   if (!result) return reply_error(req, result.err());
   const MustAllocate counted;
-  for (const uint64_t child : told) admitted->device->count_lookup(child);
+  for (const uint64_t child : told) admitted->device->lookups().count(child);
   if (buffer.reply() == 0) return;
-  for (const uint64_t child : told) admitted->device->forget(child, 1);
+  for (const uint64_t child : told) admitted->device->lookups().forget(child, 1);
 }
 
 void op_fsyncdir(fuse_req_t req, fuse_ino_t ino, int datasync, fuse_file_info* /*fi*/) {
@@ -245,8 +245,8 @@ void op_forget_multi(fuse_req_t req, size_t count, fuse_forget_data* forgets) {
   for (size_t i = 0; i < count; ++i) {
     const DevicePtr device = context.devices.by_ino(forgets[i].ino);
     if (!device) continue;  // the root
-    device->forget(forgets[i].ino, forgets[i].nlookup);
-    destroyed = destroyed || device->lookups().size() == 0;
+    device->lookups().forget(forgets[i].ino, forgets[i].nlookup);
+    destroyed = destroyed || device->lookups().counts().size() == 0;
   }
   if (destroyed) context.devices.forget_destroyed();
   answer(fuse_reply_none, req);

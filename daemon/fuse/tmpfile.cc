@@ -58,11 +58,11 @@ Result<void> make_tmpfile(FuseContext& context, int fd, const fuse_in_header& he
                admitted.fs().tmpfile(header.nodeid, static_cast<mode_t>(in.mode & 07777), caller));
   Device& device = *admitted.device;
   const MustAllocate made;
-  device.count_lookup(attr.ino);
+  device.lookups().count(attr.ino);
   opening.ino = attr.ino;
-  const auto handle = device.add_handle(std::move(opening));
+  const auto handle = device.handles().add(std::move(opening));
   if (!handle) {
-    device.forget(attr.ino, 1);
+    device.lookups().forget(attr.ino, 1);
     return fail(handle.err());
   }
   fuse_entry_out entry = {};
@@ -73,8 +73,8 @@ Result<void> make_tmpfile(FuseContext& context, int fd, const fuse_in_header& he
   open.fh = *handle;
   open.open_flags = FOPEN_KEEP_CACHE;
   if (!send(fd, header.unique, 0, {iovec{&entry, sizeof(entry)}, iovec{&open, sizeof(open)}})) {
-    device.remove_handle(*handle);
-    device.forget(attr.ino, 1);
+    device.handles().remove(*handle);
+    device.lookups().forget(attr.ino, 1);
   }
   return {};
 }

@@ -63,10 +63,10 @@ void FailureQueue::note_lost(uint64_t ino, FileRange range, int err) {
 
 std::vector<DataRange> FailureQueue::touched(const Device& device, DataRange range) const {
   RangeSet<DataSpace> touched;
-  if (device.legs() != nullptr) {  // its legs' memory failed
+  if (!device.memory().legs().empty()) {  // its legs' memory failed
     const VolumeTable& table = device.record().of_volume().table;
     for (const auto& [leg, part] : table.map_by_leg(range)) {
-      for (const DataRange& found : this->touched(*device.legs()->all()[leg], part)) {
+      for (const DataRange& found : this->touched(*device.memory().legs()[leg], part)) {
         for (const DataRange& on_volume : table.rmap(leg, found)) touched.insert(on_volume);
       }
     }

@@ -90,9 +90,7 @@ Json armed_json(const ArmedError& error) {
 
 HandlerResult arm_error(Machine& machine, const MediaTarget& target, const Call& call) {
   const auto after_ms = call.number("after_ms");
-  if (!target.device->content().is_mapped()) {
-    return fail(ENXIO, target.device->record().name() + ": private memory: no program maps it");
-  }
+  PMEMD_TRY(target.device->content().check_mapped());
   ArmedError error = {.device_ino = target.device->root_ino(),
                       .ranges = target.ranges,
                       .options = {.latent = call.flag("latent"), .saturate = call.flag("saturate")},

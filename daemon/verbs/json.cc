@@ -31,10 +31,10 @@ namespace {
 
 // Legs that aren't enabled, through all layers.
 void add_missing(const Device& volume, Json& missing) {
-  for (const auto& leg : volume.legs()->all()) {
+  for (const auto& leg : volume.memory().legs()) {
     if (leg->state() != Device::State::kLive) {
       missing.push_back(leg->record().name());
-    } else if (leg->record().is_volume()) {
+    } else {
       add_missing(*leg, missing);
     }
   }
@@ -52,7 +52,7 @@ Json volume_to_json(const Device& device, const Pool& pool) {
   if (device.is_shown()) json["blockdev"] = record.device_name();
   if (device.state() != Device::State::kLive) json["state"] = "disabled";
   json["legs"] = Json::array();
-  for (const auto& leg : device.legs()->all()) json["legs"].push_back(leg->record().name());
+  for (const auto& leg : device.memory().legs()) json["legs"].push_back(leg->record().name());
   Json missing = Json::array();
   add_missing(device, missing);
   if (!missing.empty()) json["missing"] = std::move(missing);

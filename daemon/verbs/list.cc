@@ -41,8 +41,7 @@ HandlerResult list_verb(const MachineView& machine, const Call& call) {
   }
   if (call.flag("namespaces") || (!call.flag("regions") && !call.flag("volumes"))) {
     reply["namespaces"] = Json::array();
-    for (const ConstDevicePtr& device : machine.devices.all()) {
-      if (device->record().is_volume()) continue;
+    for (const ConstDevicePtr& device : machine.devices.namespaces()) {
       if (!idle && device->state() != Device::State::kLive) continue;
       Json json = to_json(*device, machine.pool);
       if (call.flag("device_dax")) nest_dax_region(json, *device);
@@ -64,7 +63,7 @@ HandlerResult status_verb(const MachineView& machine) {
     ranges += lent.ranges;
     bytes += lent.bytes;
     pins += device->claims().counts().pins;
-    abandoned += device->abandoned_references();
+    abandoned += device->references().abandoned();
   }
   const auto control = machine.control_stats();
   Json by_kind = Json::array();

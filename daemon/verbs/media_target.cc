@@ -54,10 +54,8 @@ Result<MediaTarget> target_of_file(const Machine& machine, const Call& call,
     const FileRange part = in_file.intersect(target.range);
     if (!part.empty()) data.insert(translate(part, in_file, in_data));
   }
-  if (data.empty() && !device->content().is_mapped()) {
-    return fail(ENXIO, device->record().name() + ": private memory: no program maps it");
-  }
   if (data.empty()) {
+    PMEMD_TRY(device->content().check_mapped());
     return fail(ENXIO, file + ": a hole: there is no memory behind it", "write to it first");
   }
   return MediaTarget{device, data.ranges()};
@@ -122,7 +120,7 @@ Result<FileTarget> find_file(const Machine& machine, const std::string& file) {
                                            ? machine.devices.find_by_device_name(name.device)
                                            : machine.devices.find(name.object));
   const std::string object = device->record().name();
-  if (device->is_leg()) {
+  if (device->above() != nullptr) {
     return fail(ENXIO,
                 fmt::format("{}: {} is a leg of a volume, which has the files", file, object));
   }

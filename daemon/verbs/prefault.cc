@@ -27,10 +27,7 @@ struct Piece {
 };
 
 Result<void> check_device(const Device& device) {
-  if (!device.content().is_persistent()) {
-    return fail(EOPNOTSUPP, device.record().name() + ": its memory is volatile",
-                "fsdax and devdax namespaces can be read ahead");
-  }
+  PMEMD_TRY(device.content().check_read_ahead());
   if (device.state() == Device::State::kLive) return {};
   return fail(ENXIO, device.record().name() + ": not enabled",
               "pmemctl enable-namespace " + device.record().name());

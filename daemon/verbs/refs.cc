@@ -73,7 +73,7 @@ HandlerResult refs_verb(const MachineView& machine, const Call& call) {
   PMEMD_ASSIGN(const Wanted wanted, wanted_of(machine, call));
   const auto& [device, only] = wanted;
   const auto known = paths_of(machine.kernel.holders({device.get()}));
-  const auto list = device->list_references(kMaxListed, only);
+  const auto list = device->references().list(kMaxListed, only);
   std::map<uint64_t, std::string> hints;
   for (const Reference& reference : list.references) {
     const auto hint = known.find(reference.ino);
@@ -88,12 +88,12 @@ HandlerResult refs_verb(const MachineView& machine, const Call& call) {
     const auto volume = machine.pool.volume_of(device->record().serial);
     if (volume) references.back()["what"] = volume->name();
   }
-  const uint64_t unaccounted = device->unaccounted_references();
+  const uint64_t unaccounted = device->references().unaccounted();
   Json reply = {{"namespace", device->record().name()},
                 {"state", state_of(*device)},
-                {"held", device->held_references() + unaccounted},
+                {"held", device->references().held() + unaccounted},
                 {"unaccounted", unaccounted},
-                {"abandoned", device->abandoned_references()}};
+                {"abandoned", device->references().abandoned()}};
   reply["leases"] = list.count(ReferenceKind::kLease);
   reply["handles"] = list.count(ReferenceKind::kHandle);
   reply["mappings"] = list.count(ReferenceKind::kMapping);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <optional>
+#include <span>
 #include <utility>
 #include <vector>
 
@@ -16,7 +17,7 @@ namespace {
 
 using Devices = std::vector<DevicePtr>;
 
-std::vector<Device*> enabled_of(const Devices& devices) {
+std::vector<Device*> enabled_of(std::span<const DevicePtr> devices) {
   std::vector<Device*> enabled;
   enabled.reserve(devices.size());
   for (const DevicePtr& device : devices) {
@@ -76,7 +77,7 @@ Result<void> destroy_device(Machine& machine, const DevicePtr& device) {
   const MustAllocate gone_or_as_before;
   const auto listed = machine.pool.find_volume(record.name());
   if (!destroyed && listed && listed->serial == record.serial) return destroyed;
-  device->legs()->detach();
+  device->memory().free_legs();
   machine.devices.remove(device);
   machine.events.publish(EventKind::kDestroyed, record.name(), {0, record.data_bytes()});
   return destroyed;
@@ -164,7 +165,7 @@ HandlerResult destroy_volume_verb(Machine& machine, const Call& call) {
     disabled.emplace();
   }
   // Legs become empty namespaces again, enabled if they are enabled now.
-  const auto legs = enabled_of(device->legs()->all());
+  const auto legs = enabled_of(device->memory().legs());
   PMEMD_TRY(disable_idle(machine, legs));
   auto destroyed = or_no_memory([&] { return destroy_device(machine, device); });
   enable_again(machine, legs);
@@ -174,8 +175,7 @@ HandlerResult destroy_volume_verb(Machine& machine, const Call& call) {
 
 Json volumes_to_json(const MachineView& machine, bool idle) {
   Json volumes = Json::array();
-  for (const ConstDevicePtr& device : machine.devices.all()) {
-    if (!device->record().is_volume()) continue;
+  for (const ConstDevicePtr& device : machine.devices.volumes()) {
     if (!idle && device->state() != Device::State::kLive) continue;
     volumes.push_back(volume_to_json(*device, machine.pool));
   }

@@ -295,7 +295,7 @@ void make_pool(const std::string& clean, const std::string& killed) {
   ASSERT_TRUE(errors.empty()) << errors.front().describe();
   uint64_t seed = 1;
   for (const auto& device : machine.devices()) {
-    if (device->content().root_type() != S_IFDIR || device->is_leg()) continue;
+    if (device->content().root_type() != S_IFDIR || device->above() != nullptr) continue;
     fill(must(device->admit(Admission::kRequest)).fs(), seed += 100);
   }
   {

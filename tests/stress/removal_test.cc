@@ -25,7 +25,7 @@ class RemovalStress : public RemovalFixture {
       return {};
     };
     for (uint64_t i = 0; i < ModelCache::kInodes; ++i) {
-      must(devdax_.add_handle({.ino = cache_.ino(i), .writable = true}));
+      must(devdax_.handles().add({.ino = cache_.ino(i), .writable = true}));
     }
   }
 

@@ -138,7 +138,7 @@ class ModelCache {
     if (!request ||
         !request->media().write(offset(inode, page), std::as_bytes(std::span(&value, 1)),
                                 Media::Writer::kWriteback)) {
-      device_.count_lost_writeback();
+      device_.health().count_lost_writeback();
     }
   }
 

@@ -13,7 +13,6 @@
 
 #include "core/base/units.h"
 #include "core/device/p2p_pool.h"
-#include "core/device/private_memory.h"
 #include "tests/unit/device/device_pool.h"
 
 namespace pmemd {
@@ -27,9 +26,9 @@ constexpr uint64_t kHandle = 7;
 class ContentTest : public testing::Test {
  protected:
   ~ContentTest() override {
-    p2p_->content().p2p()->begin_return_of_all();
-    for (const P2pBuffer& buffer : p2p_->content().p2p()->returning()) {
-      must(p2p_->content().p2p()->finish_return(buffer.id));
+    p2p_->content().given().begin_return_of_all();
+    for (const P2pBuffer& buffer : p2p_->content().given().returning()) {
+      must(p2p_->content().given().finish_return(buffer.id));
     }
     for (Device* device : all()) take_down(*device);
   }
@@ -114,14 +113,14 @@ TEST_F(ContentTest, PrivateMemoryIsThereOnceItWasEnabledWhateverBecomesOfTheDevi
 
 TEST_F(ContentTest, WhileItIsDyingWhatIsPinnedOrInABufferCanBeRead) {
   must(devdax_.enable());
-  const uint64_t handle = must(devdax_.add_handle({.ino = devdax_.root_ino()}));
-  must(devdax_.pin(handle, getpid(), {0, kPageSize}));
+  const uint64_t handle = must(devdax_.handles().add({.ino = devdax_.root_ino()}));
+  must(devdax_.handles().pin(handle, getpid(), {0, kPageSize}));
   must(devdax_.kill(false));
   EXPECT_EQ(admitted(devdax_), "-r-BGN-");
   EXPECT_EQ(admitted(devdax_, {kPageSize, 2 * kPageSize}), "---BGN-");
 
   must(p2p_->enable());
-  const FileRange buffer = must(p2p_->content().p2p()->alloc(kHandle, getpid(), kPageSize));
+  const FileRange buffer = must(p2p_->content().given().alloc(kHandle, getpid(), kPageSize));
   must(p2p_->kill(false));
   EXPECT_EQ(admitted(*p2p_, buffer), "-r-BGN-");
   EXPECT_EQ(admitted(*p2p_, {buffer.begin, buffer.end + 1}), "---BGN-");
@@ -129,8 +128,78 @@ TEST_F(ContentTest, WhileItIsDyingWhatIsPinnedOrInABufferCanBeRead) {
 
 TEST_F(ContentTest, OneThatIsShutDownAdmitsOnlyWhatTakesDataHome) {
   must(fsdax_.enable());
-  fsdax_.shut_down();
+  fsdax_.health().shut_down();
   EXPECT_EQ(admitted(fsdax_), "---BG-M");
+}
+
+TEST_F(ContentTest, VolatileMemoryIsNeitherPinnedNorReadAheadNorKept) {
+  for (Device* device : all()) {
+    const bool is_volatile = device == private_.get() || device == p2p_.get();
+    const auto err = [&](Admission access) { return device->admit(access).err(); };
+    EXPECT_EQ(err(Admission::kFsync), is_volatile ? 0 : device->content().gone_errno());
+    must(device->enable());
+    EXPECT_EQ(err(Admission::kPin), is_volatile ? EOPNOTSUPP : 0);
+    EXPECT_EQ(device->content().check_read_ahead().err(), is_volatile ? EOPNOTSUPP : 0);
+    EXPECT_EQ(err(Admission::kFsync), 0);
+    EXPECT_EQ(device->content().promises().fsync_keeps_data, !is_volatile);
+    must(device->kill(false));
+    EXPECT_EQ(err(Admission::kPin), is_volatile ? EOPNOTSUPP : device->content().gone_errno());
+    EXPECT_EQ(err(Admission::kFsync), is_volatile ? 0 : device->content().gone_errno());
+  }
+}
+
+// In any state, so that it is told before anything else.
+TEST_F(ContentTest, ACommandOfAnotherKindOfMemoryIsENOTTY) {
+  const auto taken = [](Device& device) {
+    return std::pair(device.admit(Admission::kMigrate).err(),
+                     device.admit(Admission::kBuffer).err());
+  };
+  EXPECT_EQ(taken(*private_), std::pair(ENOTTY, ENOTTY)) << "it was never enabled";
+  for (Device* device : all()) {
+    const auto expected =
+        std::pair(device == private_.get() ? 0 : ENOTTY, device == p2p_.get() ? 0 : ENOTTY);
+    must(device->enable());
+    EXPECT_EQ(taken(*device), expected);
+    device->health().shut_down();
+    EXPECT_EQ(taken(*device), expected);
+    must(device->kill(false));
+    EXPECT_EQ(taken(*device), expected);
+    device->stop_writeback();
+    must(device->release(Clock::now()));
+    EXPECT_EQ(taken(*device), expected);
+  }
+  GivenPages& none = devdax_.content().given();
+  EXPECT_EQ(none.migrate_to_device({0, kPageSize}, [] { return Result<void>(); }).err(), ENOTTY);
+  EXPECT_EQ(none.alloc(kHandle, getpid(), kPageSize).err(), ENOTTY);
+  EXPECT_EQ(none.begin_return(kHandle, 0).err(), ENOTTY);
+  EXPECT_TRUE(none.wait_empty(Clock::now()) && none.wait_returned(Clock::now()));
+}
+
+TEST_F(ContentTest, SystemMemoryIsNotLentAndNoMemoryOfItFailsUnderAProgram) {
+  for (Device* device : all()) {
+    const bool is_mapped = device != private_.get();
+    must(device->enable());
+    must(device->content().lend(device->root_ino(), {0, kPageSize}));
+    EXPECT_EQ(device->leases().totals().ranges, is_mapped ? 1u : 0u);
+    EXPECT_EQ(device->content().check_mapped().err(), is_mapped ? 0 : ENXIO);
+    device->leases().give_back_all();
+    take_down(*device);
+    const auto lent = device->content().lend(device->root_ino(), {0, kPageSize});
+    EXPECT_EQ(lent.err(), is_mapped ? device->content().gone_errno() : 0);
+  }
+  EXPECT_EQ(private_->content().check_mapped().error().message,
+            private_->record().name() + ": private memory: no program maps it");
+}
+
+TEST_F(ContentTest, OnlyWhatIsKeptIsWorthReadingAhead) {
+  for (Device* device : {&devdax_, private_.get(), p2p_.get()}) {
+    must(device->enable());
+    if (device == p2p_.get()) must(device->content().given().alloc(kHandle, getpid(), kPageSize));
+    const auto request = must(device->admit(Admission::kRead));
+    const auto bytes = must(device->content().read(request, device->root_ino(), {0, kPageSize},
+                                                   Media::Reader::kProgram, Atime::kTouch));
+    EXPECT_EQ(bytes.may_read_ahead, device == &devdax_);
+  }
 }
 
 TEST_F(ContentTest, ReadsAndWritesOfOneFileEndWhereItEnds) {
@@ -146,7 +215,7 @@ TEST_F(ContentTest, ReadsAndWritesOfOneFileEndWhereItEnds) {
 
 TEST_F(ContentTest, OfAP2pPoolOnlyBuffersAreReadAndWritten) {
   must(p2p_->enable());
-  const FileRange buffer = must(p2p_->content().p2p()->alloc(kHandle, getpid(), kPageSize));
+  const FileRange buffer = must(p2p_->content().given().alloc(kHandle, getpid(), kPageSize));
   EXPECT_EQ(must(write(*p2p_, buffer.begin, "abc")), 3u);
   EXPECT_EQ(read(*p2p_, {buffer.begin, buffer.begin + 3}), "abc");
   EXPECT_EQ(write(*p2p_, buffer.end - 1, "abc").err(), EIO);
@@ -246,8 +315,8 @@ TEST_F(FileSystemContentTest, WholePagesThatAreCutOutAreNotLentAnyMore) {
 }
 
 TEST_F(FileSystemContentTest, WhatIsPinnedIsNeitherPunchedNorCutOff) {
-  const uint64_t handle = must(fsdax_.add_handle({.ino = file_}));
-  must(fsdax_.pin(handle, getpid(), {4 * kPageSize, 5 * kPageSize}));
+  const uint64_t handle = must(fsdax_.handles().add({.ino = file_}));
+  must(fsdax_.handles().pin(handle, getpid(), {4 * kPageSize, 5 * kPageSize}));
   EXPECT_EQ(punch({0, 4 * kPageSize + 1}).err(), EBUSY);
   EXPECT_TRUE(punch({0, 4 * kPageSize}));
   EXPECT_EQ(truncate(5 * kPageSize - 1).err(), EBUSY);
@@ -262,7 +331,7 @@ TEST_F(FileSystemContentTest, HolesThatAWriterMayHaveStoredToCountAsBlocks) {
     return must(content().getattr(request, file_)).dirtied_blocks;
   };
   EXPECT_EQ(dirtied(), 0u) << "nobody has it open";
-  must(fsdax_.add_handle({.ino = file_, .writable = true}));
+  must(fsdax_.handles().add({.ino = file_, .writable = true}));
   EXPECT_EQ(dirtied(), 2 * kPageSize / kSectorSize);
 }
 

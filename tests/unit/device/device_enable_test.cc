@@ -62,7 +62,7 @@ TEST_F(DeviceEnableTest, IsBusyWhenLiveAndTakesBackARemovalThatStoppedHalfWay) {
   const auto expect_live = [&] {
     EXPECT_EQ(fsdax_.state(), State::kLive);
     EXPECT_TRUE(fsdax_.admit(Admission::kRequest));
-    EXPECT_TRUE(fsdax_.add_handle({.ino = 1}));
+    EXPECT_TRUE(fsdax_.handles().add({.ino = 1}));
     EXPECT_TRUE(pool_.registry().get_dev_pagemap(first_pfn(fsdax_)));
   };
   ASSERT_TRUE(fsdax_.kill(false));
@@ -116,12 +116,12 @@ TEST_F(DeviceEnableTest, MarksItUncleanUntilTheRelease) {
 
 TEST_F(DeviceEnableTest, LostWritebacksAreCountedSinceTheLastEnable) {
   ASSERT_TRUE(fsdax_.enable());
-  fsdax_.count_lost_writeback();
-  fsdax_.count_lost_writeback();
+  fsdax_.health().count_lost_writeback();
+  fsdax_.health().count_lost_writeback();
   take_down(fsdax_);
-  EXPECT_EQ(fsdax_.lost_writebacks(), 2u);
+  EXPECT_EQ(fsdax_.health().lost_writebacks(), 2u);
   ASSERT_TRUE(fsdax_.enable());
-  EXPECT_EQ(fsdax_.lost_writebacks(), 0u);
+  EXPECT_EQ(fsdax_.health().lost_writebacks(), 0u);
 }
 
 // Free space of a namespace that wasn't released cleanly may hold bytes of whatever was under way.
@@ -149,11 +149,11 @@ TEST_F(DeviceEnableTest, UnlinkedFileLivesOnWhileTheKernelKnowsIt) {
   ASSERT_TRUE(fsdax_.enable());
   const auto attr =
       must(must(fsdax_.admit(Admission::kRequest)).fs().tmpfile(fsdax_.root_ino(), 0600, {}));
-  fsdax_.count_lookup(attr.ino);
+  fsdax_.lookups().count(attr.ino);
   take_down(fsdax_);
   ASSERT_TRUE(fsdax_.enable());
   EXPECT_TRUE(must(fsdax_.admit(Admission::kRequest)).fs().getattr(attr.ino));
-  fsdax_.forget(attr.ino, 1);
+  fsdax_.lookups().forget(attr.ino, 1);
   EXPECT_EQ(must(fsdax_.admit(Admission::kRequest)).fs().getattr(attr.ino).err(), ESTALE);
 }
 
@@ -161,13 +161,13 @@ TEST_F(DeviceEnableTest, UnlinkedFileThatWasForgottenMeanwhileGoesWithTheNextEna
   ASSERT_TRUE(fsdax_.enable());
   const auto attr =
       must(must(fsdax_.admit(Admission::kRequest)).fs().tmpfile(fsdax_.root_ino(), 0600, {}));
-  fsdax_.count_lookup(attr.ino);
+  fsdax_.lookups().count(attr.ino);
   const std::array secret = {std::byte{1}};
   must(must(fsdax_.admit(Admission::kRequest)).fs().write(attr.ino, 0, secret));
   const uint64_t at =
       must(must(fsdax_.admit(Admission::kRequest)).fs().extents(attr.ino)).front().second.begin;
   take_down(fsdax_);
-  fsdax_.forget(attr.ino, 1);
+  fsdax_.lookups().forget(attr.ino, 1);
   ASSERT_TRUE(is_clean(fsdax_));
   ASSERT_TRUE(fsdax_.enable());
   EXPECT_EQ(must(fsdax_.admit(Admission::kRequest)).fs().getattr(attr.ino).err(), ESTALE);

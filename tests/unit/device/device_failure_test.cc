@@ -40,11 +40,10 @@ class DeviceFailure : public testing::Test {
   }
   int fail_memory(Device& device, DataRange range) {
     parts_.clear();
-    const uint64_t before = device.held_references() + device.unaccounted_references();
+    const uint64_t before = device.references().held() + device.references().unaccounted();
     const int err =
-        memory_failure(pool_.registry(), {device.namespace_memory()->physical(range)}, 0, parts_)
-            .err();
-    EXPECT_EQ(device.held_references() + device.unaccounted_references(), before);
+        memory_failure(pool_.registry(), {device.memory().physical(range)}, 0, parts_).err();
+    EXPECT_EQ(device.references().held() + device.references().unaccounted(), before);
     return err;
   }
   int notify(Device& device) {
@@ -60,15 +59,14 @@ class DeviceFailure : public testing::Test {
 
 TEST_F(DeviceFailure, RangesAreTranslatedAndClippedToItsDataArea) {
   const uint64_t size = devdax_.record().data_bytes();
-  const PhysRange all = devdax_.namespace_memory()->physical({0, size});
+  const PhysRange all = devdax_.memory().physical({0, size});
   EXPECT_EQ(all.length(), size);
-  EXPECT_EQ(devdax_.namespace_memory()->data_of({all}), (DataRanges{{0, size}}));
+  EXPECT_EQ(devdax_.memory().data_of({all}), (DataRanges{{0, size}}));
   const PhysRanges ranges = {{0, all.begin},
                              {all.begin - kPageSize, all.begin + 512},
                              {all.end - 512, UINT64_MAX},
                              {all.end, all.end + kPageSize}};
-  EXPECT_EQ(devdax_.namespace_memory()->data_of(ranges),
-            (DataRanges{{0, 512}, {size - 512, size}}));
+  EXPECT_EQ(devdax_.memory().data_of(ranges), (DataRanges{{0, 512}, {size - 512, size}}));
   const RegionRange in_region = devdax_.record().of_namespace().in_region({512, 1024});
   EXPECT_EQ(in_region.begin,
             devdax_.record().of_namespace().range.begin + kNamespaceMetadataSize + 512);
@@ -119,7 +117,7 @@ TEST_F(DeviceFailure, TheSuperblockIsTheRootsMetadata) {
 TEST_F(DeviceFailure, ItsOwnMetadataOrADyingDeviceIsENXIO) {
   enable_both();
   for (Device* device : {&fsdax_, &devdax_}) {
-    const PhysRange first = device->namespace_memory()->physical({0, kPageSize});
+    const PhysRange first = device->memory().physical({0, kPageSize});
     const PhysRange before = {first.begin - kPageSize, first.begin};
     EXPECT_EQ(memory_failure(pool_.registry(), {before}, 0, parts_).err(), ENXIO);
     must(device->kill(false));
@@ -168,8 +166,8 @@ TEST_F(DeviceFailure, LastResortOfAnFsdaxIsWhatWasLentOfItsFiles) {
 
 TEST_F(DeviceFailure, ShutDownRefusesAllButWritebackUntilItIsEnabledAnew) {
   enable_both();
-  fsdax_.shut_down();
-  EXPECT_TRUE(fsdax_.is_shut_down());
+  fsdax_.health().shut_down();
+  EXPECT_TRUE(fsdax_.health().is_shut_down());
   EXPECT_EQ(fsdax_.admit(Admission::kRequest).err(), EIO);
   EXPECT_EQ(fsdax_.admit(Admission::kRead, {}).err(), EIO);
   EXPECT_EQ(fsdax_.admit(Admission::kWriteback).err(), 0);
@@ -180,16 +178,16 @@ TEST_F(DeviceFailure, ShutDownRefusesAllButWritebackUntilItIsEnabledAnew) {
       << "a removal that is taken back repairs nothing";
   take_down(fsdax_);
   must(fsdax_.enable());
-  EXPECT_FALSE(fsdax_.is_shut_down());
+  EXPECT_FALSE(fsdax_.health().is_shut_down());
   EXPECT_EQ(fsdax_.admit(Admission::kRequest).err(), 0);
 }
 
 TEST_F(DeviceFailure, AnObserverHearsOfAccessesOfLatentErrorsAndOfWhatWasCleared) {
   RememberingObserver observer;
-  devdax_.namespace_memory()->set_observer(&observer);
+  devdax_.memory().set_observer(&observer);
   enable_both();
   const DataRange sector = {4096, 4608};
-  MediaErrors& errors = devdax_.namespace_memory()->media_errors();
+  MediaErrors& errors = *devdax_.memory().media_errors().value();
   must(errors.inject({devdax_.record().of_namespace().in_region(sector)}, {}));
   const auto request = must(devdax_.admit(Admission::kRequest));
   std::vector<std::byte> bytes(512);
@@ -208,7 +206,7 @@ TEST_F(DeviceFailure, AnObserverHearsOfAccessesOfLatentErrorsAndOfWhatWasCleared
 TEST_F(DeviceFailure, ErrorsOutliveTheDeviceAndItsNamespace) {
   enable_both();
   const RegionRange in_region = devdax_.record().of_namespace().in_region({0, 512});
-  must(devdax_.namespace_memory()->media_errors().inject({in_region}, {in_region}));
+  must(devdax_.memory().media_errors().value()->inject({in_region}, {in_region}));
   take_down(devdax_);
   must(pool_.pool().destroy_namespace(devdax_.record().of_namespace()));
   EXPECT_TRUE(pool_.pool().media_errors(1)->is_bad(in_region));
@@ -228,7 +226,7 @@ TEST_F(DeviceFailure, APoisonedSuperblockIsEUCLEANAndAPoisonedInfoBlockEIO) {
   take_down(fsdax_);
   const uint64_t size = fsdax_.record().data_bytes();
   const RegionRange superblock = fsdax_.record().of_namespace().in_region({size - 512, size});
-  must(fsdax_.namespace_memory()->media_errors().inject({superblock}, {superblock}));
+  must(fsdax_.memory().media_errors().value()->inject({superblock}, {superblock}));
   EXPECT_EQ(fsdax_.enable().err(), EUCLEAN);
   EXPECT_EQ(fsdax_.state(), State::kDisabled);
   must(pool_.pool().set_settings(fsdax_.record().serial, {{"on-metadata", "degraded"}}));
@@ -236,14 +234,14 @@ TEST_F(DeviceFailure, APoisonedSuperblockIsEUCLEANAndAPoisonedInfoBlockEIO) {
   take_down(fsdax_);
   must(pool_.pool().set_settings(fsdax_.record().serial, {{"on-metadata", "shutdown"}}));
   EXPECT_EQ(fsdax_.enable().err(), EUCLEAN);
-  must(fsdax_.namespace_memory()->media_errors().clear({superblock}));
+  must(fsdax_.memory().media_errors().value()->clear({superblock}));
   EXPECT_EQ(fsdax_.enable().err(), 0);
   take_down(fsdax_);
   const RegionRange info_block = RegionRange::sized(
       fsdax_.record().of_namespace().range.begin + kInfoBlockOffset, kInfoBlockSize);
-  must(fsdax_.namespace_memory()->media_errors().inject({info_block}, {}));
+  must(fsdax_.memory().media_errors().value()->inject({info_block}, {}));
   EXPECT_EQ(fsdax_.enable().err(), EIO);
-  must(fsdax_.namespace_memory()->media_errors().uninject({info_block}));
+  must(fsdax_.memory().media_errors().value()->uninject({info_block}));
   EXPECT_EQ(fsdax_.enable().err(), 0);
 }
 

@@ -26,8 +26,8 @@ class DeviceTest : public testing::Test {
 
   // 0, or the errno of each: an ordinary request, the kernel's writeback, an open.
   static std::array<int, 3> what_is_refused(Device& device) {
-    const auto handle = device.add_handle({.ino = 1});
-    if (handle) device.remove_handle(*handle);
+    const auto handle = device.handles().add({.ino = 1});
+    if (handle) device.handles().remove(*handle);
     return {device.admit(Admission::kRequest).err(), device.admit(Admission::kWriteback).err(),
             handle.err()};
   }
@@ -78,14 +78,14 @@ TEST_F(DeviceTest, KillWantsALiveOne) {
 
 TEST_F(DeviceTest, KillOfABusyOneIsRefusedOnlyIfAskedTo) {
   ASSERT_TRUE(devdax_.enable());
-  const uint64_t id = must(devdax_.add_handle({.ino = devdax_.root_ino()}));
+  const uint64_t id = must(devdax_.handles().add({.ino = devdax_.root_ino()}));
   EXPECT_EQ(devdax_.kill(/*only_if_idle=*/true).err(), EBUSY);
   EXPECT_EQ(devdax_.state(), State::kLive);
   EXPECT_EQ(what_is_refused(devdax_), (std::array{0, 0, 0}));
-  devdax_.remove_handle(id);
+  devdax_.handles().remove(id);
   EXPECT_TRUE(devdax_.kill(true));
   devdax_.resurrect();
-  must(devdax_.add_handle({}));
+  must(devdax_.handles().add({}));
   EXPECT_TRUE(devdax_.kill(false));
 }
 
@@ -164,41 +164,41 @@ TEST_F(DeviceTest, RequestEndsBeforeWaitRequestsReturns) {
 
 TEST_F(DeviceTest, HandlesHaveIdsOfTheirOwnThatAreNeverZeroNorReused) {
   ASSERT_TRUE(fsdax_.enable());
-  const uint64_t a = must(fsdax_.add_handle({.ino = 1}));
-  const uint64_t b = must(fsdax_.add_handle({.ino = 1}));
+  const uint64_t a = must(fsdax_.handles().add({.ino = 1}));
+  const uint64_t b = must(fsdax_.handles().add({.ino = 1}));
   EXPECT_NE(a, 0u);
   EXPECT_NE(a, b);
   EXPECT_EQ(fsdax_.claims().handle_count(), 2u);
-  fsdax_.remove_handle(b);
-  fsdax_.remove_handle(b);
-  fsdax_.remove_handle(12345);
+  fsdax_.handles().remove(b);
+  fsdax_.handles().remove(b);
+  fsdax_.handles().remove(12345);
   EXPECT_EQ(fsdax_.claims().handle_count(), 1u);
-  const uint64_t c = must(fsdax_.add_handle({.ino = 1}));
+  const uint64_t c = must(fsdax_.handles().add({.ino = 1}));
   EXPECT_NE(c, b);
   EXPECT_NE(c, a);
 }
 
 TEST_F(DeviceTest, WriterIsOneWhoOpenedThatInodeForWriting) {
   ASSERT_TRUE(fsdax_.enable());
-  must(fsdax_.add_handle({.ino = 1}));
-  const uint64_t writer = must(fsdax_.add_handle({.ino = 2, .writable = true}));
+  must(fsdax_.handles().add({.ino = 1}));
+  const uint64_t writer = must(fsdax_.handles().add({.ino = 2, .writable = true}));
   EXPECT_FALSE(fsdax_.claims().has_writer(1));
   EXPECT_TRUE(fsdax_.claims().has_writer(2));
   EXPECT_FALSE(fsdax_.claims().has_writer(3));
-  fsdax_.remove_handle(writer);
+  fsdax_.handles().remove(writer);
   EXPECT_FALSE(fsdax_.claims().has_writer(2));
 }
 
 TEST_F(DeviceTest, WaitingForHandlesEndsWithTheLastOrTheDeadline) {
   EXPECT_TRUE(fsdax_.claims().wait_handles_closed(Clock::now()));
   ASSERT_TRUE(fsdax_.enable());
-  const uint64_t a = must(fsdax_.add_handle({.ino = 1}));
-  const uint64_t b = must(fsdax_.add_handle({.ino = 1}));
+  const uint64_t a = must(fsdax_.handles().add({.ino = 1}));
+  const uint64_t b = must(fsdax_.handles().add({.ino = 1}));
   EXPECT_FALSE(fsdax_.claims().wait_handles_closed(Clock::now()));
   std::jthread closer([&] {
     let_others_fall_asleep();
-    fsdax_.remove_handle(a);
-    fsdax_.remove_handle(b);
+    fsdax_.handles().remove(a);
+    fsdax_.handles().remove(b);
   });
   const Deadline deadline = deadline_after(kLong);
   EXPECT_TRUE(fsdax_.claims().wait_handles_closed(deadline));
@@ -208,10 +208,10 @@ TEST_F(DeviceTest, WaitingForHandlesEndsWithTheLastOrTheDeadline) {
 
 TEST_F(DeviceTest, InterruptedWaitEndsAtOnceForGood) {
   ASSERT_TRUE(fsdax_.enable());
-  must(fsdax_.add_handle({.ino = 1}));
+  must(fsdax_.handles().add({.ino = 1}));
   std::jthread interrupter([&] {
     let_others_fall_asleep();
-    fsdax_.interrupt_waits();
+    fsdax_.handles().interrupt_waits();
   });
   const Deadline deadline = deadline_after(kLong);
   EXPECT_FALSE(fsdax_.claims().wait_handles_closed(deadline));
@@ -221,37 +221,37 @@ TEST_F(DeviceTest, InterruptedWaitEndsAtOnceForGood) {
 
 TEST_F(DeviceTest, HandlesOutliveARemovalAndCountAfterIt) {
   ASSERT_TRUE(fsdax_.enable());
-  const uint64_t id = must(fsdax_.add_handle({.ino = 1, .writable = true}));
+  const uint64_t id = must(fsdax_.handles().add({.ino = 1, .writable = true}));
   take_down(fsdax_);
   EXPECT_EQ(fsdax_.claims().handle_count(), 1u);
   ASSERT_TRUE(fsdax_.enable());
   EXPECT_TRUE(fsdax_.claims().has_writer(1));
   EXPECT_EQ(fsdax_.kill(true).err(), EBUSY);
-  fsdax_.remove_handle(id);
+  fsdax_.handles().remove(id);
   EXPECT_TRUE(fsdax_.kill(true));
 }
 
 TEST_F(DeviceTest, ForgettingTheLastLookupGivesTheLeasesBack) {
   ASSERT_TRUE(devdax_.enable());
   const uint64_t ino = devdax_.root_ino();
-  devdax_.count_lookup(ino);
-  devdax_.count_lookup(ino);
+  devdax_.lookups().count(ino);
+  devdax_.lookups().count(ino);
   ASSERT_TRUE(devdax_.leases().lend(ino, {0, 4096}));
-  devdax_.forget(ino, 1);
+  devdax_.lookups().forget(ino, 1);
   EXPECT_EQ(devdax_.leases().totals().ranges, 1u);
-  EXPECT_TRUE(devdax_.lookups().is_known(ino));
-  devdax_.forget(ino, 1);
+  EXPECT_TRUE(devdax_.lookups().counts().is_known(ino));
+  devdax_.lookups().forget(ino, 1);
   EXPECT_EQ(devdax_.leases().totals().ranges, 0u);
-  EXPECT_FALSE(devdax_.lookups().is_known(ino));
+  EXPECT_FALSE(devdax_.lookups().counts().is_known(ino));
 }
 
 TEST_F(DeviceTest, ForgettingWhileDyingGivesTheLeasesBackToo) {
   ASSERT_TRUE(fsdax_.enable());
   const uint64_t ino = fsdax_.root_ino();
-  fsdax_.count_lookup(ino);
+  fsdax_.lookups().count(ino);
   ASSERT_TRUE(fsdax_.leases().lend(ino, {0, 4096}));
   ASSERT_TRUE(fsdax_.kill(false));
-  fsdax_.forget(ino, 1);
+  fsdax_.lookups().forget(ino, 1);
   fsdax_.stop_writeback();
   EXPECT_TRUE(fsdax_.release(Clock::now()));
 }
@@ -302,7 +302,7 @@ TEST_F(DeviceTest, OpensRaceWithAKillThatWantsItIdle) {
   for (int t = 0; t < 3; ++t) {
     threads.emplace_back([&] {
       while (!stop) {
-        if (const auto id = devdax_.add_handle({.ino = 1})) devdax_.remove_handle(*id);
+        if (const auto id = devdax_.handles().add({.ino = 1})) devdax_.handles().remove(*id);
       }
     });
   }

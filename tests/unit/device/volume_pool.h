@@ -67,7 +67,7 @@ class VolumePool {
   // Of a disabled one whose legs are disabled.
   void destroy(const DevicePtr& volume) {
     must(pool_->destroy_volume(volume->record().of_volume()));
-    volume->legs()->detach();
+    volume->memory().free_legs();
     std::erase(devices_, volume);
   }
   // All of them, in the order in which they were made: legs first.
@@ -90,7 +90,7 @@ inline uint64_t make_file(Device& device, std::string_view name) {
   const auto request = must(device.admit(Admission::kRequest));
   const auto attr =
       must(request.fs().mknod(request.fs().root(), name, S_IFREG | 0644, 0, {.umask = 022}));
-  device.count_lookup(attr.ino);
+  device.lookups().count(attr.ino);
   return attr.ino;
 }
 inline Result<void> write_to(Device& device, uint64_t ino, uint64_t offset, std::string_view data,

@@ -28,6 +28,10 @@ class VolumeTest : public testing::Test {
   VolumePool pool_{4};
   Device& leg(size_t i) { return *pool_.space(i); }
   DevicePtr striped() { return pool_.make(VolumeType::kStriped, kChunk, pool_.spaces(0, 2)); }
+  static bool is_complete(const Device& volume) {
+    return std::ranges::all_of(volume.memory().legs(),
+                               [](const auto& leg) { return leg->state() == State::kLive; });
+  }
   // As a forced removal, without its kernel.
   static void remove(Device& device) {
     must(device.kill(false));
@@ -44,10 +48,10 @@ TEST_F(VolumeTest, WantsItsLegsEnabledFirst) {
   EXPECT_EQ(refused.err(), ENXIO);
   EXPECT_THAT(refused.error().message, HasSubstr("leg namespace1.0"));
   EXPECT_EQ(volume->state(), State::kDisabled);
-  EXPECT_EQ(leg(0).held_references(), 0u) << "nothing was kept";
+  EXPECT_EQ(leg(0).references().held(), 0u) << "nothing was kept";
   must(leg(1).enable());
   EXPECT_TRUE(volume->enable());
-  EXPECT_TRUE(volume->legs()->is_complete());
+  EXPECT_TRUE(is_complete(*volume));
   EXPECT_EQ(volume->enable().err(), EBUSY);
 }
 
@@ -70,30 +74,46 @@ TEST_F(VolumeTest, FilesLieOnAllLegsAndAreThereAgain) {
 TEST_F(VolumeTest, HoldsOneReferenceOfEachLegThatTellsWhoHasIt) {
   const DevicePtr volume = striped();
   pool_.enable_all();
-  EXPECT_EQ(leg(0).held_references(), 1u);
-  EXPECT_EQ(leg(0).unaccounted_references(), 0u);
-  const auto list = leg(0).list_references(10);
+  EXPECT_EQ(leg(0).references().held(), 1u);
+  EXPECT_EQ(leg(0).references().unaccounted(), 0u);
+  const auto list = leg(0).references().list(10);
   ASSERT_EQ(list.references.size(), 1u);
   EXPECT_EQ(to_string(list.references[0].kind), "volume");
   EXPECT_EQ(list.count(ReferenceKind::kVolume), 1u);
   remove(*volume);
-  EXPECT_EQ(leg(0).held_references(), 0u);
-  EXPECT_TRUE(leg(0).list_references(10).references.empty());
+  EXPECT_EQ(leg(0).references().held(), 0u);
+  EXPECT_TRUE(leg(0).references().list(10).references.empty());
 }
 
 TEST_F(VolumeTest, ALegShowsNothingAndAdmitsNobody) {
   const DevicePtr volume = striped();
   pool_.enable_all();
-  EXPECT_TRUE(leg(0).is_leg());
+  EXPECT_EQ(leg(0).above(), volume.get());
   EXPECT_FALSE(leg(0).is_shown());
   EXPECT_TRUE(volume->is_shown());
   EXPECT_EQ(leg(0).admit(Admission::kRequest).err(), EIO);
   EXPECT_EQ(leg(0).admit(Admission::kWriteback).err(), EIO);
   EXPECT_EQ(leg(0).admit(Admission::kRead, {.ino = leg(0).root_ino()}).err(), EIO);
-  EXPECT_EQ(leg(0).add_handle({.ino = leg(0).root_ino()}).err(), EIO);
-  leg(0).count_lookup(leg(0).root_ino());
-  leg(0).forget(leg(0).root_ino(), 1);  // of before it became one
+  EXPECT_EQ(leg(0).handles().add({.ino = leg(0).root_ino()}).err(), EIO);
+  leg(0).lookups().count(leg(0).root_ino());
+  leg(0).lookups().forget(leg(0).root_ino(), 1);  // of before it became one
   EXPECT_TRUE(leg(0).admit(Admission::kMedia, {}));
+}
+
+TEST_F(VolumeTest, HasNoMemoryOfItsOwn) {
+  const DevicePtr volume = striped();
+  const DeviceMemory& memory = volume->memory();
+  EXPECT_EQ(memory.media_errors().err(), ENXIO);
+  EXPECT_EQ(memory.media_errors().error().message, "volume0: a volume: memory is of its legs");
+  EXPECT_TRUE(memory.physical({0, kPageSize}).empty());
+  EXPECT_TRUE(memory.data_of({leg(0).memory().physical({0, kPageSize})}).empty());
+  ASSERT_EQ(memory.legs().size(), 2u);
+  EXPECT_EQ(memory.legs()[1].get(), &leg(1));
+  EXPECT_FALSE(memory.uses_legs());
+  pool_.enable_all();
+  EXPECT_TRUE(memory.uses_legs());
+  EXPECT_TRUE(leg(0).memory().legs().empty());
+  EXPECT_FALSE(leg(0).memory().uses_legs());
 }
 
 TEST_F(VolumeTest, IsInTheWayOfALegThatIsWantedIdle) {
@@ -119,7 +139,7 @@ TEST_F(VolumeTest, ALegThatGoesTakesItsOwnBytesAndBringsThemBack) {
   leg(0).stop_writeback();
   EXPECT_EQ(write_to(*volume, ino, 0, text_of('v', 1), Media::Writer::kWriteback).err(), EIO);
   must(leg(0).release(Clock::now()));
-  EXPECT_FALSE(volume->legs()->is_complete());
+  EXPECT_FALSE(is_complete(*volume));
   EXPECT_EQ(volume->state(), State::kLive);
   std::set<int> errors;
   uint64_t gone = 0;
@@ -131,8 +151,8 @@ TEST_F(VolumeTest, ALegThatGoesTakesItsOwnBytesAndBringsThemBack) {
   EXPECT_EQ(errors, (std::set{0, EIO}));
   EXPECT_EQ(gone, text.size() / 2) << "every second chunk";
   must(leg(0).enable());
-  EXPECT_TRUE(volume->legs()->is_complete());
-  EXPECT_EQ(leg(0).held_references(), 1u);
+  EXPECT_TRUE(is_complete(*volume));
+  EXPECT_EQ(leg(0).references().held(), 1u);
   EXPECT_EQ(must(read_from(*volume, ino, {0, text.size()})), "w" + text.substr(1));
 }
 
@@ -145,8 +165,8 @@ TEST_F(VolumeTest, ALegWhoseRemovalIsTakenBackServesOn) {
   leg(0).stop_writeback();
   leg(0).resurrect();
   EXPECT_TRUE(read_from(*volume, ino, {0, 2 * kChunk}));
-  EXPECT_EQ(leg(0).held_references(), 1u);
-  EXPECT_EQ(leg(0).unaccounted_references(), 0u);
+  EXPECT_EQ(leg(0).references().held(), 1u);
+  EXPECT_EQ(leg(0).references().unaccounted(), 0u);
 }
 
 TEST_F(VolumeTest, ALegWaitsForTheRequestsOfAllThatStandsOnIt) {
@@ -171,7 +191,7 @@ TEST_F(VolumeTest, ADestroyedVolumesLegsAreNamespacesAgain) {
   for (size_t i : {0, 1}) remove(leg(i));
   pool_.destroy(volume);
   for (size_t i : {0, 1}) {
-    EXPECT_FALSE(leg(i).is_leg());
+    EXPECT_EQ(leg(i).above(), nullptr);
     ASSERT_TRUE(leg(i).enable());
     EXPECT_TRUE(leg(i).is_shown());
     const uint64_t own = make_file(leg(i), "own");
@@ -219,7 +239,7 @@ TEST_F(VolumeTest, WhatIsFreedOnALegThatIsAwayIsZeroedByTheNextMount) {
     const auto request = must(volume->admit(Admission::kRequest));
     must(request.fs().unlink(request.fs().root(), "a"));
   }
-  volume->forget(ino, 1);
+  volume->lookups().forget(ino, 1);
   must(leg(0).enable());
   remove(*volume);
   EXPECT_EQ(pool_.pool().is_clean(volume->record().serial), false);
@@ -259,20 +279,20 @@ TEST_F(VolumeTest, LegsInAnotherOrderAreSeen) {
     const size_t first = type == VolumeType::kLinear ? 0 : 2;
     const uint64_t chunk = type == VolumeType::kLinear ? 0 : kChunk;
     const DevicePtr volume = pool_.make(type, chunk, pool_.spaces(first, first + 2));
-    for (const DevicePtr& leg : volume->legs()->all()) must(leg->enable());
+    for (const DevicePtr& leg : volume->memory().legs()) must(leg->enable());
     must(volume->enable());
     remove(*volume);
-    for (const DevicePtr& leg : volume->legs()->all()) remove(*leg);
-    volume->legs()->detach();
+    for (const DevicePtr& leg : volume->memory().legs()) remove(*leg);
+    volume->memory().free_legs();
     auto wrong = volume->record().of_volume();
     std::swap(wrong.legs[0], wrong.legs[1]);
     Device swapped(pool_.pool(), pool_.registry(), wrong,
                    {pool_.space(first + 1), pool_.space(first)});
-    for (const DevicePtr& leg : swapped.legs()->all()) must(leg->enable());
+    for (const DevicePtr& leg : swapped.memory().legs()) must(leg->enable());
     EXPECT_EQ(swapped.enable().err(), EUCLEAN);
     EXPECT_EQ(swapped.state(), State::kDisabled);
-    EXPECT_EQ(leg(first).held_references(), 0u);
-    for (const DevicePtr& leg : swapped.legs()->all()) remove(*leg);
+    EXPECT_EQ(leg(first).references().held(), 0u);
+    for (const DevicePtr& leg : swapped.memory().legs()) remove(*leg);
   }
 }
 
@@ -381,8 +401,8 @@ TEST_P(StackFailure, FindsThePartsOfAPlainModelAndTellsEachHolderOnceARange) {
     }
     holder.calls.clear();
     FailedParts parts;
-    must(memory_failure(pool_.registry(), {leg(space).namespace_memory()->physical(failed)},
-                        kMfActionRequired, parts));
+    must(memory_failure(pool_.registry(), {leg(space).memory().physical(failed)}, kMfActionRequired,
+                        parts));
 
     std::set<Page> told;
     for (const FailedPart& part : parts) {
@@ -398,8 +418,8 @@ TEST_P(StackFailure, FindsThePartsOfAPlainModelAndTellsEachHolderOnceARange) {
                                 ? std::vector<DataRanges>()
                                 : std::vector<DataRanges>{expected_calls.ranges()})
         << "one call, each contiguous range once, in order";
-    ASSERT_EQ(leg(space).references().held(), 0u);
-    ASSERT_EQ(leg(space).unaccounted_references(), 0u);
+    ASSERT_EQ(leg(space).references().table().held(), 0u);
+    ASSERT_EQ(leg(space).references().unaccounted(), 0u);
   }
 }
 
@@ -428,8 +448,7 @@ TEST_P(StackFailure, OfALegWhoseVolumeIsDisabledFindsNobody) {
   fill(*volume);
   remove(*volume);
   FailedParts parts;
-  EXPECT_TRUE(
-      memory_failure(pool_.registry(), {leg(0).namespace_memory()->physical({0, kMiB})}, 0, parts));
+  EXPECT_TRUE(memory_failure(pool_.registry(), {leg(0).memory().physical({0, kMiB})}, 0, parts));
   EXPECT_TRUE(parts.empty());
 }
 

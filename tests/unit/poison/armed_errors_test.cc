@@ -25,7 +25,7 @@ class ArmedErrorsTest : public RemovalFixture {
             .after = std::nullopt};
   }
   bool is_bad(DataRange range = kPage) {
-    return fsdax_.namespace_memory()->media_errors().is_bad(
+    return fsdax_.memory().media_errors().value()->is_bad(
         fsdax_.record().of_namespace().in_region(range));
   }
   void touch(MediaAccess access, DataRange range = {8192, 8193}) {
@@ -57,7 +57,7 @@ TEST_F(ArmedErrorsTest, GoOffAtTheNthAccessThatTouchesThemAndOnce) {
   EXPECT_TRUE(is_bad()) << "before the read goes on";
   EXPECT_EQ(findings_.latent_ranges(), std::vector<DataRange>({kPage}));
   EXPECT_TRUE(armed_.list(fsdax_).empty());
-  must(fsdax_.namespace_memory()->media_errors().clear(
+  must(fsdax_.memory().media_errors().value()->clear(
       {fsdax_.record().of_namespace().in_region(kPage)}));
   touch(MediaAccess::kRead);
   EXPECT_FALSE(is_bad());
@@ -75,7 +75,7 @@ TEST_F(ArmedErrorsTest, CountOnlyTheAccessesThatAreMeant) {
     EXPECT_FALSE(is_bad());
     touch(on);
     EXPECT_TRUE(is_bad());
-    must(fsdax_.namespace_memory()->media_errors().clear(
+    must(fsdax_.memory().media_errors().value()->clear(
         {fsdax_.record().of_namespace().in_region(kPage)}));
   }
 }
@@ -99,12 +99,12 @@ TEST_F(ArmedErrorsTest, CoverWhatAnErrorOfNowCovers) {
     must(inject_error(fsdax_, {kPage}, error.options, ports_));
     const auto now = fsdax_.memory().errors(DeviceMemory::ErrorKind::kInjected, kPage);
     EXPECT_EQ(now.size(), saturate ? 1 : kPage.length() / kSectorSize);
-    must(fsdax_.namespace_memory()->media_errors().clear(
+    must(fsdax_.memory().media_errors().value()->clear(
         {fsdax_.record().of_namespace().in_region(kPage)}));
     must(armed_.arm(error));
     touch(MediaAccess::kRead);
     EXPECT_EQ(fsdax_.memory().errors(DeviceMemory::ErrorKind::kInjected, kPage), now);
-    must(fsdax_.namespace_memory()->media_errors().clear(
+    must(fsdax_.memory().media_errors().value()->clear(
         {fsdax_.record().of_namespace().in_region(kPage)}));
   }
 }

@@ -40,7 +40,7 @@ class PoisonTest : public FailureFixture {
     const auto attr = must(request.fs().mknod(fsdax_.root_ino(), name, S_IFREG | 0644, 0, {}));
     const std::string bytes(page_count * kPageSize, 'x');
     must(request.fs().write(attr.ino, 0, std::as_bytes(std::span(bytes))));
-    fsdax_.count_lookup(attr.ino);
+    fsdax_.lookups().count(attr.ino);
     return attr.ino;
   }
   static FileRange pages(uint64_t begin, uint64_t end) {
@@ -63,8 +63,8 @@ class PoisonTest : public FailureFixture {
   }
   // A descriptor that has registered all of the file.
   uint64_t open_and_map(FileRange range, uint64_t address) {
-    const uint64_t handle = must(fsdax_.add_handle({.ino = file_, .pid = 1, .writable = true}));
-    must(fsdax_.register_mapping(handle, 1, range, address));
+    const uint64_t handle = must(fsdax_.handles().add({.ino = file_, .pid = 1, .writable = true}));
+    must(fsdax_.handles().register_mapping(handle, 1, range, address));
     return handle;
   }
 
@@ -146,14 +146,14 @@ TEST_F(PoisonTest, ARegisteredMappingIsToldInItsOwnCoordinates) {
   const uint64_t handle = open_and_map(pages(3, 8), 0x7f0000000000);
   const uint64_t stranger = open_and_map(pages(6, 8), 0x7e0000000000);
   const auto report = must(inject(pages(2, 5)));
-  const auto event = fsdax_.mapper_events().read(handle);
+  const auto event = fsdax_.handles().events().read(handle);
   ASSERT_TRUE(event);
   EXPECT_EQ(event->notice.kind, MapperEventKind::kPoison);
   EXPECT_EQ(event->notice.seq, report.seq);
   EXPECT_EQ(event->range, pages(3, 5));
   EXPECT_EQ(event->address, 0x7f0000000000);
-  EXPECT_FALSE(fsdax_.mapper_events().read(handle)) << "once";
-  EXPECT_FALSE(fsdax_.mapper_events().read(stranger));
+  EXPECT_FALSE(fsdax_.handles().events().read(handle)) << "once";
+  EXPECT_FALSE(fsdax_.handles().events().read(stranger));
   EXPECT_EQ(report.files.at(0).told, 1u);
 }
 
@@ -184,13 +184,13 @@ TEST_F(PoisonTest, UninjectingTakesTheErrorNotTheKnowledge) {
 TEST_F(PoisonTest, ClearedErrorsReadAsZerosAndAreTold) {
   const uint64_t handle = open_and_map(pages(0, 8), 0x1000);
   must(inject(pages(2, 3)));
-  (void)fsdax_.mapper_events().read(handle);
+  (void)fsdax_.handles().events().read(handle);
   EXPECT_EQ(must(clear_errors(fsdax_, {data_of(pages(0, 8))})), kPageSize);
   EXPECT_TRUE(can_read(pages(2, 3)));
   tell_cleared(fsdax_, {data_of(pages(2, 3))}, ports_);
   EXPECT_EQ(kernel_.events().back().kind, EventKind::kCleared);
   EXPECT_EQ(kernel_.events().back().file->range, pages(2, 3));
-  EXPECT_EQ(fsdax_.mapper_events().read(handle)->notice.kind, MapperEventKind::kCleared);
+  EXPECT_EQ(fsdax_.handles().events().read(handle)->notice.kind, MapperEventKind::kCleared);
 }
 
 TEST_F(PoisonTest, LookingChangesNothing) {
@@ -228,7 +228,7 @@ TEST_F(PoisonTest, ALostSuperblockShutsTheFileSystemDown) {
   EXPECT_TRUE(fsdax_.admit(Admission::kWriteback)) << "what was stored isn't lost";
   take_down(fsdax_);
   EXPECT_EQ(fsdax_.enable().err(), EUCLEAN);
-  must(fsdax_.namespace_memory()->media_errors().clear(
+  must(fsdax_.memory().media_errors().value()->clear(
       {fsdax_.record().of_namespace().in_region(superblock)}));
   EXPECT_TRUE(fsdax_.enable());
 }
@@ -280,7 +280,7 @@ TEST_F(PoisonTest, AfterAFailureAtAnyStepTheRangeIsBadAndTheCallCanBeRepeated) {
     EXPECT_EQ(can_read(pages(2, 5)), !is_recorded);
     const auto report = must(inject(pages(2, 5)));
     EXPECT_EQ(report.files.size(), 1u);
-    EXPECT_EQ(fsdax_.unaccounted_references(), 0u);
+    EXPECT_EQ(fsdax_.references().unaccounted(), 0u);
     ASSERT_TRUE(write(pages(2, 5)));
   }
 }
@@ -290,15 +290,15 @@ TEST_F(PoisonTest, AfterAFailureAtAnyStepTheRangeIsBadAndTheCallCanBeRepeated) {
 class TakeoverTest : public PoisonTest {
  protected:
   TakeoverTest() {
-    handle_ = must(fsdax_.add_handle({.ino = file_, .pid = 1, .writable = true}));
-    must(fsdax_.take_over(handle_, 1, pages(0, 8), std::chrono::seconds(10)));
+    handle_ = must(fsdax_.handles().add({.ino = file_, .pid = 1, .writable = true}));
+    must(fsdax_.handles().take_over(handle_, 1, pages(0, 8), std::chrono::seconds(10)));
     other_ = open_and_map(pages(0, 8), 0x1000);
   }
   // Who is asked does this, and answers.
   Result<FailureReport> inject_while(const std::function<void(const MapperEvent&)>& handle) {
     std::thread asked([&] {
       std::optional<MapperEvent> event;
-      while (!(event = fsdax_.mapper_events().read(handle_))) std::this_thread::yield();
+      while (!(event = fsdax_.handles().events().read(handle_))) std::this_thread::yield();
       handle(*event);
     });
     auto report = inject(pages(2, 5));
@@ -306,7 +306,7 @@ class TakeoverTest : public PoisonTest {
     return report;
   }
   void answer(const MapperEvent& event, MapperEvents::Answer answer) {
-    EXPECT_TRUE(fsdax_.mapper_events().answer(handle_, event.notice.seq, event.id, answer));
+    EXPECT_TRUE(fsdax_.handles().events().answer(handle_, event.notice.seq, event.id, answer));
   }
 
   uint64_t handle_ = 0;
@@ -323,7 +323,7 @@ TEST_F(TakeoverTest, WhoRepairsIsTheOnlyOneWhoHears) {
   }));
   EXPECT_TRUE(report.files.at(0).is_handled);
   EXPECT_THAT(kernel_.invals(), IsEmpty());
-  EXPECT_FALSE(fsdax_.mapper_events().read(other_));
+  EXPECT_FALSE(fsdax_.handles().events().read(other_));
   EXPECT_TRUE(can_read(pages(0, 8)));
 }
 
@@ -333,7 +333,7 @@ TEST_F(TakeoverTest, WhatIsHandledButStillBadIsTakenAwaySilently) {
     answer(event, MapperEvents::Answer::kDone);
   }));
   EXPECT_THAT(kernel_.invals(), ElementsAre(Pair(file_, pages(3, 5))));
-  EXPECT_FALSE(fsdax_.mapper_events().read(other_));
+  EXPECT_FALSE(fsdax_.handles().events().read(other_));
 }
 
 TEST_F(TakeoverTest, ARefusalLeadsToTheLastResort) {
@@ -341,24 +341,24 @@ TEST_F(TakeoverTest, ARefusalLeadsToTheLastResort) {
       [&](const MapperEvent& event) { answer(event, MapperEvents::Answer::kRefused); }));
   EXPECT_FALSE(report.files.at(0).is_handled);
   EXPECT_THAT(kernel_.invals(), ElementsAre(Pair(file_, pages(2, 5))));
-  EXPECT_EQ(fsdax_.mapper_events().read(other_)->range, pages(2, 5));
+  EXPECT_EQ(fsdax_.handles().events().read(other_)->range, pages(2, 5));
 }
 
 // Of two files in one range: the first is answered only when the second has been asked.
 TEST_F(TakeoverTest, AllAreAskedBeforeAnyIsWaitedFor) {
   const uint64_t second = make_file("second", 1);
-  const uint64_t handle = must(fsdax_.add_handle({.ino = second, .pid = 1, .writable = true}));
-  must(fsdax_.take_over(handle, 1, pages(0, 1), std::chrono::seconds(10)));
+  const uint64_t handle = must(fsdax_.handles().add({.ino = second, .pid = 1, .writable = true}));
+  must(fsdax_.handles().take_over(handle, 1, pages(0, 1), std::chrono::seconds(10)));
   const DataRange data =
       must(must(fsdax_.admit(Admission::kRequest)).fs().extents(second)).at(0).second;
   std::thread asked([&] {
     std::optional<MapperEvent> last;
-    while (!(last = fsdax_.mapper_events().read(handle))) std::this_thread::yield();
+    while (!(last = fsdax_.handles().events().read(handle))) std::this_thread::yield();
     std::optional<MapperEvent> first;
-    while (!(first = fsdax_.mapper_events().read(handle_))) std::this_thread::yield();
+    while (!(first = fsdax_.handles().events().read(handle_))) std::this_thread::yield();
     answer(*first, MapperEvents::Answer::kDone);
-    EXPECT_TRUE(fsdax_.mapper_events().answer(handle, last->notice.seq, last->id,
-                                              MapperEvents::Answer::kDone));
+    EXPECT_TRUE(fsdax_.handles().events().answer(handle, last->notice.seq, last->id,
+                                                 MapperEvents::Answer::kDone));
   });
   const DataRange both = {std::min(data.begin, data_.begin), std::max(data.end, data_.end)};
   must(inject_error(fsdax_, {both}, {}, ports_));
@@ -366,9 +366,9 @@ TEST_F(TakeoverTest, AllAreAskedBeforeAnyIsWaitedFor) {
 }
 
 TEST_F(TakeoverTest, WhoEndsWhileItIsAskedIsOutOfIt) {
-  must(inject_while([&](const MapperEvent&) { fsdax_.remove_handle(handle_); }));
+  must(inject_while([&](const MapperEvent&) { fsdax_.handles().remove(handle_); }));
   EXPECT_THAT(kernel_.invals(), ElementsAre(Pair(file_, pages(2, 5))));
-  EXPECT_EQ(fsdax_.mapper_events().read(other_)->range, pages(2, 5));
+  EXPECT_EQ(fsdax_.handles().events().read(other_)->range, pages(2, 5));
 }
 
 // --- how much it takes
@@ -388,8 +388,8 @@ TEST(PoisonSizeTest, ATebibyteIsOneRangeForEverybody) {
   ASSERT_TRUE(device->enable());
   const uint64_t size = record.data_bytes();
   ASSERT_TRUE(device->leases().lend(device->root_ino(), {0, size}));
-  const uint64_t handle = must(device->add_handle({.ino = device->root_ino(), .pid = 1}));
-  must(device->register_mapping(handle, 1, {0, size}, 0x7f0000000000));
+  const uint64_t handle = must(device->handles().add({.ino = device->root_ino(), .pid = 1}));
+  must(device->handles().register_mapping(handle, 1, {0, size}, 0x7f0000000000));
 
   for (const uint64_t bytes : {kPageSize, size}) {
     SCOPED_TRACE(bytes);
@@ -398,11 +398,11 @@ TEST(PoisonSizeTest, ATebibyteIsOneRangeForEverybody) {
     EXPECT_EQ(report.bad_bytes, bytes);
     EXPECT_EQ(kernel.calls("inval"), 1u);
     EXPECT_EQ(kernel.calls("poison"), 2u) << "the device's, the file's";
-    EXPECT_EQ(device->mapper_events().read(handle)->range.length(), bytes);
-    EXPECT_FALSE(device->mapper_events().read(handle));
-    EXPECT_LE(device->namespace_memory()->media_errors().known({0, region.size_bytes}).size(), 1u);
+    EXPECT_EQ(device->handles().events().read(handle)->range.length(), bytes);
+    EXPECT_FALSE(device->handles().events().read(handle));
+    EXPECT_LE(device->memory().media_errors().value()->known({0, region.size_bytes}).size(), 1u);
   }
-  device->remove_handle(handle);
+  device->handles().remove(handle);
   take_down(*device);
 }
 

@@ -17,7 +17,7 @@ namespace {
 
 class Scrub : public FailureFixture {
  protected:
-  MediaErrors& errors() { return fsdax_.namespace_memory()->media_errors(); }  // of region0
+  MediaErrors& errors() { return *fsdax_.memory().media_errors().value(); }  // of region0
   RegionRange all() { return {0, 1 * kGiB}; }
   void make_latent(RegionRange range) { must(errors().inject({range}, {})); }
   // The one scrub's state, when it has ended.

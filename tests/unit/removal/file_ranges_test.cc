@@ -79,8 +79,8 @@ TEST_F(FileRangesTest, OnlyFilesWithAWriterAreFlushedAndOnlyRangesThatAreLargeEn
   ranges_.add(fsdax_, a_, pages(0, 1));
   ranges_.add(fsdax_, a_, pages(4, 8));
   ranges_.add(fsdax_, b_, pages(0, 8));
-  must(fsdax_.add_handle({.ino = a_, .writable = true}));
-  must(fsdax_.add_handle({.ino = b_, .writable = false}));
+  must(fsdax_.handles().add({.ino = a_, .writable = true}));
+  must(fsdax_.handles().add({.ino = b_, .writable = false}));
   auto flushed = must(ranges_.flush(kernel_));
   EXPECT_EQ(flushed.tried, 1u);
   EXPECT_EQ(flushed.done, 1u);
@@ -93,7 +93,7 @@ TEST_F(FileRangesTest, OnlyFilesWithAWriterAreFlushedAndOnlyRangesThatAreLargeEn
 
 TEST_F(FileRangesTest, AFlushThatFailsIsNotDoneAndOneThatIsNotAnsweredIsAnError) {
   ranges_.add(fsdax_, a_, pages(0, 1));
-  must(fsdax_.add_handle({.ino = a_, .writable = true}));
+  must(fsdax_.handles().add({.ino = a_, .writable = true}));
   kernel_.on_flush = [](uint64_t) -> Result<void> { return fail(ENOSPC); };
   const auto flushed = must(ranges_.flush(kernel_));
   EXPECT_EQ(flushed.tried, 1u);
@@ -140,16 +140,16 @@ TEST_F(FileRangesTest, WithoutPresentPagesItIsRevokedOnceOrAsOftenAsWanted) {
 }
 
 TEST_F(FileRangesTest, IsPinnedWhereAPinOverlaps) {
-  const uint64_t handle = must(fsdax_.add_handle({.ino = a_}));
+  const uint64_t handle = must(fsdax_.handles().add({.ino = a_}));
   ranges_.add(fsdax_, a_, pages(2, 4));
   FileRanges whole;
   whole.add_all(fsdax_);
   EXPECT_FALSE(ranges_.is_pinned());
   EXPECT_FALSE(whole.is_pinned());
-  must(fsdax_.pin(handle, getpid(), pages(0, 2)));
+  must(fsdax_.handles().pin(handle, getpid(), pages(0, 2)));
   EXPECT_FALSE(ranges_.is_pinned());
   EXPECT_TRUE(whole.is_pinned());
-  must(fsdax_.pin(handle, getpid(), pages(3, 9)));
+  must(fsdax_.handles().pin(handle, getpid(), pages(3, 9)));
   EXPECT_TRUE(ranges_.is_pinned());
   fsdax_.claims().remove_pins();
 }

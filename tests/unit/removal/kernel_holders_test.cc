@@ -25,7 +25,7 @@ class KernelHolders : public RemovalFixture {
     return {found.begin() + static_cast<ptrdiff_t>(before), found.end()};
   }
   uint64_t open(uint64_t index, pid_t pid) {
-    return must(fsdax_.add_handle({.ino = ino(fsdax_, index), .pid = pid}));
+    return must(fsdax_.handles().add({.ino = ino(fsdax_, index), .pid = pid}));
   }
 };
 
@@ -46,7 +46,7 @@ TEST_F(KernelHolders, WhatAProcessHasOrHasClosedIsNotTheKernels) {
   const uint64_t closed = open(6, getpid());
   const auto handles = open_handles({&fsdax_});
   EXPECT_EQ(handles.size(), 2u);
-  fsdax_.remove_handle(closed);
+  fsdax_.handles().remove(closed);
   EXPECT_TRUE(added_to({holder({mapping(ino(fsdax_, 5), "/pmem0/a")})}, handles).empty());
   EXPECT_TRUE(added_to({holder({}, {{ino(fsdax_, 5), "/pmem0/a", 3}})}, handles).empty());
 }

@@ -15,7 +15,7 @@ class RemovalBusyTest : public RemovalFixture {};
 
 TEST_F(RemovalBusyTest, OneThatIsOpenIsEbusyAndStaysAsItWas) {
   lend(fsdax_, 5, {0, 4096});
-  const uint64_t handle = must(fsdax_.add_handle({.ino = ino(fsdax_, 5)}));
+  const uint64_t handle = must(fsdax_.handles().add({.ino = ino(fsdax_, 5)}));
   kernel_.people = {holder({mapping(ino(fsdax_, 5), "/pmem0/a")})};
   const auto outcome = remove({&fsdax_}, {});
   EXPECT_EQ(outcome.result.err(), EBUSY);
@@ -27,12 +27,12 @@ TEST_F(RemovalBusyTest, OneThatIsOpenIsEbusyAndStaysAsItWas) {
   EXPECT_TRUE(kernel_.log().empty()) << "nobody is told, nothing hidden, nothing revoked";
   EXPECT_EQ(fsdax_.leases().totals().ranges, 1u);
   expect_live(fsdax_);
-  fsdax_.remove_handle(handle);
+  fsdax_.handles().remove(handle);
   EXPECT_TRUE(remove({&fsdax_}, {}).result);
 }
 
 TEST_F(RemovalBusyTest, OneThatNobodyVisibleHoldsIsStillBusy) {
-  must(fsdax_.add_handle({.ino = ino(fsdax_, 5)}));
+  must(fsdax_.handles().add({.ino = ino(fsdax_, 5)}));
   const auto outcome = remove({&fsdax_}, {});
   EXPECT_EQ(outcome.result.err(), EBUSY);
   EXPECT_NE(outcome.result.error().message.find("1 open file"), std::string::npos);
@@ -40,7 +40,7 @@ TEST_F(RemovalBusyTest, OneThatNobodyVisibleHoldsIsStillBusy) {
 
 TEST_F(RemovalBusyTest, OneBusyAmongSeveralLeavesAllLive) {
   lend(fsdax_, 5, {0, 4096});
-  must(devdax_.add_handle({.ino = devdax_.root_ino()}));
+  must(devdax_.handles().add({.ino = devdax_.root_ino()}));
   const auto outcome = remove({&fsdax_, &devdax_}, {});
   EXPECT_EQ(outcome.result.err(), EBUSY);
   EXPECT_NE(outcome.result.error().message.find("namespace1.0"), std::string::npos);
@@ -56,10 +56,10 @@ TEST_F(RemovalBusyTest, OneBusyAmongSeveralLeavesAllLive) {
 TEST_F(RemovalBusyTest, ReleaseThatComesLateIsWaitedFor) {
   bool removed = false;
   for (int attempt = 0; attempt < 20 && !removed; ++attempt) {
-    const uint64_t handle = must(fsdax_.add_handle({.ino = ino(fsdax_, 5)}));
+    const uint64_t handle = must(fsdax_.handles().add({.ino = ino(fsdax_, 5)}));
     std::jthread server([&] {
       let_others_fall_asleep();
-      fsdax_.remove_handle(handle);
+      fsdax_.handles().remove(handle);
     });
     removed = remove({&fsdax_}, {}).result.has_value();
   }
@@ -67,14 +67,14 @@ TEST_F(RemovalBusyTest, ReleaseThatComesLateIsWaitedFor) {
 }
 
 TEST_F(RemovalBusyTest, InterruptedItIsBusyAtOnce) {
-  must(fsdax_.add_handle({.ino = ino(fsdax_, 5)}));
-  fsdax_.interrupt_waits();
+  must(fsdax_.handles().add({.ino = ino(fsdax_, 5)}));
+  fsdax_.handles().interrupt_waits();
   EXPECT_EQ(remove({&fsdax_}, {}).result.err(), EBUSY);
   expect_live(fsdax_);
 }
 
 TEST_F(RemovalBusyTest, GraceEndsWhenTheLastHolderLetsGo) {
-  const uint64_t handle = must(fsdax_.add_handle({.ino = ino(fsdax_, 5), .writable = true}));
+  const uint64_t handle = must(fsdax_.handles().add({.ino = ino(fsdax_, 5), .writable = true}));
   lend(fsdax_, 5, {0, 4096});
   kernel_.on_inval = [&](uint64_t) -> Result<void> {
     EXPECT_EQ(fsdax_.claims().handle_count(), 0u);
@@ -85,7 +85,7 @@ TEST_F(RemovalBusyTest, GraceEndsWhenTheLastHolderLetsGo) {
     if (event.kind == EventKind::kPreRemove) {
       client = std::jthread([&] {
         let_others_fall_asleep();
-        fsdax_.remove_handle(handle);
+        fsdax_.handles().remove(handle);
       });
     }
   };
@@ -95,7 +95,7 @@ TEST_F(RemovalBusyTest, GraceEndsWhenTheLastHolderLetsGo) {
 }
 
 TEST_F(RemovalBusyTest, GraceThatRunsOutTakesItAnyway) {
-  must(fsdax_.add_handle({.ino = ino(fsdax_, 5)}));
+  must(fsdax_.handles().add({.ino = ino(fsdax_, 5)}));
   auto options = forced();
   options.grace = std::chrono::milliseconds(1);
   EXPECT_TRUE(remove({&fsdax_}, options).result);
@@ -104,7 +104,7 @@ TEST_F(RemovalBusyTest, GraceThatRunsOutTakesItAnyway) {
 
 TEST_F(RemovalBusyTest, DryRunTouchesNothingBusyOrNot) {
   lend(fsdax_, 5, {0, 4096});
-  must(fsdax_.add_handle({.ino = ino(fsdax_, 5), .writable = true}));
+  must(fsdax_.handles().add({.ino = ino(fsdax_, 5), .writable = true}));
   kernel_.people = {
       holder({mapping(ino(fsdax_, 5), "/pmem0/a")}, {{ino(fsdax_, 5), "/pmem0/a", 3}})};
   for (const bool force : {false, true}) {

@@ -38,7 +38,7 @@ class RemovalFaultTest : public RemovalFixture {
         FaultPoint::list(), [&](const auto& info) { return info.name == name && info.left != 0; });
   }
   void expect_whole(Device& device) {
-    EXPECT_EQ(device.unaccounted_references(), 0u);
+    EXPECT_EQ(device.references().unaccounted(), 0u);
     EXPECT_EQ(device.requests_in_flight(), 0u);
     if (device.state() == State::kLive) return expect_live(device);
     EXPECT_EQ(device.state(), State::kDisabled);
@@ -54,7 +54,7 @@ class RemovalFaultTest : public RemovalFixture {
   }
   void open_and_lend() {
     for (Device* device : {&fsdax_, &devdax_}) {
-      must(device->add_handle({.ino = ino(*device, 1), .writable = true}));
+      must(device->handles().add({.ino = ino(*device, 1), .writable = true}));
       lend(*device, 1, {0, 4096});
       lend(*device, 5, {0, 8192});
     }

@@ -19,8 +19,8 @@ using Kind = MapperEventKind;
 class RemovalMappersTest : public RemovalFixture {
  protected:
   RemovalMappersTest() {
-    file_ = must(fsdax_.add_handle({.ino = ino(fsdax_, 5), .writable = true}));
-    mapping_ = must(fsdax_.register_mapping(file_, 1, {4096, 12288}, 0x5000));
+    file_ = must(fsdax_.handles().add({.ino = ino(fsdax_, 5), .writable = true}));
+    mapping_ = must(fsdax_.handles().register_mapping(file_, 1, {4096, 12288}, 0x5000));
   }
   ~RemovalMappersTest() override {
     FaultPoint::disarm_all();
@@ -28,7 +28,7 @@ class RemovalMappersTest : public RemovalFixture {
   }
   std::vector<MapperEvent> read_all(uint64_t handle) {
     std::vector<MapperEvent> all;
-    while (auto event = fsdax_.mapper_events().read(handle)) all.push_back(*event);
+    while (auto event = fsdax_.handles().events().read(handle)) all.push_back(*event);
     return all;
   }
   std::vector<Kind> kinds(uint64_t handle) {
@@ -87,21 +87,21 @@ TEST_F(RemovalMappersTest, GraceEndsWithTheAnswerOfWhoKeepsItsFileOpen) {
     const Deadline deadline = deadline_after(std::chrono::seconds(20));
     std::optional<MapperEvent> event;
     while (!event && Clock::now() < deadline) {
-      event = fsdax_.mapper_events().read(file_);
+      event = fsdax_.handles().events().read(file_);
       if (!event) std::this_thread::yield();
     }
     ASSERT_TRUE(event);
     EXPECT_EQ(event->notice.answer_within, std::chrono::minutes(10));
     let_others_fall_asleep();
     EXPECT_EQ(fsdax_.state(), State::kDying) << "its bytes are good still";
-    must(fsdax_.mapper_events().answer(file_, event->notice.seq, event->id,
-                                       MapperEvents::Answer::kDone));
+    must(fsdax_.handles().events().answer(file_, event->notice.seq, event->id,
+                                          MapperEvents::Answer::kDone));
   });
   auto options = forced();
   options.grace = std::chrono::minutes(10);
   EXPECT_TRUE(remove({&fsdax_, &devdax_}, options).result);
   EXPECT_EQ(fsdax_.claims().handle_count(), 1u);
-  EXPECT_EQ(fsdax_.mapper_events().counts().questions, 0u);
+  EXPECT_EQ(fsdax_.handles().events().counts().questions, 0u);
 }
 
 TEST_F(RemovalMappersTest, GraceThatRunsOutTakesItAndTheAnswerIsTooLate) {
@@ -110,7 +110,8 @@ TEST_F(RemovalMappersTest, GraceThatRunsOutTakesItAndTheAnswerIsTooLate) {
   EXPECT_TRUE(remove({&fsdax_}, options).result);
   const auto told = read_all(file_);
   ASSERT_EQ(told.size(), 2u);
-  EXPECT_EQ(fsdax_.mapper_events()
+  EXPECT_EQ(fsdax_.handles()
+                .events()
                 .answer(file_, told[0].notice.seq, told[0].id, MapperEvents::Answer::kDone)
                 .err(),
             ENOENT);
@@ -122,13 +123,13 @@ TEST_F(RemovalMappersTest, MappersOfPrivateMemoryAreNotTold) {
   const auto device = pool_.make_device(must(pool_.pool().create_namespace(
       {.region = region.id, .mode = NamespaceMode::kPrivate, .size_bytes = std::nullopt})));
   must(device->enable());
-  const uint64_t handle = must(device->add_handle({.ino = device->root_ino()}));
-  must(device->register_mapping(handle, 1, {0, 4096}, 0));
+  const uint64_t handle = must(device->handles().add({.ino = device->root_ino()}));
+  must(device->handles().register_mapping(handle, 1, {0, 4096}, 0));
   auto options = forced();
   options.drain_timeout = std::chrono::seconds(20);
   EXPECT_TRUE(remove({device.get()}, options).result);
-  EXPECT_FALSE(device->mapper_events().read(handle));
-  device->remove_handle(handle);
+  EXPECT_FALSE(device->handles().events().read(handle));
+  device->handles().remove(handle);
 }
 
 }  // namespace

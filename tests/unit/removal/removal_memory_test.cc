@@ -3,13 +3,14 @@
 
 #include <algorithm>
 #include <array>
+#include <cstring>
+#include <span>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include "core/base/fault.h"
 #include "core/device/p2p_pool.h"
-#include "core/device/private_memory.h"
 #include "core/removal/p2p_return.h"
 #include "core/removal/removal.h"
 #include "tests/unit/removal/removal_fixture.h"
@@ -45,31 +46,33 @@ class RemovalMemoryTest : public RemovalFixture {
         {.region = region.id, .mode = mode, .size_bytes = std::nullopt})));
   }
   static void store(const Device::Request& request, uint64_t page, uint64_t value) {
-    must(request.device().content().private_memory()->write(
-        page * kPageSize, std::as_bytes(std::span(&value, 1)), PrivateMemory::Origin::kProgram));
+    must(request.device().content().write(request, request.device().root_ino(), page * kPageSize,
+                                          std::as_bytes(std::span(&value, 1)),
+                                          Media::Writer::kProgram));
   }
   static uint64_t load(const Device::Request& request, uint64_t page) {
     uint64_t value = 0;
-    must(request.device().content().private_memory()->read(
-        FileRange::sized(page * kPageSize, sizeof(value)),
-        std::as_writable_bytes(std::span(&value, 1))));
+    const auto bytes = must(request.device().content().read(
+        request, request.device().root_ino(), FileRange::sized(page * kPageSize, sizeof(value)),
+        Media::Reader::kProgram, Atime::kKeep));
+    std::memcpy(&value, bytes.copy.data(), sizeof(value));
     return value;
   }
   // Pages of numbers, on the device.
   void fill_and_migrate(uint64_t pages) {
     const auto request = must(private_->admit(Admission::kRequest));
     for (uint64_t page = 0; page < pages; ++page) store(request, page, page + 1);
-    auto migration =
-        must(request.device().content().private_memory()->begin_migrate({0, pages * kPageSize}));
-    ASSERT_EQ(request.device().content().private_memory()->finish_migrate(std::move(migration)),
-              pages);
+    const auto take_away = [] { return Result<void>(); };
+    ASSERT_EQ(
+        must(private_->content().given().migrate_to_device({0, pages * kPageSize}, take_away)),
+        pages);
   }
   void expect_numbers(uint64_t pages) {
     const auto request = must(private_->admit(Admission::kRead, {}));
     for (uint64_t page = 0; page < pages; ++page) ASSERT_EQ(load(request, page), page + 1);
   }
   FileRange alloc(uint64_t pages) {
-    return must(p2p_->content().p2p()->alloc(kHandle, kNobody, pages * kPageSize));
+    return must(p2p_->content().given().alloc(kHandle, kNobody, pages * kPageSize));
   }
 
   std::unique_ptr<Device> private_ = make(NamespaceMode::kPrivate);
@@ -78,15 +81,15 @@ class RemovalMemoryTest : public RemovalFixture {
 
 TEST_F(RemovalMemoryTest, PrivatePagesComeBackAndTheFileGoesOn) {
   fill_and_migrate(100);
-  EXPECT_EQ(private_->held_references(), 100u);
-  EXPECT_EQ(private_->list_references(9).count(ReferenceKind::kPage), 100u);
+  EXPECT_EQ(private_->references().held(), 100u);
+  EXPECT_EQ(private_->references().list(9).count(ReferenceKind::kPage), 100u);
   const auto outcome = remove({private_.get()}, forced());
   ASSERT_TRUE(outcome.result) << outcome.result.error().describe();
   EXPECT_EQ(outcome.reports.at(0).pages_migrated, 100u);
   EXPECT_FALSE(outcome.reports.at(0).hits_mappings);
   EXPECT_EQ(private_->state(), State::kDisabled);
   EXPECT_EQ(private_->admit(Admission::kRequest).err(), ENXIO) << "what migrates";
-  EXPECT_EQ(private_->add_handle({}).err(), ENXIO);
+  EXPECT_EQ(private_->handles().add({}).err(), ENXIO);
   expect_numbers(100);
   EXPECT_EQ(kernel_.calls("inval") + kernel_.calls("flush"), 0u) << "nothing is taken away";
   must(private_->enable());
@@ -107,21 +110,21 @@ TEST_F(RemovalMemoryTest, PagesThatCannotComeBackInTimeKeepTheDevice) {
   const auto outcome = remove({private_.get()}, options);
   EXPECT_EQ(outcome.result.err(), ETIMEDOUT);
   expect_live(*private_);
-  EXPECT_EQ(private_->unaccounted_references(), 0u);
+  EXPECT_EQ(private_->references().unaccounted(), 0u);
   expect_numbers(1000);
 }
 
 TEST_F(RemovalMemoryTest, PrivateAndP2pAreNotPinned) {
   for (Device* device : {private_.get(), p2p_.get()}) {
-    const uint64_t handle = must(device->add_handle({.ino = device->root_ino()}));
-    EXPECT_EQ(device->pin(handle, kNobody, {0, kPageSize}).err(), EOPNOTSUPP);
-    device->remove_handle(handle);
+    const uint64_t handle = must(device->handles().add({.ino = device->root_ino()}));
+    EXPECT_EQ(device->handles().pin(handle, kNobody, {0, kPageSize}).err(), EOPNOTSUPP);
+    device->handles().remove(handle);
   }
 }
 
 TEST_F(RemovalMemoryTest, WithoutForceABufferIsNamed) {
-  const uint64_t handle = must(p2p_->add_handle({.ino = p2p_->root_ino()}));
-  const FileRange range = must(p2p_->content().p2p()->alloc(handle, kNobody, kPageSize));
+  const uint64_t handle = must(p2p_->handles().add({.ino = p2p_->root_ino()}));
+  const FileRange range = must(p2p_->content().given().alloc(handle, kNobody, kPageSize));
   const auto outcome = remove({p2p_.get()}, {});
   EXPECT_EQ(outcome.result.err(), EBUSY);
   const auto& in_the_way = outcome.reports.at(0).in_the_way;
@@ -129,7 +132,7 @@ TEST_F(RemovalMemoryTest, WithoutForceABufferIsNamed) {
   EXPECT_EQ(in_the_way[0].kind, ReferenceKind::kBuffer);
   EXPECT_EQ(in_the_way[0].range, range);
   EXPECT_EQ(in_the_way[0].pid, kNobody);
-  p2p_->remove_handle(handle);
+  p2p_->handles().remove(handle);
   must(return_buffers(*p2p_, kernel_, Clock::now()));
   EXPECT_TRUE(remove({p2p_.get()}, {}).result) << "it went with its handle";
 }
@@ -143,7 +146,7 @@ TEST_F(RemovalMemoryTest, ABufferThatStaysHoldsARemovalUpAndWorksMeanwhile) {
                           {.ino = p2p_->root_ino(), .range = {range.end, range.end + 1}})
                   .err(),
               ENXIO);
-    EXPECT_EQ(p2p_->content().p2p()->alloc(kHandle, kNobody, kPageSize).err(), ENXIO);
+    EXPECT_EQ(p2p_->content().given().alloc(kHandle, kNobody, kPageSize).err(), ENXIO);
   };
   const auto outcome = remove({p2p_.get()}, forced());
   EXPECT_EQ(outcome.result.err(), ETIMEDOUT);
@@ -151,8 +154,8 @@ TEST_F(RemovalMemoryTest, ABufferThatStaysHoldsARemovalUpAndWorksMeanwhile) {
   ASSERT_EQ(outcome.reports.at(0).in_the_way.size(), 1u);
   EXPECT_EQ(outcome.reports.at(0).in_the_way[0].kind, ReferenceKind::kBuffer);
   expect_live(*p2p_);
-  EXPECT_TRUE(p2p_->content().p2p()->contains(range));
-  EXPECT_EQ(p2p_->unaccounted_references(), 0u);
+  EXPECT_TRUE(p2p_->content().given().returning().empty());
+  EXPECT_EQ(p2p_->references().unaccounted(), 0u);
 }
 
 TEST_F(RemovalMemoryTest, ForceWaitsForTheLastBuffer) {
@@ -163,9 +166,9 @@ TEST_F(RemovalMemoryTest, ForceWaitsForTheLastBuffer) {
   kernel_.on_event = [&](const Event& event) {
     if (event.kind != EventKind::kPreRemove) return;
     user = std::thread([&] {
-      must(p2p_->content().p2p()->begin_return(kHandle, range.begin));
-      for (const P2pBuffer& buffer : p2p_->content().p2p()->returning()) {
-        must(p2p_->content().p2p()->finish_return(buffer.id));
+      must(p2p_->content().given().begin_return(kHandle, range.begin));
+      for (const P2pBuffer& buffer : p2p_->content().given().returning()) {
+        must(p2p_->content().given().finish_return(buffer.id));
       }
     });
   };
@@ -186,33 +189,35 @@ TEST_F(RemovalMemoryTest, SurpriseAndAbandonTakeBuffers) {
     ASSERT_TRUE(outcome.result) << outcome.result.error().describe();
     EXPECT_EQ(outcome.reports.at(0).buffers_taken, 1u);
     EXPECT_EQ(outcome.reports.at(0).abandoned, 0u) << "it was returned, not given up";
-    EXPECT_EQ(p2p_->content().p2p()->counts().buffers, 0u);
+    EXPECT_EQ(p2p_->content().given().buffers(), 0u);
     must(p2p_->enable());
-    EXPECT_EQ(p2p_->content().p2p()->counts().free_bytes, p2p_->record().data_bytes());
+    const FileRange all = alloc(p2p_->record().data_bytes() / kPageSize);
+    must(p2p_->content().given().begin_return(kHandle, all.begin));
+    must(return_buffers(*p2p_, kernel_, Clock::now()));
   }
 }
 
 TEST_F(RemovalMemoryTest, ReturningDropsTheirPagesFirstAndLeavesTheOthers) {
   alloc(1);
   const FileRange second = alloc(1);
-  must(p2p_->content().p2p()->begin_return(kHandle, second.begin));
+  must(p2p_->content().given().begin_return(kHandle, second.begin));
   kernel_.on_inval = [&](uint64_t ino) -> Result<void> {
     EXPECT_EQ(ino, p2p_->root_ino());
-    EXPECT_EQ(p2p_->content().p2p()->returning().size(), 1u)
+    EXPECT_EQ(p2p_->content().given().returning().size(), 1u)
         << "not free before its pages are gone";
     return {};
   };
   must(return_buffers(*p2p_, kernel_, Clock::now()));
-  EXPECT_EQ(p2p_->content().p2p()->counts().buffers, 1u);
+  EXPECT_EQ(p2p_->content().given().buffers(), 1u);
   EXPECT_EQ(kernel_.calls("inval"), 1u);
 }
 
 TEST_F(RemovalMemoryTest, AnInvalThatFailsLeavesTheBufferReturning) {
   const FileRange range = alloc(1);
-  must(p2p_->content().p2p()->begin_return(kHandle, range.begin));
+  must(p2p_->content().given().begin_return(kHandle, range.begin));
   kernel_.on_inval = [](uint64_t) -> Result<void> { return fail(EIO); };
   EXPECT_EQ(return_buffers(*p2p_, kernel_, Clock::now()).err(), EIO);
-  EXPECT_EQ(p2p_->content().p2p()->returning().size(), 1u);
+  EXPECT_EQ(p2p_->content().given().returning().size(), 1u);
   kernel_.on_inval = [](uint64_t) -> Result<void> { return fail(ENOENT); };
   EXPECT_TRUE(return_buffers(*p2p_, kernel_, Clock::now())) << "the kernel doesn't know the file";
 }
@@ -223,9 +228,9 @@ TEST_F(RemovalMemoryTest, ABufferIsNotFreeBeforeRequestsOfBeforeHaveEnded) {
   {
     const auto request =
         must(p2p_->admit(Admission::kRead, {.ino = p2p_->root_ino(), .range = range}));
-    must(p2p_->content().p2p()->begin_return(kHandle, range.begin));
+    must(p2p_->content().given().begin_return(kHandle, range.begin));
     EXPECT_EQ(return_buffers(*p2p_, kernel_, Clock::now()).err(), ETIMEDOUT);
-    EXPECT_EQ(p2p_->content().p2p()->returning().size(), 1u);
+    EXPECT_EQ(p2p_->content().given().returning().size(), 1u);
   }
   EXPECT_TRUE(return_buffers(*p2p_, kernel_, Clock::now()));
 }
@@ -254,12 +259,12 @@ TEST_F(RemovalMemoryTest, EveryStepOfARemovalWithPagesAndBuffersOut) {
     EXPECT_EQ(remove({private_.get(), p2p_.get()}, options).result.err(), EIO);
     FaultPoint::disarm_all();
     for (Device* device : {private_.get(), p2p_.get()}) {
-      EXPECT_EQ(device->unaccounted_references(), 0u);
+      EXPECT_EQ(device->references().unaccounted(), 0u);
       if (device->state() == State::kDisabled) must(device->enable());
       expect_live(*device);
     }
     expect_numbers(40);
-    EXPECT_TRUE(p2p_->content().p2p()->returning().empty()) << "taken, and neither out nor free";
+    EXPECT_TRUE(p2p_->content().given().returning().empty()) << "taken, and neither out nor free";
     const auto again = remove({private_.get(), p2p_.get()}, options);
     EXPECT_TRUE(again.result) << again.result.error().describe();
     must(private_->enable());

@@ -145,7 +145,8 @@ TEST_F(RemovalPagesTest, WhoHasLetGoIsNotKilled) {
 TEST_F(RemovalPagesTest, WhoEndsAtTheFirstStepIsInTheReport) {
   Child mapper([&] { return map_three(); });
   const Holder mapping_it = holder_of(mapper);
-  must(fsdax_.add_handle({.ino = ino(fsdax_, 5), .writable = true}));  // so it is looked for twice
+  must(fsdax_.handles().add(
+      {.ino = ino(fsdax_, 5), .writable = true}));  // so it is looked for twice
   kernel_.on_holders = [&] {
     if (fsdax_.state() == State::kLive) return std::vector{mapping_it};
     mapper.end();

@@ -20,8 +20,8 @@ class RemovalPinsTest : public RemovalFixture {
     return options;
   }
 
-  uint64_t file_ = must(fsdax_.add_handle({.ino = ino(fsdax_, 5), .pid = getpid()}));
-  uint64_t pin_ = must(fsdax_.pin(file_, getpid(), {0, 8192}));
+  uint64_t file_ = must(fsdax_.handles().add({.ino = ino(fsdax_, 5), .pid = getpid()}));
+  uint64_t pin_ = must(fsdax_.handles().pin(file_, getpid(), {0, 8192}));
 };
 
 TEST_F(RemovalPinsTest, WithoutForceItIsBusy) {
@@ -92,7 +92,7 @@ TEST_F(RemovalPinsTest, KillEndsWhoHasPinned) {
     while (true) pause();
   }
   must(fsdax_.claims().remove(file_, ReferenceKind::kPin, pin_));
-  must(fsdax_.pin(file_, child, {0, 1}));
+  must(fsdax_.handles().pin(file_, child, {0, 1}));
   std::jthread watch([&] {
     waitpid(child, nullptr, 0);
     fsdax_.claims().remove_process(child);
@@ -149,7 +149,7 @@ TEST_F(RemovalPinsTest, NoNewPinsWhileItIsDying) {
   std::optional<int> err;
   kernel_.on_event = [&](const Event&) {
     if (err) return;
-    err = fsdax_.pin(file_, getpid(), {0, 1}).err();
+    err = fsdax_.handles().pin(file_, getpid(), {0, 1}).err();
     must(fsdax_.claims().remove(file_, ReferenceKind::kPin, pin_));
   };
   EXPECT_TRUE(remove({&fsdax_}, patient()).result);
@@ -171,21 +171,21 @@ class RemovalLeakTest : public RemovalFixture {
 
 TEST_F(RemovalLeakTest, AbandonGivesItUpCountsItAndTheNextLifeIsClean) {
   auto leaked = leak();
-  EXPECT_EQ(fsdax_.unaccounted_references(), 1u);
+  EXPECT_EQ(fsdax_.references().unaccounted(), 1u);
   ASSERT_EQ(remove({&fsdax_}, forced()).result.err(), ETIMEDOUT) << "first the report";
   auto options = forced();
   options.abandon = true;
   const auto outcome = remove({&fsdax_}, options);
   ASSERT_TRUE(outcome.result) << outcome.result.error().describe();
   EXPECT_EQ(outcome.reports.at(0).abandoned, 1u);
-  EXPECT_EQ(fsdax_.abandoned_references(), 1u);
+  EXPECT_EQ(fsdax_.references().abandoned(), 1u);
   EXPECT_EQ(fsdax_.state(), State::kDisabled);
 
   ASSERT_TRUE(fsdax_.enable());
-  EXPECT_EQ(fsdax_.unaccounted_references(), 0u);
+  EXPECT_EQ(fsdax_.references().unaccounted(), 0u);
   expect_live(fsdax_);
   leaked.reset();  // late, and no harm to the new life
-  EXPECT_EQ(fsdax_.unaccounted_references(), 0u);
+  EXPECT_EQ(fsdax_.references().unaccounted(), 0u);
   EXPECT_TRUE(remove({&fsdax_}, forced()).result);
 }
 

@@ -28,8 +28,8 @@ TEST_F(RemovalTest, GoesStepByStepAndDropsPagesOnlyBehindTheFlush) {
   lend(fsdax_, 5, {0, 8192});
   lend(fsdax_, 6, {0, 4096});
   lend(fsdax_, 6, {8192, 12288});
-  must(fsdax_.add_handle({.ino = ino(fsdax_, 5), .writable = true}));
-  must(fsdax_.add_handle({.ino = ino(fsdax_, 6)}));
+  must(fsdax_.handles().add({.ino = ino(fsdax_, 5), .writable = true}));
+  must(fsdax_.handles().add({.ino = ino(fsdax_, 6)}));
   kernel_.people = {holder({mapping(ino(fsdax_, 5), "/pmem0/a")})};
 
   const auto outcome = remove({&fsdax_}, forced());
@@ -61,12 +61,12 @@ TEST_F(RemovalTest, GoesStepByStepAndDropsPagesOnlyBehindTheFlush) {
 
 TEST_F(RemovalTest, WritebackIsAcceptedUntilTheLastPageIsDroppedAndNothingElse) {
   lend(fsdax_, 5, {0, 4096});
-  must(fsdax_.add_handle({.ino = ino(fsdax_, 5), .writable = true}));
+  must(fsdax_.handles().add({.ino = ino(fsdax_, 5), .writable = true}));
   const auto expect_dying = [&] {
     EXPECT_EQ(fsdax_.state(), State::kDying);
     EXPECT_TRUE(fsdax_.admit(Admission::kWriteback));
     EXPECT_EQ(fsdax_.admit(Admission::kRequest).err(), EIO);
-    EXPECT_EQ(fsdax_.add_handle({}).err(), EIO);
+    EXPECT_EQ(fsdax_.handles().add({}).err(), EIO);
   };
   kernel_.on_event = [&](const Event& event) {
     if (event.kind == EventKind::kPreRemove) expect_dying();
@@ -88,11 +88,11 @@ TEST_F(RemovalTest, WritebackIsAcceptedUntilTheLastPageIsDroppedAndNothingElse) 
 
 TEST_F(RemovalTest, SurpriseFlushesNothingAndRefusesWriteback) {
   lend(devdax_, 1, {0, 4096});
-  must(devdax_.add_handle({.ino = devdax_.root_ino(), .writable = true}));
+  must(devdax_.handles().add({.ino = devdax_.root_ino(), .writable = true}));
   kernel_.on_inval = [&](uint64_t) -> Result<void> {
     EXPECT_EQ(devdax_.state(), State::kDead);
     EXPECT_EQ(devdax_.admit(Admission::kWriteback).err(), ENXIO);
-    devdax_.count_lost_writeback();
+    devdax_.health().count_lost_writeback();
     return {};
   };
   auto options = forced();
@@ -110,15 +110,15 @@ TEST_F(RemovalTest, SurpriseFlushesNothingAndRefusesWriteback) {
 
 TEST_F(RemovalTest, HoldersAreLookedForBeforeAndBehindTheKillAndAgainOnlyBehindAWait) {
   lend(fsdax_, 5, {0, 4096});
-  const auto reader = must(fsdax_.add_handle({.ino = ino(fsdax_, 5)}));
+  const auto reader = must(fsdax_.handles().add({.ino = ino(fsdax_, 5)}));
   kernel_.people = {holder({mapping(ino(fsdax_, 5), "/pmem0/a")})};
   ASSERT_TRUE(remove({&fsdax_}, forced()).result);
   EXPECT_EQ(kernel_.walks(), 2) << "before and behind the kill; nothing was waited for";
 
   ASSERT_TRUE(fsdax_.enable());
-  fsdax_.remove_handle(reader);
+  fsdax_.handles().remove(reader);
   lend(fsdax_, 5, {0, 4096});
-  must(fsdax_.add_handle({.ino = ino(fsdax_, 5), .writable = true}));
+  must(fsdax_.handles().add({.ino = ino(fsdax_, 5), .writable = true}));
   kernel_.on_flush = [&](uint64_t) -> Result<void> {  // a child that was forked meanwhile
     kernel_.people.push_back(holder({mapping(ino(fsdax_, 5), "/pmem0/a")}));
     return {};
@@ -132,7 +132,7 @@ TEST_F(RemovalTest, HoldersAreLookedForBeforeAndBehindTheKillAndAgainOnlyBehindA
 TEST_F(RemovalTest, TheFirstLookIsBehindTheLastOpenAndBeforeAnyRequestFails) {
   int looks = 0;
   kernel_.on_holders = [&] {
-    EXPECT_EQ(fsdax_.add_handle({}).err(), EIO) << "nobody comes behind the look";
+    EXPECT_EQ(fsdax_.handles().add({}).err(), EIO) << "nobody comes behind the look";
     EXPECT_EQ(fsdax_.admit(Admission::kRequest).has_value(), ++looks == 1)
         << "nobody is hit before it";
     return std::vector<Holder>();
@@ -145,14 +145,14 @@ TEST_F(RemovalTest, WhoCouldNotBeKilledLetsOthersOpenAgain) {
   ASSERT_TRUE(devdax_.kill(/*only_if_idle=*/true));  // another's removal stopped half-way
   EXPECT_EQ(remove({&fsdax_, &devdax_}, forced()).result.err(), ENXIO);
   expect_live(fsdax_);
-  fsdax_.remove_handle(must(fsdax_.add_handle({})));
-  EXPECT_FALSE(devdax_.add_handle({}));
+  fsdax_.handles().remove(must(fsdax_.handles().add({})));
+  EXPECT_FALSE(devdax_.handles().add({}));
   devdax_.resurrect();
 }
 
 TEST_F(RemovalTest, FileThatCannotBeFlushedInBulkIsLeftToTheInval) {
   lend(fsdax_, 5, {0, 4096});
-  must(fsdax_.add_handle({.ino = ino(fsdax_, 5), .writable = true}));
+  must(fsdax_.handles().add({.ino = ino(fsdax_, 5), .writable = true}));
   for (const int err : {EPERM, ENOENT, EIO, ENOSPC}) {
     kernel_.on_flush = [err](uint64_t) -> Result<void> { return fail(err); };
     const auto outcome = remove({&fsdax_}, forced());
@@ -167,7 +167,7 @@ TEST_F(RemovalTest, FileThatCannotBeFlushedInBulkIsLeftToTheInval) {
 // What it has stored would be taken from a mapper that nobody has written back.
 TEST_F(RemovalTest, FlushThatTheKernelDoesNotAnswerTakesItAllBack) {
   lend(fsdax_, 5, {0, 4096});
-  must(fsdax_.add_handle({.ino = ino(fsdax_, 5), .writable = true}));
+  must(fsdax_.handles().add({.ino = ino(fsdax_, 5), .writable = true}));
   kernel_.on_flush = [](uint64_t) -> Result<void> { return fail(ETIMEDOUT, "flush"); };
   EXPECT_EQ(remove({&fsdax_}, forced()).result.err(), ETIMEDOUT);
   EXPECT_EQ(kernel_.calls("inval"), 0u);
@@ -228,8 +228,8 @@ TEST_F(RemovalTest, TellsOfTheWholeAndOfEachMappedPartOnce) {
 TEST_F(RemovalTest, SeveralDevicesTakeEachStepTogether) {
   lend(fsdax_, 5, {0, 4096});
   lend(devdax_, 1, {0, 4096});
-  must(fsdax_.add_handle({.ino = ino(fsdax_, 5), .writable = true}));
-  must(devdax_.add_handle({.ino = ino(devdax_, 1), .writable = true}));
+  must(fsdax_.handles().add({.ino = ino(fsdax_, 5), .writable = true}));
+  must(devdax_.handles().add({.ino = ino(devdax_, 1), .writable = true}));
   kernel_.people = {
       holder({mapping(ino(fsdax_, 5), "/pmem0/a"), mapping(ino(devdax_, 1), "/dax1.0")}),
       holder({}, {{ino(devdax_, 1), "/dax1.0", 3}})};

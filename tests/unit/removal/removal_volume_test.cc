@@ -100,8 +100,8 @@ class LegRemoval : public testing::Test {
 };
 
 TEST_F(LegRemoval, FlushesAndRevokesWhatLiesOnItAndNothingElse) {
-  must(volume_->add_handle({.ino = a_, .writable = true}));
-  must(volume_->add_handle({.ino = b_}));
+  must(volume_->handles().add({.ino = a_, .writable = true}));
+  must(volume_->handles().add({.ino = b_}));
   ASSERT_TRUE(volume_->leases().lend(a_, {0, 4 * kChunk}));
   kernel_.people = {mapper(a_, {0, 4 * kChunk})};
   const auto expected_a = on_leg(a_, 0), expected_b = on_leg(b_, 0);
@@ -137,7 +137,7 @@ TEST_F(LegRemoval, FlushesAndRevokesWhatLiesOnItAndNothingElse) {
 }
 
 TEST_F(LegRemoval, WritebackComesThroughUntilTheLastPageIsDropped) {
-  must(volume_->add_handle({.ino = a_, .writable = true}));
+  must(volume_->handles().add({.ino = a_, .writable = true}));
   const uint64_t at = on_leg(a_, 0).at(0).begin;
   kernel_.on_inval = [&](uint64_t ino) -> Result<void> {
     if (ino != a_) return {};
@@ -152,12 +152,12 @@ TEST_F(LegRemoval, WritebackComesThroughUntilTheLastPageIsDropped) {
 }
 
 TEST_F(LegRemoval, SurpriseLosesWhatWasNotWrittenAndCountsIt) {
-  must(volume_->add_handle({.ino = a_, .writable = true}));
+  must(volume_->handles().add({.ino = a_, .writable = true}));
   const uint64_t at = on_leg(a_, 0).at(0).begin;
   kernel_.on_inval = [&](uint64_t ino) -> Result<void> {
     if (ino != a_) return {};
     EXPECT_EQ(write_to(*volume_, a_, at, "new", Media::Writer::kWriteback).err(), EIO);
-    volume_->count_lost_writeback();
+    volume_->health().count_lost_writeback();
     return {};
   };
   auto options = forced();
@@ -165,7 +165,7 @@ TEST_F(LegRemoval, SurpriseLosesWhatWasNotWrittenAndCountsIt) {
   const auto outcome = remove({&leg(0)}, options);
   ASSERT_TRUE(outcome.result);
   EXPECT_THAT(kernel_.flushed, IsEmpty());
-  EXPECT_EQ(outcome.reports.at(0).lost_writebacks, volume_->lost_writebacks());
+  EXPECT_EQ(outcome.reports.at(0).lost_writebacks, volume_->health().lost_writebacks());
   EXPECT_GT(outcome.reports.at(0).lost_writebacks, 0u);
   must(leg(0).enable());
   expect_files_readable();
@@ -224,8 +224,8 @@ TEST_F(LegRemoval, AtAnyFailingStepIsTakenBack) {
     ASSERT_TRUE(FaultPoint::arm(step, {}));
     EXPECT_FALSE(remove({&leg(0)}, forced()).result);
     EXPECT_EQ(leg(0).state(), State::kLive);
-    EXPECT_EQ(leg(0).held_references(), 1u);
-    EXPECT_EQ(leg(0).unaccounted_references(), 0u);
+    EXPECT_EQ(leg(0).references().held(), 1u);
+    EXPECT_EQ(leg(0).references().unaccounted(), 0u);
     expect_files_readable();
   }
 }
@@ -240,27 +240,27 @@ TEST_F(LegRemoval, AHeldRequestOfTheVolumeHoldsItUp) {
 }
 
 TEST_F(LegRemoval, APinnedRangeHoldsItUpAndAPinElsewhereDoesNot) {
-  const uint64_t handle = must(volume_->add_handle({.ino = a_}));
-  const uint64_t elsewhere = must(volume_->pin(handle, 1, on_leg(a_, 1).at(0)));
+  const uint64_t handle = must(volume_->handles().add({.ino = a_}));
+  const uint64_t elsewhere = must(volume_->handles().pin(handle, 1, on_leg(a_, 1).at(0)));
   EXPECT_TRUE(remove({&leg(0)}, forced()).result);
   must(leg(0).enable());
-  const uint64_t here = must(volume_->pin(handle, 1, on_leg(a_, 0).at(0)));
+  const uint64_t here = must(volume_->handles().pin(handle, 1, on_leg(a_, 0).at(0)));
   EXPECT_EQ(remove({&leg(0)}, forced()).result.err(), ETIMEDOUT);
   EXPECT_EQ(leg(0).state(), State::kLive);
   auto options = forced();
   options.abandon = true;
   EXPECT_TRUE(remove({&leg(0)}, options).result);
   for (const uint64_t pin : {elsewhere, here}) {
-    must(volume_->end_claim(handle, ReferenceKind::kPin, pin));
+    must(volume_->handles().end_claim(handle, ReferenceKind::kPin, pin));
   }
 }
 
 TEST_F(LegRemoval, MappersOfWhatLiesOnItAreToldOnceARange) {
-  const uint64_t handle = must(volume_->add_handle({.ino = a_}));
-  must(volume_->register_mapping(handle, 1, {0, 4 * kChunk}, 0x1000));
+  const uint64_t handle = must(volume_->handles().add({.ino = a_}));
+  must(volume_->handles().register_mapping(handle, 1, {0, 4 * kChunk}, 0x1000));
   ASSERT_TRUE(remove({&leg(0)}, forced()).result);
   std::vector<std::pair<MapperEventKind, FileRange>> told;
-  while (const auto event = volume_->mapper_events().read(handle)) {
+  while (const auto event = volume_->handles().events().read(handle)) {
     told.emplace_back(event->notice.kind, event->range);
   }
   const auto ranges = on_leg(a_, 0);
@@ -272,7 +272,7 @@ TEST_F(LegRemoval, MappersOfWhatLiesOnItAreToldOnceARange) {
 
 // The whole stack: the volume first, so that its writeback finds its legs.
 TEST_F(LegRemoval, WithItsVolumeGoesAsAnyDevice) {
-  must(volume_->add_handle({.ino = a_, .writable = true}));
+  must(volume_->handles().add({.ino = a_, .writable = true}));
   ASSERT_TRUE(volume_->leases().lend(a_, {0, 4 * kChunk}));
   kernel_.on_inval = [&](uint64_t) -> Result<void> {
     EXPECT_TRUE(write_to(*volume_, a_, 0, "new", Media::Writer::kWriteback));
@@ -328,7 +328,7 @@ TEST_F(LegRemoval, OfANestedOneReachesTheOutermostVolumesFiles) {
   ASSERT_TRUE(remove({inner.get()}, forced()).result);
   EXPECT_EQ(invalidated(), dead());
   EXPECT_GT(dead(), VolumePool::kLegBytes) << "two legs' bytes, but for what is free";
-  EXPECT_EQ(leg(0).held_references(), 0u);
+  EXPECT_EQ(leg(0).references().held(), 0u);
   EXPECT_EQ(leg(0).state(), State::kLive);
   must(inner->enable());
   EXPECT_EQ(read_from(*outer, ino, {0, bytes}), std::string(bytes, 'n'));
@@ -336,7 +336,7 @@ TEST_F(LegRemoval, OfANestedOneReachesTheOutermostVolumesFiles) {
 
 // `pmemctl mappers namespace0.0` while that is being taken away: at every step it only looks.
 TEST_F(LegRemoval, WhoLooksMeanwhileChangesNothing) {
-  must(volume_->add_handle({.ino = a_, .writable = true}));
+  must(volume_->handles().add({.ino = a_, .writable = true}));
   ASSERT_TRUE(volume_->leases().lend(a_, {0, 4 * kChunk}));
   std::vector<State> states;
   const auto look = [&] {

@@ -97,10 +97,10 @@ TEST_F(FuseAttrs, TruncateGivesBackWhatIsBehindTheEnd) {
 TEST_F(FuseAttrs, TruncateOfAPinnedRangeIsRefused) {
   const uint64_t ino = make_file("file", std::string(2 * kPageSize, 'a'));
   const uint64_t handle = open(ino, 0);
-  const uint64_t pin = must(fsdax().pin(handle, getpid(), {0, kPageSize}));
+  const uint64_t pin = must(fsdax().handles().pin(handle, getpid(), {0, kPageSize}));
   EXPECT_EQ(truncate(ino, kPageSize).err, 0);
   EXPECT_EQ(truncate(ino, kPageSize - 1).err, EBUSY);
-  must(fsdax().end_claim(handle, ReferenceKind::kPin, pin));
+  must(fsdax().handles().end_claim(handle, ReferenceKind::kPin, pin));
   EXPECT_EQ(truncate(ino, kPageSize - 1).err, 0);
 }
 

@@ -163,11 +163,11 @@ TEST_F(FuseFiles, DyingDeviceTakesTheKernelsWritebackAlone) {
   const uint64_t ino = make_file("file", "old");
   must(fsdax().kill(false));
   EXPECT_EQ(write(ino, 0, "new").err, EIO);
-  EXPECT_EQ(fsdax().lost_writebacks(), 0U);
+  EXPECT_EQ(fsdax().health().lost_writebacks(), 0U);
   EXPECT_EQ(write(ino, 0, "now", FUSE_WRITE_CACHE).err, 0);
   fsdax().stop_writeback();
   EXPECT_EQ(write(ino, 0, "end", FUSE_WRITE_CACHE).err, EIO);
-  EXPECT_EQ(fsdax().lost_writebacks(), 1U);
+  EXPECT_EQ(fsdax().health().lost_writebacks(), 1U);
   fsdax().resurrect();
   EXPECT_EQ(read(ino, 0, 3).body, "now");
 }
@@ -239,6 +239,8 @@ TEST_F(FuseFiles, FsyncSaysWhetherItCan) {
   EXPECT_EQ(kernel_.call(FUSE_FSYNC, make_inode_number(77, 5), bytes(in)).err, ESTALE);
   must(fsdax().kill(false));
   EXPECT_EQ(kernel_.call(FUSE_FSYNC, ino, bytes(in)).err, EIO);
+  must(private_memory().kill(false));
+  EXPECT_EQ(kernel_.call(FUSE_FSYNC, private_memory().root_ino(), bytes(in)).err, 0);
 }
 
 }  // namespace

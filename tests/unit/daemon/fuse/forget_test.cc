@@ -19,7 +19,7 @@ class FuseForget : public FuseSession {
   }
   bool is_known(uint64_t ino) {
     settle();
-    return fsdax().lookups().is_known(ino);
+    return fsdax().lookups().counts().is_known(ino);
   }
   // Without the kernel's knowledge.
   uint64_t make_file_unseen(std::string_view name) {

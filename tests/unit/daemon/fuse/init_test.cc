@@ -109,7 +109,7 @@ TEST_F(FuseInit, NothingIsServedBeforeIt) {
   start();
   EXPECT_EQ(kernel_.call(FUSE_STATFS, FUSE_ROOT_ID).err, EIO);
   EXPECT_EQ(lookup(FUSE_ROOT_ID, "pmem0").err, EIO);
-  EXPECT_EQ(fsdax().lookups().size(), 0U);
+  EXPECT_EQ(fsdax().lookups().counts().size(), 0U);
   EXPECT_EQ(init(init_of_today()).err, 0);
   EXPECT_EQ(lookup(FUSE_ROOT_ID, "pmem0").err, 0);
 }

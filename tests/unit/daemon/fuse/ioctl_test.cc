@@ -45,7 +45,7 @@ class FuseIoctl : public FuseSession {
     return kernel_.call(FUSE_POLL, ino_, bytes(in));
   }
   uint64_t tell_mappers(uint64_t seq) {
-    return fsdax().mapper_events().tell(ino_, {0, kPageSize}, MapperNotice{.seq = seq});
+    return fsdax().handles().events().tell(ino_, {0, kPageSize}, MapperNotice{.seq = seq});
   }
 
   static constexpr uint64_t kPollHandle = 4711;
@@ -97,6 +97,12 @@ TEST_F(FuseIoctl, UnknownCommandsAndFilesAreNotOurs) {
   EXPECT_EQ(tell(0x5401 /* TCGETS */, value), ENOTTY);
   EXPECT_EQ(ask(PMEMD_IOC_MIGRATE, pmemd_migrate{0, kPageSize, 0}).err, ENOTTY);
   EXPECT_EQ(ask(PMEMD_IOC_P2P_ALLOC, pmemd_p2p_alloc{kPageSize, 0}).err, ENOTTY);
+  EXPECT_EQ(tell(PMEMD_IOC_P2P_FREE, value), ENOTTY);
+  handle_ = open(ino_, O_RDONLY);
+  EXPECT_EQ(ask(PMEMD_IOC_MIGRATE, pmemd_migrate{0, kPageSize, 0}).err, ENOTTY);
+  ino_ = private_memory().root_ino();
+  handle_ = open(ino_, O_RDONLY);
+  EXPECT_EQ(ask(PMEMD_IOC_MIGRATE, pmemd_migrate{0, kPageSize, 0}).err, EBADF);
   EXPECT_EQ(ioctl(make_inode_number(77, 5), 1, PMEMD_IOC_INFO, {}, sizeof(pmemd_info)).err, ENOTTY);
 }
 
@@ -118,7 +124,7 @@ TEST_F(FuseIoctl, QueryTellsWhatIsKnownToBeBadOrWasTouched) {
       devdax().record().of_namespace().in_region({kPageSize, kPageSize + 512});
   const RegionRange known =
       devdax().record().of_namespace().in_region({3 * kPageSize, 3 * kPageSize + 512});
-  must(devdax().namespace_memory()->media_errors().inject({latent, known}, {known}));
+  must(devdax().memory().media_errors().value()->inject({latent, known}, {known}));
   EXPECT_EQ(first_bad().offset, 3 * kPageSize);
   EXPECT_EQ(first_bad().length, 512U);
   EXPECT_EQ(read(ino_, kPageSize, kPageSize).err, EIO);
@@ -132,6 +138,17 @@ TEST_F(FuseIoctl, InfoWorksOnARemovedDevice) {
   const auto info = given<pmemd_info>(ioctl(ino_, handle_, PMEMD_IOC_INFO, {}, sizeof(pmemd_info)));
   EXPECT_EQ(info.version, 1U);
   EXPECT_NE(info.flags & PMEMD_INFO_SYNC, 0U);
+}
+
+TEST_F(FuseIoctl, InfoTellsWhatAMapperCanRelyOn) {
+  const auto flags_of = [&](Device& device) {
+    const auto reply = ioctl(device.root_ino(), handle_, PMEMD_IOC_INFO, {}, sizeof(pmemd_info));
+    return given<pmemd_info>(reply).flags & (PMEMD_INFO_SYNC | PMEMD_INFO_HOLDER);
+  };
+  EXPECT_EQ(flags_of(fsdax()), PMEMD_INFO_SYNC | PMEMD_INFO_HOLDER);
+  EXPECT_EQ(flags_of(devdax()), PMEMD_INFO_SYNC);
+  EXPECT_EQ(flags_of(private_memory()), 0U);
+  EXPECT_EQ(flags_of(p2p()), 0U);
 }
 
 TEST_F(FuseIoctl, MigrateIsAnsweredByTheWorker) {

@@ -32,9 +32,9 @@ class FuseLostReply : public FuseSession {
 TEST_F(FuseLostReply, OfALookupIsNotCounted) {
   const uint64_t ino = make_file("file");
   lose(FUSE_LOOKUP, root(), name_bytes("file"));
-  EXPECT_TRUE(fsdax().lookups().is_known(ino));  // by its CREATE
-  fsdax().forget(ino, 1);
-  EXPECT_FALSE(fsdax().lookups().is_known(ino));
+  EXPECT_TRUE(fsdax().lookups().counts().is_known(ino));  // by its CREATE
+  fsdax().lookups().forget(ino, 1);
+  EXPECT_FALSE(fsdax().lookups().counts().is_known(ino));
 }
 
 TEST_F(FuseLostReply, OfAnOpenLeavesNoHandle) {
@@ -50,7 +50,7 @@ TEST_F(FuseLostReply, OfAnOpendirLeavesNoHandle) {
 TEST_F(FuseLostReply, OfACreateLeavesNeitherHandleNorLookup) {
   lose(FUSE_CREATE, root(), create_bytes("file"));
   EXPECT_EQ(fsdax().claims().handle_count(), 0U);
-  EXPECT_EQ(fsdax().lookups().size(), 0U);
+  EXPECT_EQ(fsdax().lookups().counts().size(), 0U);
 }
 
 TEST_F(FuseLostReply, OfALinkIsNotCounted) {
@@ -68,23 +68,23 @@ TEST_F(FuseLostReply, OfATmpfileLeavesNothing) {
   const auto before = free_inodes();
   lose(FUSE_TMPFILE, root(), create_bytes("/"));
   EXPECT_EQ(fsdax().claims().handle_count(), 0U);
-  EXPECT_EQ(fsdax().lookups().size(), 0U);
+  EXPECT_EQ(fsdax().lookups().counts().size(), 0U);
   EXPECT_EQ(free_inodes(), before);
 }
 
 TEST_F(FuseLostReply, OfAReaddirplusIsNotCounted) {
-  fsdax().forget(make_file("file"), 1);
+  fsdax().lookups().forget(make_file("file"), 1);
   lose(FUSE_READDIRPLUS, root(), read_bytes(0, 4096));
-  EXPECT_EQ(fsdax().lookups().size(), 0U);
+  EXPECT_EQ(fsdax().lookups().counts().size(), 0U);
 }
 
 // The lease stays, since an earlier READ may have lent the same; a removal takes it back.
 TEST_F(FuseLostReply, OfAReadLeavesNothingThatHoldsADeviceUp) {
   const uint64_t ino = make_file("file", std::string(kPageSize, 'a'));
   lose(FUSE_READ, ino, read_bytes(0, kPageSize));
-  EXPECT_EQ(fsdax().held_references(), fsdax().leases().totals().ranges);
-  fsdax().forget(ino, 1);
-  EXPECT_EQ(fsdax().held_references(), 0U);
+  EXPECT_EQ(fsdax().references().held(), fsdax().leases().totals().ranges);
+  fsdax().lookups().forget(ino, 1);
+  EXPECT_EQ(fsdax().references().held(), 0U);
   must(fsdax().kill(true));  // idle
   fsdax().stop_writeback();
   must(fsdax().release(deadline_after(std::chrono::seconds(10))));
@@ -100,8 +100,8 @@ TEST_F(FuseLostReply, OfAWriteLeavesWhatWasWritten) {
 TEST_F(FuseLostReply, OfAnEventPutsItBack) {
   const uint64_t ino = make_file("file", std::string(kPageSize, 'a'));
   const uint64_t handle = open(ino, O_RDWR);
-  must(fsdax().register_mapping(handle, getpid(), {0, kPageSize}, kMiB));
-  MapperEvents& events = fsdax().mapper_events();
+  must(fsdax().handles().register_mapping(handle, getpid(), {0, kPageSize}, kMiB));
+  MapperEvents& events = fsdax().handles().events();
   ASSERT_EQ(events.tell(ino, {0, kPageSize}, MapperNotice{}), 1U);
   fuse_ioctl_in in = {};
   in.fh = handle;

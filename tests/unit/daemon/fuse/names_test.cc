@@ -85,7 +85,7 @@ TEST_F(FuseNames, NameThatIsNotThereMayBeCached) {
   ASSERT_EQ(reply.err, 0);
   EXPECT_EQ(reply.as<fuse_entry_out>().nodeid, 0U);
   EXPECT_EQ(reply.as<fuse_entry_out>().entry_valid, kDay);
-  EXPECT_EQ(fsdax().lookups().size(), 0U);
+  EXPECT_EQ(fsdax().lookups().counts().size(), 0U);
 }
 
 // Namespaces come and go behind the kernel's back.
@@ -167,14 +167,14 @@ TEST_F(FuseNames, ReaddirplusCountsALookupOfEachNameButTheDots) {
   forget(file, 1);
   forget(dir, 1);
   settle();
-  ASSERT_EQ(fsdax().lookups().size(), 0U);
+  ASSERT_EQ(fsdax().lookups().counts().size(), 0U);
   std::map<std::string, uint64_t> told;
   for (const Entry& entry : list(FUSE_READDIRPLUS, root(), 0, 4096)) {
     told[entry.name] = entry.plus.nodeid;
   }
   EXPECT_EQ(told,
             (std::map<std::string, uint64_t>{{".", 0}, {"..", 0}, {"file", file}, {"dir", dir}}));
-  EXPECT_EQ(fsdax().lookups().size(), 2U);
+  EXPECT_EQ(fsdax().lookups().counts().size(), 2U);
 }
 
 // The entry that didn't fit was looked at, but isn't told.
@@ -184,7 +184,7 @@ TEST_F(FuseNames, ReaddirplusCountsOnlyWhatFits) {
   const uint32_t one = FUSE_DIRENT_ALIGN(FUSE_NAME_OFFSET_DIRENTPLUS + 1);
   const auto entries = list(FUSE_READDIRPLUS, root(), 0, 3 * one);  // the dots, and one
   ASSERT_EQ(entries.size(), 3U);
-  EXPECT_EQ(fsdax().lookups().known(), std::vector{entries.back().plus.nodeid});
+  EXPECT_EQ(fsdax().lookups().counts().known(), std::vector{entries.back().plus.nodeid});
 }
 
 }  // namespace

@@ -133,7 +133,7 @@ TEST_F(FuseServing, RequestThatIsNotAsLongAsItSaysFails) {
     kernel_.send_raw(bytes(head) + body, head.unique);
     EXPECT_EQ(kernel_.reply_to(head.unique).err, EIO) << off;
   }
-  EXPECT_EQ(fsdax().lookups().size(), 0U);
+  EXPECT_EQ(fsdax().lookups().counts().size(), 0U);
   settle();
 }
 

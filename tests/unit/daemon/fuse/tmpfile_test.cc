@@ -33,7 +33,7 @@ TEST_F(FuseTmpfile, IsAFileWithoutANameThatIsOpen) {
   const auto opened = reply.as<fuse_open_out>(sizeof(entry));
   EXPECT_NE(opened.open_flags & FOPEN_KEEP_CACHE, 0U);
   EXPECT_TRUE(fsdax().claims().is_writable(opened.fh));
-  EXPECT_TRUE(fsdax().lookups().is_known(entry.nodeid));
+  EXPECT_TRUE(fsdax().lookups().counts().is_known(entry.nodeid));
   EXPECT_EQ(write(entry.nodeid, 0, "bytes").err, 0);
   EXPECT_EQ(read(entry.nodeid, 0, 9).body, "bytes");
 }

@@ -30,7 +30,7 @@ TEST(InjectedErrors, ListHasALimitAndCountsWhatItLeavesOut) {
     const uint64_t begin = 2 * i * kSectorSize;
     sectors.push_back(device->record().of_namespace().in_region({begin, begin + kSectorSize}));
   }
-  ASSERT_EQ(device->namespace_memory()->media_errors().inject(sectors, {}).err(), 0);
+  ASSERT_EQ(device->memory().media_errors().value()->inject(sectors, {}).err(), 0);
 
   const auto reply = machine.call("InjectedErrors", {{"namespace", "namespace6.0"}});
   ASSERT_EQ(reply.err, 0) << reply.message;

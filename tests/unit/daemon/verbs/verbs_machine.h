@@ -147,7 +147,7 @@ class VerbsMachine {
     }
     for (const DevicePtr& device : devices_.by_serial()) {
       text += fmt::format("{}: {}{}{}", device->record().name(), static_cast<int>(device->state()),
-                          device->is_leg() ? " leg" : "",
+                          device->above() != nullptr ? " leg" : "",
                           device->admit(Admission::kRequest) ? " admits" : " refuses");
       for (const auto kind :
            {DeviceMemory::ErrorKind::kKnown, DeviceMemory::ErrorKind::kInjected}) {
@@ -232,8 +232,8 @@ class VerbsMachine {
     EXPECT_TRUE(device.leases().lend(kernel_.ino, {0, 4 * kPageSize}));
     const pid_t nobody = 1 << 23;
     const uint64_t handle =
-        must(device.add_handle({.ino = kernel_.ino, .pid = nobody, .writable = true}));
-    must(device.register_mapping(handle, nobody, {0, kPageSize}, kMiB));
+        must(device.handles().add({.ino = kernel_.ino, .pid = nobody, .writable = true}));
+    must(device.handles().register_mapping(handle, nobody, {0, kPageSize}, kMiB));
   }
 
   Json told(const std::string& name, const Json& parameters) const {
