@@ -27,6 +27,7 @@
 namespace pmemd {
 namespace {
 
+constexpr std::chrono::seconds kLogTimeout{5};
 constexpr unsigned kMinRequestThreads = 4;  // two may wait for the host's disk, two serve
 
 Result<std::unique_ptr<Pool>> open_pool(const Options& options) {
@@ -113,7 +114,8 @@ Result<void> Storage::start() {
 }
 
 Storage::~Storage() {
-  if (log) common_.note(log->flush(common_.stop_deadline));
+  // Removals may have used up the deadline.
+  if (log) common_.note(log->flush(std::max(common_.stop_deadline, deadline_after(kLogTimeout))));
   if (!devices) return;
   for (const DevicePtr& device : devices->by_serial()) {
     if (device->state() == Device::State::kDisabled) continue;
@@ -139,7 +141,8 @@ Result<void> Connection::start() {
                Mount::make(*host_.mount_point, {.source = "pmemd:" + storage_.pool->path(),
                                                 .allow_other = common_.options.allow_other}));
   PMEMD_ASSIGN(server, FuseServer::create(context, mount->take_connection()));
-  host_.guard->watch(device_number());
+  device_number = mount->id().device_number;
+  host_.guard->watch(device_number);
   return {};
 }
 
@@ -148,6 +151,7 @@ void Connection::start_watchdog() {
   const Watchdog::Ports ports = {
       .nobody_reads = [this] { return server->nobody_reads(); },
       .progress = [this] { return context.requests.total(); },
+      .is_writing = [] { return MappedImage::threads_persisting() != 0; },
       .add_thread = [this] { return server->want_thread(); },
       .abort =
           [this] {
@@ -182,7 +186,7 @@ Connection::~Connection() {
 // --- Helpers
 
 Helpers::Helpers(Common& common, Host& host, Storage& storage, Connection& connection)
-    : notifier(connection.server->session(), host.mount_point->path(), connection.device_number()),
+    : notifier(connection.server->session(), host.mount_point->path(), connection.device_number),
       processes(common.budgets.processes,
                 [&storage, &connection](pid_t pid) {
                   for (const DevicePtr& device : storage.devices->by_serial()) {
@@ -193,7 +197,7 @@ Helpers::Helpers(Common& common, Host& host, Storage& storage, Connection& conne
       prefaulter(
           {.open = [this](uint64_t ino,
                           const std::string& path) { return notifier.open_inode(ino, path); },
-           .window_bytes = [&connection] { return readahead_bytes(connection.device_number()); }}),
+           .window_bytes = [&connection] { return readahead_bytes(connection.device_number); }}),
       host_(host),
       connection_(connection) {
   FuseContext& context = connection.context;
@@ -268,7 +272,7 @@ void Serving::tune() {
   const auto memory = host_memory();
   auto group_limit = memory_cgroup_limit();
   if (group_limit && memory && *group_limit >= memory->total_bytes) group_limit.reset();
-  const auto tuned = tune_mount(connection_.device_number(), group_limit);
+  const auto tuned = tune_mount(connection_.device_number, group_limit);
   if (!tuned) {
     spdlog::warn("{}: stores through mappings will be throttled (run as root to raise the limit)",
                  tuned.error().describe());

@@ -1,25 +1,19 @@
-// The daemon in stages: each needs those before it, and its destructor takes back what it did. So
-// their order is the order of the start, and backwards that of the stop.
+// The daemon in stages: they start in this order and end in reverse. Each destructor takes back
+// what its stage did.
 //
-//   Stage        Makes                                    Its end
-//   Host         event loop, abort guard, mount point     ends the guard
-//   Storage      pool, event log, table of devices        writes the log; ends the process if a
-//   device
-//                                                         was not released: others may still use it
-//   Connection   the mount and its session                ends the session (unmounts, if nothing
-//   was
-//                                                         served), and the watchdog
-//   Helpers      the notifier and the other workers       does what is queued
-//   Failures     what turns findings into failures        drops what nobody has acted on
-//   Serving      the threads that serve requests          unmounts, ends the threads
-//   Devices      enables all                              removes all: stores are written, access
-//   is
-//                                                         revoked
-//   Control      verbs and their socket                   closes the socket, waits for verbs
+//   Host        event loop, abort guard, mount point
+//   Storage     pool, event log, table of devices. Ends by writing the log, and ends the process if
+//               a device was not released: others may still use it.
+//   Connection  the mount and its session. Ends the watchdog, too.
+//   Helpers     the notifier and the other workers. Ends by doing what is queued.
+//   Failures    what turns findings into failures; armed errors, scrubs
+//   Serving     the request threads, and the watchdog. Ends by unmounting.
+//   Devices     enables all. Ends by removing all: stores are written, access is revoked.
+//   Control     verbs and their socket. Ends by closing the socket and waiting for verbs.
 //
 // Invariants:
-//  1. Every wait of an end has a deadline, or is ended by the watchdog.
-//  2. An end that leaves something logs it, and the Stop is no longer clean.
+//  1. Every wait of an end has a deadline, or is ended by the watchdog, or is for the host's disk.
+//  2. An error of an end is logged, and the stop is no longer clean.
 //  3. A stage whose start() failed or threw ends like the others.
 //
 // Thread contract: the main thread starts and ends them.
@@ -92,7 +86,7 @@ class ControlPort {
   void publish(const Event& event);
   void changed();
   void set(ControlServer* server) { server_.store(server, std::memory_order_release); }
-  void clear();  // returns when nobody calls it any more
+  void clear();  // returns when no call is in progress, and none comes any more
 
  private:
   Srcu calls_;
@@ -126,9 +120,9 @@ struct Connection {
   void start_watchdog();
   // Unmounts, and ends the request threads; what requests use must still be there.
   void end();
-  dev_t device_number() const { return mount->id().device_number; }  // the mount's st_dev
 
   std::optional<Mount> mount;
+  dev_t device_number = 0;  // the mount's st_dev
   FuseContext context;
   std::unique_ptr<FuseServer> server;
   std::optional<Watchdog> watchdog;
@@ -140,8 +134,8 @@ struct Connection {
 };
 
 struct Helpers {
-  Helpers(Common& common, Host& host, Storage& storage, Connection& connection);
   // Throws std::system_error: no thread.
+  Helpers(Common& common, Host& host, Storage& storage, Connection& connection);
   Result<void> start();
 
   KernelNotifier notifier;

@@ -1,18 +1,20 @@
 #include "core/base/worker.h"
 
-#include <fmt/format.h>
 #include <pthread.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cassert>
+#include <cstring>
 #include <vector>
 
 #include "core/base/memory.h"
 
 namespace pmemd {
 
-Worker::Worker(const char* name) : thread_([this, name] { run(name); }) {}
+Worker::Worker(const char* name) : thread_([this, name] { run(name); }) {
+  assert(std::strlen(name) <= 15);
+}
 
 Worker::~Worker() {
   {
@@ -34,22 +36,19 @@ void Worker::submit(Work work) {
   push(0, {.run = std::move(work)});
 }
 
-Result<void> Worker::submit(uid_t user, UserBudget& budget, Work work) {
-  auto charge = budget.charge(user);
-  if (!charge) return fail(EAGAIN, fmt::format("user {} has too much work queued", user));
+void Worker::submit(uid_t user, UserBudget::Charge charge, Work work) {
   const MustAllocate whole;
   MutexLock lock(mutex_);
-  push(user, {.run = std::move(work), .charge = *std::move(charge)});
-  return {};
+  push(user, {.run = std::move(work), .charge = std::move(charge)});
 }
 
 void Worker::submit_once(Key key, Work work, Deadline when) {
   const MustAllocate whole;
   MutexLock lock(mutex_);
-  if (queued_.contains(key)) return;
-  Delayed& delayed = delayed_.try_emplace(key, Delayed{.when = when}).first->second;
-  delayed.when = std::min(delayed.when, when);
-  delayed.run = std::move(work);
+  if (queued_.contains(key) || cancelled_.contains(key.owner)) return;
+  const auto [delayed, is_new] = delayed_.try_emplace(key, Delayed{.when = when});
+  if (is_new) delayed->second.run = std::move(work);
+  delayed->second.when = std::min(delayed->second.when, when);
   if (when <= Clock::now()) {
     queue(key);
   } else {
@@ -79,6 +78,13 @@ void Worker::cancel(const void* owner) {
   const MustAllocate whole;
   std::vector<Work> dropped;  // destroyed after the lock
   MutexLock lock(mutex_);
+  cancelled_.insert(owner);
+  drop(owner, dropped);
+  while (running_ == owner) done_cv_.wait(mutex_);
+  cancelled_.erase(owner);
+}
+
+void Worker::drop(const void* owner, std::vector<Work>& dropped) {
   for (auto it = delayed_.begin(); it != delayed_.end();) {
     if (it->first.owner != owner) {
       ++it;
@@ -87,19 +93,17 @@ void Worker::cancel(const void* owner) {
     dropped.push_back(std::move(it->second.run));
     it = delayed_.erase(it);
   }
-  if (std::erase_if(queued_, [owner](const Key& key) { return key.owner == owner; }) != 0) {
-    std::deque<Piece> kept;
-    for (Piece& piece : queues_.at(0)) {
-      if (piece.key && piece.key->owner == owner) {
-        dropped.push_back(std::move(piece.run));
-      } else {
-        kept.push_back(std::move(piece));
-      }
+  if (std::erase_if(queued_, [owner](const Key& key) { return key.owner == owner; }) == 0) return;
+  std::deque<Piece> kept;
+  for (Piece& piece : queues_.at(0)) {
+    if (piece.key && piece.key->owner == owner) {
+      dropped.push_back(std::move(piece.run));
+    } else {
+      kept.push_back(std::move(piece));
     }
-    queues_.at(0).swap(kept);
-    if (queues_.at(0).empty()) queues_.erase(0);
   }
-  while (running_ == owner) done_cv_.wait(mutex_);
+  queues_.at(0).swap(kept);
+  if (queues_.at(0).empty()) queues_.erase(0);
 }
 
 std::optional<Worker::Piece> Worker::next() {

@@ -4,7 +4,7 @@
 
 namespace pmemd {
 
-int DeviceContent::admits(Admission access, const RequestOrigin& origin) const {
+int DeviceContent::refusal(Admission access, const RequestOrigin& origin) const {
   const Device::State now = device_.state();
   const bool is_live = now == Device::State::kLive, is_dying = now == Device::State::kDying;
   if (access == Admission::kMigrate || access == Admission::kBuffer) return ENOTTY;

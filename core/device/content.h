@@ -37,7 +37,8 @@
 
 namespace pmemd {
 
-// The bytes read: parts of the image; or a copy, if the bytes may move before the reply leaves.
+// The bytes read: parts of the image, or zeros; or a copy, if they may move before the reply
+// leaves.
 struct ReadBytes {
   std::vector<iovec> parts;
   std::vector<std::byte> copy = {};
@@ -67,13 +68,14 @@ class DeviceContent {
   virtual mode_t root_type() const { return S_IFREG; }  // what the mount shows: S_IFDIR or S_IFREG
   virtual int gone_errno() const { return ENXIO; }      // an operation's errno without the device
 
-  virtual FileSystem* fs() { return nullptr; }  // while it is mounted
+  virtual FileSystem* fs() { return nullptr; }  // while it is mounted; a leg has none
   virtual GivenPages& given() { return none_given_; }
   virtual const GivenPages& given() const { return none_given_; }
   virtual MapperPromises promises() const { return {}; }
 
-  // 0, or the errno of the refusal. Called inside the read section that the request would have.
-  virtual int admits(Admission access, const RequestOrigin& origin) const;
+  // The errno with which an access is refused, or 0. Called inside the read section that the
+  // request would have.
+  virtual int refusal(Admission access, const RequestOrigin& origin) const;
   // Records that the kernel's page cache gets these pages of a file, so that a removal takes them
   // back. Call before the reply that lends them. gone_errno(): the device is gone.
   virtual Result<void> lend(uint64_t ino, FileRange pages);

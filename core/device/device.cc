@@ -88,7 +88,7 @@ DevPagemapOps Device::pagemap_ops() {
 // the sections knows that no request of the old state is left.
 Result<Device::Request> Device::admit(Admission access, const RequestOrigin& origin) {
   Srcu::ReadSection section = srcu_.read_lock();
-  if (const int refused = content_->admits(access, origin)) return fail(refused);
+  if (const int refused = content_->refusal(access, origin)) return fail(refused);
   return Request(this, std::move(section), references_.table().requests().enter(origin));
 }
 
@@ -243,7 +243,7 @@ void Device::become_leg(Device* volume) {
   above_.store(volume, std::memory_order_release);
   // Once the volume is enabled, it is the leg's holder.
   dax_.drop_holder();
-  if (volume == nullptr) (void)dax_.set_holder(*holder_);
+  if (volume == nullptr && holder_) (void)dax_.set_holder(*holder_);
 }
 
 Media* Device::media_for_volume(Media::Writer writer) {

@@ -1,13 +1,13 @@
 // A namespace or a volume as a device: requests go through it; enable and removal act on it. Its
 // content (core/device/content.h) decides what its files are and how they behave.
 //
-//   State      Admits                                           Left by
-//   disabled   nothing                                          enable() → live
-//   live       everything                                       kill() → dying
-//   dying      writeback of earlier stores, so that no byte is  stop_writeback() → dead
-//              lost; reads of pinned ranges                     resurrect() → live
-//   dead       nothing; the medium is gone                      release() → disabled
-//                                                               resurrect() → live
+//   State      Admits (of an fsdax; DeviceContent::refusal() decides)   Left by
+//   disabled   nothing                                                  enable() → live
+//   live       everything, unless it is a leg or shut down              kill() → dying
+//   dying      writeback of earlier stores, so that no byte is lost;    stop_writeback() → dead
+//              attributes; reads of pinned ranges                       resurrect() → live
+//   dead       nothing; the medium is gone                              release() → disabled
+//                                                                       resurrect() → live
 //
 // Invariants:
 //  1. After a state change, nothing relies on it until every request admitted in the old state has
@@ -78,12 +78,13 @@ class Device {
   Device* above() { return above_.load(std::memory_order_acquire); }
   const Device* above() const { return above_.load(std::memory_order_acquire); }
   // Whether the volume above is enabled: the device is then in use, though nobody has it open.
+  // For a caller that may operate on both.
   bool is_used_by_volume() const { return above() != nullptr && above()->memory().uses_legs(); }
   // Whether the mount shows it.
   bool is_shown() const { return state() == State::kLive && above() == nullptr; }
 
   using Request = DeviceRequest;
-  // Errors: those of DeviceContent::admits(), such as the content's gone_errno().
+  // Errors: those of DeviceContent::refusal(), such as the content's gone_errno().
   Result<Request> admit(Admission access, const RequestOrigin& origin = {});
 
   // --- who uses it
@@ -107,9 +108,9 @@ class Device {
   // --- enable and removal
 
   // EBUSY: it is live. EIO: the namespace doesn't hold together. ENOMEM: its range belongs to
-  // another pagemap. ENXIO: its range is System RAM, or a leg isn't enabled. After a failure
-  // everything is as before, except that the namespace may no longer be marked clean. A device
-  // whose removal stopped half-way is taken back.
+  // another pagemap. ENXIO: its range is System RAM, or a leg isn't enabled. ENOSPC, EMFILE: no
+  // volatile memory. After a failure everything is as before, except that the namespace may no
+  // longer be marked clean. A device whose removal stopped half-way is taken back.
   Result<void> enable();
 
   // live → dying. EBUSY: `only_if_idle`, and a handle is open or a volume uses it. ENXIO: not live.

@@ -84,10 +84,14 @@ void DeviceTable::remove(const DevicePtr& device) {
 }
 
 void DeviceTable::forget_destroyed() {
+  std::vector<DevicePtr> forgotten;  // destroyed after the lock: that may wait for an unmap
   MutexLock lock(mutex_);
+  forgotten.reserve(destroyed_.size());
   std::erase_if(destroyed_, [&](uint64_t serial) PMEMD_REQUIRES(mutex_) {
-    if (by_serial_.at(serial)->lookups().counts().size() != 0) return false;
-    by_serial_.erase(serial);
+    const auto device = by_serial_.find(serial);
+    if (device->second->lookups().counts().size() != 0) return false;
+    forgotten.push_back(std::move(device->second));
+    by_serial_.erase(device);
     return true;
   });
 }
@@ -241,9 +245,14 @@ DeviceTable::Operation::~Operation() {
 }
 
 bool DeviceTable::interrupt_operations(Deadline deadline) {
+  std::vector<DevicePtr> devices;
+  {
+    MutexLock lock(mutex_);
+    stopping_ = true;  // none is added any more
+    for (const auto& [serial, device] : by_serial_) devices.push_back(device);
+  }
+  for (const DevicePtr& device : devices) device->handles().interrupt_waits();
   MutexLock lock(mutex_);
-  stopping_ = true;
-  for (const auto& [serial, device] : by_serial_) device->handles().interrupt_waits();
   while (!in_operation_.empty()) {
     if (!operation_done_cv_.wait_until(mutex_, deadline)) return in_operation_.empty();
   }

@@ -43,10 +43,10 @@ class FileSystemHolder final : public DaxHolder {
 
 }  // namespace
 
-int FileSystemContent::admits(Admission access, const RequestOrigin& origin) const {
+int FileSystemContent::refusal(Admission access, const RequestOrigin& origin) const {
   const bool goes_on = access == Admission::kWriteback || access == Admission::kGetattr ||
                        access == Admission::kMedia;
-  if (const int refused = ContentLife::admits(access, origin)) return refused;
+  if (const int refused = ContentLife::refusal(access, origin)) return refused;
   return device_.health().is_shut_down() && !goes_on ? EIO : 0;
 }
 

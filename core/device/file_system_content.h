@@ -19,7 +19,7 @@ class FileSystemContent : public ContentLife {
   mode_t root_type() const override { return S_IFDIR; }
   int gone_errno() const override { return EIO; }
   FileSystem* fs() override { return fs_.get(); }
-  int admits(Admission access, const RequestOrigin& origin) const override;
+  int refusal(Admission access, const RequestOrigin& origin) const override;
 
   // Includes blocks of holes that a writer's mapping may have stored to.
   Result<Attr> getattr(const Request& request, uint64_t ino) override;

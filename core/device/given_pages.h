@@ -1,9 +1,8 @@
-// The pages of a device's memory that a content has given to processes, beside what is lent and
+// The pages of a device's memory that a content has given to processes, besides what is lent and
 // pinned: buffers of a p2p pool, and the device pages of private memory. Each page holds one
 // reference of the pagemap. A content that gives none uses this class as it is.
 //
-// Thread contract: any thread; what can wait, or takes a KernelPort's work: one that serves no
-// requests.
+// Thread contract: any thread; whatever may wait, or asks the kernel: one that serves no requests.
 #pragma once
 
 #include <sys/types.h>
@@ -44,7 +43,7 @@ class GivenPages {
   virtual Result<uint64_t> migrate_to_device(FileRange range,
                                              const std::function<Result<void>()>& take_away);
   // The device is dying: brings all pages back. Returns how many; elsewhere 0.
-  // PrivateMemory::migrate_all_to_ram().
+  // Errors: those of PrivateMemory::migrate_all_to_ram().
   virtual Result<uint64_t> migrate_to_ram(Deadline /*deadline*/) { return 0; }
 
   // --- buffers (core/device/p2p_pool.h); without a pool, alloc() and begin_return() are ENOTTY

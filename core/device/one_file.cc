@@ -14,9 +14,9 @@ namespace pmemd {
 
 uint64_t OneFile::size_bytes() const { return device_.record().data_bytes(); }
 
-int OneFile::admits(Admission access, const RequestOrigin& origin) const {
+int OneFile::refusal(Admission access, const RequestOrigin& origin) const {
   const bool is_of_node = access == Admission::kGetattr || access == Admission::kNode;
-  return is_of_node ? 0 : ContentLife::admits(access, origin);
+  return is_of_node ? 0 : ContentLife::refusal(access, origin);
 }
 
 Attr& OneFile::attr() {

@@ -19,7 +19,7 @@ class OneFile : public ContentLife {
   explicit OneFile(Device& device) : ContentLife(device) {}
 
   MemoryType memory_type() const override { return MemoryType::kGeneric; }
-  int admits(Admission access, const RequestOrigin& origin) const override;
+  int refusal(Admission access, const RequestOrigin& origin) const override;
 
   Result<Attr> getattr(const Request& request, uint64_t ino) override PMEMD_EXCLUDES(mutex_);
   Result<Attr> setattr(const Request& request, uint64_t ino, const SetAttr& change) override

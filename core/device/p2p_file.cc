@@ -12,11 +12,11 @@ namespace pmemd {
 P2pFile::P2pFile(Device& device)
     : VolatileFile(device), pool_(device.record().name(), device.record().data_bytes()) {}
 
-int P2pFile::admits(Admission access, const RequestOrigin& origin) const {
+int P2pFile::refusal(Admission access, const RequestOrigin& origin) const {
   if (access == Admission::kBuffer) return 0;
   const bool is_kept = access == Admission::kRead && device_.state() == Device::State::kDying &&
                        pool_.contains(origin.range);
-  return is_kept ? 0 : VolatileFile::admits(access, origin);
+  return is_kept ? 0 : VolatileFile::refusal(access, origin);
 }
 
 // All or nothing: the kernel retries page by page.

@@ -20,7 +20,7 @@ class P2pFile : public VolatileFile, private GivenPages {
   GivenPages& given() override { return *this; }
   const GivenPages& given() const override { return *this; }
   // While the device is dying, buffers can be read until they are returned.
-  int admits(Admission access, const RequestOrigin& origin) const override;
+  int refusal(Admission access, const RequestOrigin& origin) const override;
 
   Result<ReadBytes> read(const Request& request, uint64_t ino, FileRange range,
                          Media::Reader reader, Atime atime) override;

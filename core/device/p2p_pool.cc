@@ -6,6 +6,8 @@
 #include <cassert>
 #include <utility>
 
+#include "core/base/memory.h"
+
 namespace pmemd {
 
 P2pPool::~P2pPool() { assert(ref_ == nullptr); }
@@ -40,6 +42,7 @@ Result<FileRange> P2pPool::take(uint64_t length, ByteStore*& memory) {
   if (found.empty()) {
     return fail(ENOMEM, fmt::format("{}: no room for a buffer of {} bytes", name_, length));
   }
+  const MustAllocate all_or_nothing;
   // References for all of its pages or none, so that no kill comes in between.
   if (!ref_->tryget_live_many(length / kPageSize)) return gone();
   free_.erase(found);
@@ -68,6 +71,7 @@ Result<FileRange> P2pPool::alloc(uint64_t handle, pid_t pid, uint64_t length,
     give_back(range, true);
     return std::unexpected(std::move(allocated).error());
   }
+  const MustAllocate it_is_taken;
   MutexLock lock(mutex_);
   const uint64_t id = next_id_++;
   buffers_.emplace(id, Buffer{{.id = id,

@@ -8,11 +8,11 @@
 
 namespace pmemd {
 
-int PrivateFile::admits(Admission access, const RequestOrigin& origin) const {
+int PrivateFile::refusal(Admission access, const RequestOrigin& origin) const {
   const bool is_data =
       access == Admission::kRead || access == Admission::kWrite || access == Admission::kWriteback;
   if (access == Admission::kMigrate) return shown() != nullptr ? 0 : ENOTTY;
-  if (!is_data) return VolatileFile::admits(access, origin);
+  if (!is_data) return VolatileFile::refusal(access, origin);
   return shown() != nullptr ? 0 : gone_errno();
 }
 

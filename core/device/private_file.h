@@ -22,7 +22,7 @@ class PrivateFile : public VolatileFile, private GivenPages {
   MemoryType memory_type() const override { return MemoryType::kPrivate; }
   GivenPages& given() override { return *this; }
   const GivenPages& given() const override { return *this; }
-  int admits(Admission access, const RequestOrigin& origin) const override;
+  int refusal(Admission access, const RequestOrigin& origin) const override;
 
   Result<ReadBytes> read(const Request& request, uint64_t ino, FileRange range,
                          Media::Reader reader, Atime atime) override;

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <cassert>
 
+#include "core/base/memory.h"
+
 namespace pmemd {
 
 PrivateMemory::PrivateMemory(std::string name, uint64_t size_bytes, ByteStore& ram)
@@ -128,6 +130,7 @@ PrivateMemory::Moved PrivateMemory::migrate_chunk() {
   FileRange from = migrating_.intersect({*first, *first + kChunkBytes}).front();
   const DataRange to = allocate_device_pages(from.length());
   if (to.empty()) return {.is_last = true};
+  const MustAllocate they_are_taken;
   from.end = from.begin + to.length();
   migrating_.erase(from);
   // Pages that can't be copied stay where they are.

@@ -16,7 +16,7 @@ class Device;
 class FileSystem;
 class Media;
 
-// What a request wants; DeviceContent::admits() decides by it.
+// What a request wants; DeviceContent::refusal() decides by it.
 enum class Admission : uint8_t {
   kRequest,    // anything else: the device is live
   kRead,       // bytes of a file; while it is dying, only pinned ranges and buffers

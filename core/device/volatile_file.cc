@@ -4,10 +4,10 @@
 
 namespace pmemd {
 
-int VolatileFile::admits(Admission access, const RequestOrigin& origin) const {
+int VolatileFile::refusal(Admission access, const RequestOrigin& origin) const {
   if (access == Admission::kPin) return EOPNOTSUPP;
   if (access == Admission::kFsync) return 0;
-  return OneFile::admits(access, origin);
+  return OneFile::refusal(access, origin);
 }
 
 Result<void> VolatileFile::check_read_ahead() const {

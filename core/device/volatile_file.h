@@ -17,7 +17,7 @@ class VolatileFile : public OneFile {
  public:
   using OneFile::OneFile;
 
-  int admits(Admission access, const RequestOrigin& origin) const override;
+  int refusal(Admission access, const RequestOrigin& origin) const override;
   Result<void> fsync(const Request& /*request*/, uint64_t /*ino*/, bool /*datasync*/) override {
     return {};
   }

@@ -314,8 +314,8 @@ Result<EventPage> EventLog::read(uint64_t since, size_t max_events) {
 Result<void> EventLog::flush(Deadline deadline) {
   MutexLock lock(mutex_);
   while (!writing_.empty() || !(queue_.empty() || is_gap_alone())) {
-    if (!written_cv_.wait_until(mutex_, deadline))
-      return fail(ETIMEDOUT, "events: not written yet");
+    if (Clock::now() >= deadline) return fail(ETIMEDOUT, "events: not written yet");
+    (void)written_cv_.wait_until(mutex_, deadline);
   }
   return {};
 }

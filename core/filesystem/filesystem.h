@@ -40,6 +40,7 @@
 #include "core/base/error.h"
 #include "core/base/srcu.h"
 #include "core/database/database.h"
+#include "core/filesystem/xattr.h"
 #include "core/media/media.h"
 #include "core/pagemap/failed_part.h"
 #include "core/range/range.h"
@@ -184,14 +185,7 @@ class FileSystem {
   // size: EFBIG beyond the largest file (16 TiB - 4 KiB, as in ext4 with blocks of 4 KiB; free
   // space limits how much of that can be written); frees, and zeroes the rest of the last block.
   Result<Attr> setattr(uint64_t ino, const SetAttr& change);
-  // The kernel's POSIX ACL xattrs come through here: system.posix_acl_access follows the mode and
-  // the mode follows it, as in ext4. ENODATA, EEXIST, ERANGE, E2BIG, ENOSPC, EOPNOTSUPP.
-  Result<std::string> getxattr(uint64_t ino, std::string_view name);
-  // flags: 0, XATTR_CREATE, XATTR_REPLACE. kill_sgid: clear S_ISGID with an ACL change.
-  Result<void> setxattr(uint64_t ino, std::string_view name, std::string_view value, int flags,
-                        bool kill_sgid);
-  Result<std::vector<std::string>> listxattr(uint64_t ino);
-  Result<void> removexattr(uint64_t ino, std::string_view name);
+  Xattrs xattrs() { return Xattrs(*this); }
 
   // --- data
   // What a read of `range` returns, clipped to the size, as iovecs into the image and into a page
@@ -237,6 +231,7 @@ class FileSystem {
   Result<std::vector<std::pair<FileRange, DataRange>>> extents(uint64_t ino);
 
  private:
+  friend class Xattrs;
   explicit FileSystem(std::unique_ptr<FsState> state);
   std::unique_ptr<FsState> state_;
 };

@@ -1,4 +1,5 @@
-// Extended attributes, and among them POSIX ACLs.
+#include "core/filesystem/xattr.h"
+
 #include <sys/xattr.h>
 
 #include <algorithm>
@@ -6,6 +7,7 @@
 #include "core/base/units.h"
 #include "core/filesystem/acl.h"
 #include "core/filesystem/change.h"
+#include "core/filesystem/filesystem.h"
 #include "core/filesystem/state.h"
 #include "core/pool/columns.h"
 
@@ -78,27 +80,27 @@ Result<void> XattrChange::set_acl(std::string_view name, const Acl& acl, bool ki
 
 }  // namespace
 
-Result<std::string> FileSystem::getxattr(uint64_t ino, std::string_view name) {
+Result<std::string> Xattrs::get(uint64_t ino, std::string_view name) {
   PMEMD_TRY(check_xattr_name(name));
-  PMEMD_TRY(getattr(ino));
-  FsState& fs = *state_;
+  PMEMD_TRY(fs_.getattr(ino));
+  FsState& fs = *fs_.state_;
   MutexLock lock(fs.db.mutex());
   PMEMD_ASSIGN(auto value, fs.rows.xattr(ino, name));
   if (!value) return fail(ENODATA);
   return *std::move(value);
 }
 
-Result<std::vector<std::string>> FileSystem::listxattr(uint64_t ino) {
-  PMEMD_TRY(getattr(ino));
-  FsState& fs = *state_;
+Result<std::vector<std::string>> Xattrs::list(uint64_t ino) {
+  PMEMD_TRY(fs_.getattr(ino));
+  FsState& fs = *fs_.state_;
   MutexLock lock(fs.db.mutex());
   return fs.rows.xattr_names(ino);
 }
 
-Result<void> FileSystem::setxattr(uint64_t ino, std::string_view name, std::string_view value,
-                                  int flags, bool kill_sgid) {
+Result<void> Xattrs::set(uint64_t ino, std::string_view name, std::string_view value, int flags,
+                         bool kill_sgid) {
   PMEMD_TRY(check_xattr_name(name));
-  FsState& fs = *state_;
+  FsState& fs = *fs_.state_;
   return change_metadata(fs, [&](Change& change) -> Result<void> {
     PMEMD_ASSIGN(InodeRow * row, change.open(ino));
     row->ctime = change.now();
@@ -113,9 +115,9 @@ Result<void> FileSystem::setxattr(uint64_t ino, std::string_view name, std::stri
   });
 }
 
-Result<void> FileSystem::removexattr(uint64_t ino, std::string_view name) {
+Result<void> Xattrs::remove(uint64_t ino, std::string_view name) {
   PMEMD_TRY(check_xattr_name(name));
-  FsState& fs = *state_;
+  FsState& fs = *fs_.state_;
   return change_metadata(fs, [&](Change& change) -> Result<void> {
     PMEMD_ASSIGN(InodeRow * row, change.open(ino));
     row->ctime = change.now();

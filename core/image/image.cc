@@ -162,6 +162,21 @@ MappedImage::~MappedImage() {
   ::munmap(base_, size_bytes_);
 }
 
+namespace {
+
+std::atomic<unsigned> persisting = 0;
+
+struct Persisting {
+  Persisting() { persisting.fetch_add(1, std::memory_order_relaxed); }
+  ~Persisting() { persisting.fetch_sub(1, std::memory_order_relaxed); }
+  Persisting(const Persisting&) = delete;
+  Persisting& operator=(const Persisting&) = delete;
+};
+
+}  // namespace
+
+unsigned MappedImage::threads_persisting() { return persisting.load(std::memory_order_relaxed); }
+
 std::byte* MappedImage::at(uint64_t offset, uint64_t length) const {
   assert(offset <= size_bytes_ && length <= size_bytes_ - offset);
   about_to_block();  // the host may have to fetch or allocate these pages
@@ -224,6 +239,7 @@ iovec MappedImage::view(uint64_t offset, uint64_t length) const {
 Result<void> MappedImage::persist(uint64_t offset, uint64_t length) {
   std::byte* const begin = at(offset, length);
   if (length == 0) return {};
+  const Persisting until_it_returns;
   if (is_page_cache_) {
     const uint64_t before = offset % kPageSize;  // the mapping itself is page-aligned
     if (::msync(begin - before, length + before, MS_SYNC) != 0) return fail(EIO);

@@ -103,6 +103,8 @@ class MappedImage {
   // pages is asked once, so it waits for its disk once; it also writes what is dirty between the
   // parts.
   Result<void> persist(std::span<const std::pair<uint64_t, uint64_t>> parts);
+  // How many threads of the process are in persist(), on any image: they wait for the host's disk.
+  static unsigned threads_persisting();
 
   // Ensures, before an extent is used, that the host has blocks for it. ENOSPC, EIO.
   // (Page-aligned.) Costs no more than a branch on a reserved image.

@@ -75,7 +75,7 @@ void op_setxattr(fuse_req_t req, fuse_ino_t ino, const char* name, const char* v
   const auto admitted = admit_fsdax(req, ino, "SETXATTR");
   if (!admitted) return reply_error(req, admitted.err());
   const bool kill_sgid = kills_sgid(req, admitted->fs(), ino, name);
-  reply(req, admitted->fs().setxattr(ino, name, {value, size}, flags, kill_sgid));
+  reply(req, admitted->fs().xattrs().set(ino, name, {value, size}, flags, kill_sgid));
 }
 
 // `size` 0 asks how long the value is.
@@ -95,7 +95,7 @@ void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char* name, size_t size) 
     const int err = admitted.err();
     return reply_error(req, err == EPERM || err == EOPNOTSUPP ? ENODATA : err);
   }
-  const auto value = admitted->fs().getxattr(ino, name);
+  const auto value = admitted->fs().xattrs().get(ino, name);
   if (!value) return reply_error(req, value.err());
   reply_value(req, *value, size);
 }
@@ -107,7 +107,7 @@ void op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size) {
     if (err != EPERM && err != EOPNOTSUPP) return reply_error(req, err);
     return reply_value(req, {}, size);
   }
-  const auto names = admitted->fs().listxattr(ino);
+  const auto names = admitted->fs().xattrs().list(ino);
   if (!names) return reply_error(req, names.err());
   std::string list;
   for (const std::string& name : *names) {
@@ -121,7 +121,7 @@ void op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size) {
 void op_removexattr(fuse_req_t req, fuse_ino_t ino, const char* name) {
   const auto admitted = admit_fsdax(req, ino, "REMOVEXATTR");
   if (!admitted) return reply_error(req, admitted.err());
-  reply(req, admitted->fs().removexattr(ino, name));
+  reply(req, admitted->fs().xattrs().remove(ino, name));
 }
 
 void op_statfs(fuse_req_t req, fuse_ino_t ino) {

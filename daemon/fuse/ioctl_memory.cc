@@ -23,13 +23,17 @@ Result<uint64_t> migrate(Device& device, KernelPort& kernel, uint64_t ino, FileR
   });
 }
 
-// Queues `work`, which answers the call; if that fails, refuses the call.
-void submit(const Ioctl& call, Worker::Work work) {
-  FuseContext& context = context_of(call.req);
+// A place in the work queue. EAGAIN: the user has too much work queued.
+Result<UserBudget::Charge> place_in_queue(const Ioctl& call) {
   const uid_t uid = fuse_req_ctx(call.req)->uid;
-  if (auto queued = context.work->submit(uid, context.budgets.work, std::move(work)); !queued) {
-    reply_error(call.req, queued.err());
-  }
+  auto charge = context_of(call.req).budgets.work.charge(uid);
+  if (!charge) return fail(EAGAIN);
+  return *std::move(charge);
+}
+
+// Queues `work`, which answers the call.
+void submit(const Ioctl& call, UserBudget::Charge place, Worker::Work work) {
+  context_of(call.req).work->submit(fuse_req_ctx(call.req)->uid, std::move(place), std::move(work));
 }
 
 }  // namespace
@@ -40,6 +44,8 @@ void do_migrate(const Ioctl& call) {
   const auto asked = argument<pmemd_migrate>(call);
   const auto range = range_in_file(call, asked.offset, asked.length);
   if (!range) return reply_error(call.req, range.err());
+  auto place = place_in_queue(call);
+  if (!place) return reply_error(call.req, place.err());
   // The request is kept until the reply has left, so a removal waits.
   auto work = [admitted = *std::move(request), answer = asked, device = call.device, req = call.req,
                ino = call.ino, range = *range, &kernel = *context_of(call.req).kernel]() mutable {
@@ -50,7 +56,7 @@ void do_migrate(const Ioctl& call) {
       reply_value(req, answer);
     });
   };
-  submit(call, std::move(work));
+  submit(call, *std::move(place), std::move(work));
 }
 
 void do_p2p_alloc(const Ioctl& call) {
@@ -70,6 +76,8 @@ void do_p2p_alloc(const Ioctl& call) {
 }
 
 void do_p2p_free(const Ioctl& call) {
+  auto place = place_in_queue(call);
+  if (!place) return reply_error(call.req, place.err());
   GivenPages& given = call.device->content().given();
   if (auto begun = given.begin_return(call.handle, argument<uint64_t>(call)); !begun) {
     return reply_error(call.req, begun.err());
@@ -79,7 +87,7 @@ void do_p2p_free(const Ioctl& call) {
       reply_done(req, return_buffers(*device, kernel, deadline_after(kReturnTimeout)));
     });
   };
-  submit(call, work);
+  submit(call, *std::move(place), work);
 }
 
 void return_buffers_later(FuseContext& context, const DevicePtr& device) {

@@ -6,6 +6,7 @@
 #include <spdlog/spdlog.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <csignal>
 #include <cstdlib>
 #include <cstring>
@@ -99,7 +100,7 @@ void FuseServer::start(unsigned threads) {
   struct sigaction action = {};
   action.sa_handler = [](int) {};  // without SA_RESTART: read(2) returns EINTR
   sigaction(kWakeSignal, &action, nullptr);
-  for (unsigned i = 0; i < threads; ++i) {
+  for (unsigned i = 0; i < std::min(threads, kMaxThreads); ++i) {
     if (!add_thread()) throw std::bad_alloc();
   }
   maker_ = std::thread([this] { make_wanted_threads(); });

@@ -37,7 +37,8 @@ class FuseServer {
   FuseServer(const FuseServer&) = delete;
   FuseServer& operator=(const FuseServer&) = delete;
 
-  // Throws std::bad_alloc if it can't start that many threads; stop() ends those that run.
+  // At most kMaxThreads. Throws std::bad_alloc if it can't start that many; stop() ends those that
+  // run.
   void start(unsigned threads);
   // The connection is about to end: from now on its end isn't a loss.
   void expect_end() { stopping_ = true; }

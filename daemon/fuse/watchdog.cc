@@ -68,7 +68,7 @@ void Watchdog::look() {
   }
   const bool nobody_reads = ports_.nobody_reads();
   const uint64_t progress = ports_.progress();
-  if (progress != seen_ || (!nobody_reads && !stops)) {
+  if (progress != seen_ || (stops ? ports_.is_writing() : !nobody_reads)) {
     seen_ = progress;
     moved_at_ = now;
     return;

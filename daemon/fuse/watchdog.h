@@ -31,6 +31,7 @@ class Watchdog {
   struct Ports {
     std::function<bool()> nobody_reads;  // requests
     std::function<uint64_t()> progress;  // how many requests were read, from all callers
+    std::function<bool()> is_writing;    // the medium, which takes as long as the host's disk needs
     std::function<bool()> add_thread;    // asks for one, doesn't wait; false: none comes
     std::function<void()> abort;         // the connection
     std::function<void()> exit;          // of the process, at once
@@ -50,7 +51,8 @@ class Watchdog {
   // Tells that no thread reads requests.
   void wake() noexcept;
   // The daemon stops. From now on the connection is aborted if no request is read for `timeout`,
-  // even if threads read; exit_after later the process ends, unless the watchdog ends first.
+  // even if threads read, unless the medium is being written; exit_after later the process ends,
+  // unless the watchdog ends first.
   void stop_within(std::chrono::milliseconds timeout);
   bool has_aborted() const { return aborted_.load(std::memory_order_acquire); }
 

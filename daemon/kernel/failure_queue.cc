@@ -22,7 +22,10 @@ enum : uint64_t { kFound, kLost };  // the worker's keys
 FailureQueue::FailureQueue(FailurePorts ports, Worker& worker)
     : ports_(std::move(ports)), worker_(worker) {}
 
-FailureQueue::~FailureQueue() { worker_.cancel(this); }
+FailureQueue::~FailureQueue() {
+  worker_.cancel(this);
+  act_on_lost();  // nobody else ever tells of them
+}
 
 void FailureQueue::note_latent(uint64_t device_ino, DataRange range) {
   const MustAllocate it_has_happened;

@@ -24,7 +24,7 @@ namespace pmemd {
 class FailureQueue {
  public:
   FailureQueue(FailurePorts ports, Worker& worker);
-  ~FailureQueue();  // drops notes that nobody has acted on
+  ~FailureQueue();  // reports lost stores; drops other notes that nobody has acted on
   FailureQueue(const FailureQueue&) = delete;
   FailureQueue& operator=(const FailureQueue&) = delete;
 

@@ -65,7 +65,8 @@ class Prefaulter {
   // opened; EWOULDBLOCK: it has a lease. EBUSY: too much is waiting already. ECANCELED: stopped.
   Result<uint64_t> prefault(Wanted wanted, uint64_t keep_free_bytes);
 
-  // Nothing is read ahead any more: what waits is ECANCELED. Returns when no file is open.
+  // Nothing is read ahead any more: what waits is ECANCELED. Returns when no file is open, or after
+  // a minute.
   void stop();
 
   // What the host keeps by default: a tenth of its memory.

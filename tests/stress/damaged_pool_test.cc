@@ -165,10 +165,10 @@ class Walk {
   }
 
   void read_attributes(FileSystem& fs, uint64_t ino) {
-    const auto names = fs.listxattr(ino);
+    const auto names = fs.xattrs().list(ino);
     if (!names) return fail();
     for (const std::string& name : *names) {
-      if (!fs.getxattr(ino, name)) fail();
+      if (!fs.xattrs().get(ino, name)) fail();
     }
   }
 
@@ -224,7 +224,7 @@ std::string use(FileSystem& fs, uint64_t root, bool is_free_space_zero) {
     }
   }
   (void)fs.fsync(file->ino, false);
-  (void)fs.setxattr(file->ino, "user.new", "value", 0, false);
+  (void)fs.xattrs().set(file->ino, "user.new", "value", 0, false);
   (void)fs.fallocate(file->ino, 0, kMiB, 64 * kKiB);
   if (const auto dir = fs.mkdir(root, "new-dir", 0755, {})) {
     (void)fs.rename(root, "new", dir->ino, "moved", 0);
@@ -272,8 +272,8 @@ void fill(FileSystem& fs, uint64_t seed) {
   make(sub, "deep", 4096, 0);
   must(fs.link(first, sub, "second"));
   must(fs.symlink(root, "symlink", "dir/long", {}));
-  must(fs.setxattr(first, "user.name", "value", 0, false));
-  must(fs.setxattr(dir, "trusted.x", std::string(1000, 'x'), 0, false));
+  must(fs.xattrs().set(first, "user.name", "value", 0, false));
+  must(fs.xattrs().set(dir, "trusted.x", std::string(1000, 'x'), 0, false));
   must(fs.flush_times());
 }
 

@@ -6,11 +6,14 @@
 
 #include <array>
 #include <cerrno>
+#include <functional>
 #include <memory>
 #include <semaphore>
 #include <string>
 #include <thread>
 #include <utility>
+
+#include "tests/unit/let_others_fall_asleep.h"
 
 namespace pmemd {
 namespace {
@@ -40,6 +43,7 @@ class WorkerTest : public testing::Test {
   Worker::Work note(std::string what) {
     return [this, what = std::move(what)] { done_ += what; };
   }
+  UserBudget::Charge charge(uid_t user) { return *budget_.charge(user); }
   Worker::Key key(uint64_t id) const { return {.owner = this, .id = id}; }
 
   UserBudget budget_{{.per_user = 3, .users = 5, .total = 8}};
@@ -50,25 +54,22 @@ class WorkerTest : public testing::Test {
 
 TEST_F(WorkerTest, UsersTakeTurns) {
   hold_up();
-  for (const char* what : {"a", "b", "c"}) {
-    EXPECT_TRUE(worker_->submit(kAlice, budget_, note(what)));
-  }
-  EXPECT_TRUE(worker_->submit(kBob, budget_, note("B")));
+  for (const char* what : {"a", "b", "c"}) worker_->submit(kAlice, charge(kAlice), note(what));
+  worker_->submit(kBob, charge(kBob), note("B"));
   worker_->submit(note("R"));
   go();
   EXPECT_EQ(done(), "aBRbc") << "and what is queued is done, also at the end";
 }
 
-TEST_F(WorkerTest, AUserWithTooMuchQueuedGetsEAGAINAndOthersDont) {
+TEST_F(WorkerTest, WorkIsChargedUntilItIsDone) {
   hold_up();
-  for (int i = 0; i < 3; ++i) EXPECT_TRUE(worker_->submit(kAlice, budget_, note("a")));
-  EXPECT_EQ(worker_->submit(kAlice, budget_, note("x")).err(), EAGAIN);
-  EXPECT_TRUE(worker_->submit(kBob, budget_, note("b")));
-  EXPECT_TRUE(worker_->submit(0, budget_, note("r")));
+  for (int i = 0; i < 3; ++i) worker_->submit(kAlice, charge(kAlice), note("a"));
+  worker_->submit(kBob, charge(kBob), note("b"));
   EXPECT_EQ(budget_.charged_to(kAlice), 3u);
+  EXPECT_FALSE(budget_.charge(kAlice));
   go();
-  EXPECT_EQ(done(), "abraa");
-  EXPECT_EQ(budget_.charged(), 0u) << "work that is done costs nothing";
+  EXPECT_EQ(done(), "abaa");
+  EXPECT_EQ(budget_.charged(), 0u);
 }
 
 TEST_F(WorkerTest, WorkOfAKeyIsQueuedOnce) {
@@ -133,6 +134,27 @@ TEST_F(WorkerTest, ACancelWaitsForWhatRuns) {
   });
   go();
   cancels.join();
+}
+
+TEST_F(WorkerTest, WhatSubmitsItselfAgainIsCancelledToo) {
+  std::function<void()> again = [&] {
+    entered_.release();
+    go_.acquire();
+    for (const Deadline when : {Deadline(), Clock::now() + milliseconds(1)}) {
+      worker_->submit_once(key(when == Deadline()), [&] { done_ += "!"; }, when);
+    }
+  };
+  worker_->submit_once(key(1), [&] { again(); });
+  entered_.acquire();
+  std::thread cancels([&] { worker_->cancel(this); });
+  let_others_fall_asleep();  // the cancel
+  go();
+  cancels.join();
+  // Long enough for what was delayed.
+  std::binary_semaphore later{0};
+  worker_->submit_once({.owner = &later}, [&] { later.release(); }, Clock::now() + milliseconds(5));
+  later.acquire();
+  EXPECT_EQ(done(), "");
 }
 
 TEST_F(WorkerTest, ACallReturnsWhatTheWorkReturns) {

@@ -86,20 +86,20 @@ TEST_F(AttrTest, PunchingStampsMtimeAndCtime) {
 }
 
 TEST_F(AttrTest, XattrsStampCtime) {
-  must(fs_->setxattr(ino_, "user.a", "b", 0, false));
+  must(fs_->xattrs().set(ino_, "user.a", "b", 0, false));
   EXPECT_EQ(stamped(), "c");
 }
 
 TEST_F(AttrTest, RemovingAnXattrStampsCtime) {
   fs_.set_time(kBirth);
-  must(fs_->setxattr(ino_, "user.a", "b", 0, false));
+  must(fs_->xattrs().set(ino_, "user.a", "b", 0, false));
   fs_.set_time(kLater);
-  must(fs_->removexattr(ino_, "user.a"));
+  must(fs_->xattrs().remove(ino_, "user.a"));
   EXPECT_EQ(stamped(), "c");
 }
 
 TEST_F(AttrTest, WhatFailsStampsNothing) {
-  EXPECT_EQ(fs_->removexattr(ino_, "user.a").err(), ENODATA);
+  EXPECT_EQ(fs_->xattrs().remove(ino_, "user.a").err(), ENODATA);
   EXPECT_EQ(fs_.truncate(ino_, UINT64_MAX).err(), EFBIG);
   EXPECT_EQ(fs_->link(ino_, fs_.root(), "f").err(), EEXIST);
   EXPECT_EQ(stamped(), "");

@@ -48,7 +48,7 @@ class CheckFilesystem : public testing::Test {
     must(fs->link(file_, root, "link"));
     dir_ = must(fs->mkdir(root, "dir", 0755, {})).ino;
     must(fs->symlink(dir_, "symlink", "target", {}));
-    must(fs->setxattr(file_, "user.a", "b", 0, false));
+    must(fs->xattrs().set(file_, "user.a", "b", 0, false));
     const uint64_t orphan = must(fs->tmpfile(root, 0600, {})).ino;
     must(fs->write(orphan, 0, std::as_bytes(std::span(bytes))));
     must(fs->flush_times());

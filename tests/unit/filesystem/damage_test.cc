@@ -83,7 +83,7 @@ TEST_F(Damage, ValuesThatAreNoneAreErrorsWhereTheyAreMet) {
   EXPECT_EQ(fs_->getattr(file_).err(), EIO);
   EXPECT_EQ(fs_->readdirplus(fs_.root(), 0, [](const auto&, const auto&) { return true; }).err(),
             EIO);
-  EXPECT_EQ(fs_->getxattr(dir_, "user.x").err(), EIO);
+  EXPECT_EQ(fs_->xattrs().get(dir_, "user.x").err(), EIO);
   EXPECT_EQ(fs_->getattr(dir_).err(), 0);
 }
 

@@ -48,9 +48,9 @@ TEST(FileSystem, AnUnknownInodeIsStale) {
   EXPECT_EQ(fs.write(ino, 0, "x").err(), ESTALE);
   EXPECT_EQ(fs->readlink(ino).err(), ESTALE);
   EXPECT_EQ(fs->mkdir(ino, "x", 0755, {}).err(), ESTALE);
-  EXPECT_EQ(fs->setxattr(ino, "user.x", "", 0, false).err(), ESTALE);
-  EXPECT_EQ(fs->getxattr(ino, "user.x").err(), ESTALE);
-  EXPECT_EQ(fs->listxattr(ino).err(), ESTALE);
+  EXPECT_EQ(fs->xattrs().set(ino, "user.x", "", 0, false).err(), ESTALE);
+  EXPECT_EQ(fs->xattrs().get(ino, "user.x").err(), ESTALE);
+  EXPECT_EQ(fs->xattrs().list(ino).err(), ESTALE);
   EXPECT_EQ(fs->fsync(ino, false).err(), ESTALE);
 }
 

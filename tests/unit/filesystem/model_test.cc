@@ -269,10 +269,10 @@ void ModelTest::change_xattr() {
   const std::string name = fmt::format("user.{}", below(3));
   if (below(3) == 0) {
     const bool there = node->xattrs.erase(name) > 0;
-    ASSERT_EQ((*fs_)->removexattr(node->ino, name).err(), there ? 0 : ENODATA);
+    ASSERT_EQ((*fs_)->xattrs().remove(node->ino, name).err(), there ? 0 : ENODATA);
   } else {
     const std::string bytes(below(50), 'v');
-    ASSERT_EQ((*fs_)->setxattr(node->ino, name, bytes, 0, false).err(), 0);
+    ASSERT_EQ((*fs_)->xattrs().set(node->ino, name, bytes, 0, false).err(), 0);
     node->xattrs[name] = bytes;
   }
 }
@@ -307,8 +307,8 @@ void ModelTest::compare(const NodePtr& node) {
   ASSERT_EQ(attr.mode, node->mode);
   ASSERT_EQ(attr.nlink, node->links);
   std::map<std::string, std::string> xattrs;
-  for (const std::string& name : must((*fs_)->listxattr(node->ino))) {
-    xattrs[name] = must((*fs_)->getxattr(node->ino, name));
+  for (const std::string& name : must((*fs_)->xattrs().list(node->ino))) {
+    xattrs[name] = must((*fs_)->xattrs().get(node->ino, name));
   }
   ASSERT_EQ(xattrs, node->xattrs);
   if (S_ISREG(node->mode)) {

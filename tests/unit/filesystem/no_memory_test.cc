@@ -30,7 +30,7 @@ class NoMemory : public testing::Test {
     must(fs_.write(file_, 8 * kPageSize, std::string(kPageSize, 'b')));
     fs_.make("other", dir_);
     must(fs_->symlink(fs_.root(), "symlink", "a target", {}));
-    must(fs_->setxattr(file_, "user.old", "value", 0, false));
+    must(fs_->xattrs().set(file_, "user.old", "value", 0, false));
   }
 
   using Act = std::function<Result<void>()>;
@@ -82,8 +82,8 @@ class NoMemory : public testing::Test {
       if (S_ISREG(attr.mode)) {
         text += fmt::format(" {}", std::hash<std::string>{}(fs_.read(attr.ino, 0, attr.size)));
       }
-      for (const std::string& xattr : must(fs_->listxattr(attr.ino))) {
-        text += fmt::format(" {}={}", xattr, must(fs_->getxattr(attr.ino, xattr)).size());
+      for (const std::string& xattr : must(fs_->xattrs().list(attr.ino))) {
+        text += fmt::format(" {}={}", xattr, must(fs_->xattrs().get(attr.ino, xattr)).size());
       }
       text += '\n';
       if (S_ISDIR(attr.mode)) text += state_of(attr.ino, path + "/" + name);
@@ -169,11 +169,11 @@ TEST_F(NoMemory, WhileBytesChangeLosesNone) {
 TEST_F(NoMemory, WhileAttributesChangeLeavesThemAsTheyWere) {
   try_all("chmod", [&] { return chmod(file_, 0600); }, [&] { return chmod(file_, 0644); });
   try_all(
-      "setxattr", [&] { return fs_->setxattr(file_, "user.new", "value", 0, false); },
-      [&] { return fs_->removexattr(file_, "user.new"); });
+      "setxattr", [&] { return fs_->xattrs().set(file_, "user.new", "value", 0, false); },
+      [&] { return fs_->xattrs().remove(file_, "user.new"); });
   try_all(
-      "removexattr", [&] { return fs_->removexattr(file_, "user.old"); },
-      [&] { return fs_->setxattr(file_, "user.old", "value", 0, false); });
+      "removexattr", [&] { return fs_->xattrs().remove(file_, "user.old"); },
+      [&] { return fs_->xattrs().set(file_, "user.old", "value", 0, false); });
 }
 
 TEST_F(NoMemory, WhileOneLooksChangesNothing) {
@@ -183,8 +183,8 @@ TEST_F(NoMemory, WhileOneLooksChangesNothing) {
   try_all("read", [&] { return done(fs_->read(file_, {0, 9 * kPageSize})); });
   try_all("lseek", [&] { return done(fs_->lseek(file_, 0, SEEK_HOLE, {})); });
   try_all("readlink", [&] { return done(fs_->readlink(must(fs_->lookup(root, "symlink")).ino)); });
-  try_all("getxattr", [&] { return done(fs_->getxattr(file_, "user.old")); });
-  try_all("listxattr", [&] { return done(fs_->listxattr(file_)); });
+  try_all("getxattr", [&] { return done(fs_->xattrs().get(file_, "user.old")); });
+  try_all("listxattr", [&] { return done(fs_->xattrs().list(file_)); });
   try_all("readdir", [&] { return fs_->readdir(root, 0, [](const DirEntry&) { return true; }); });
   try_all("readdirplus", [&] {
     return fs_->readdirplus(root, 0, [](const DirEntry&, const Attr&) { return true; });

@@ -35,14 +35,14 @@ class XattrTest : public testing::Test {
     dir_ = fs_.make_dir("d");
   }
   int set(std::string_view name, std::string_view value, int flags = 0) {
-    return fs_->setxattr(ino_, name, value, flags, false).err();
+    return fs_->xattrs().set(ino_, name, value, flags, false).err();
   }
-  Result<std::string> get(std::string_view name) { return fs_->getxattr(ino_, name); }
+  Result<std::string> get(std::string_view name) { return fs_->xattrs().get(ino_, name); }
   int set_acl(uint64_t ino, std::string_view name, const Acl& acl, bool kill_sgid = false) {
-    return fs_->setxattr(ino, name, encode_acl(acl), 0, kill_sgid).err();
+    return fs_->xattrs().set(ino, name, encode_acl(acl), 0, kill_sgid).err();
   }
   Acl acl_of(uint64_t ino, std::string_view name = kAclAccessName) {
-    const auto value = fs_->getxattr(ino, name);
+    const auto value = fs_->xattrs().get(ino, name);
     return value ? *parse_acl(*value) : Acl();
   }
   int chmod(uint64_t ino, mode_t mode) {
@@ -64,13 +64,13 @@ TEST_F(XattrTest, AreKept) {
   fs_.crash();
   EXPECT_EQ(*get("user.b"), bytes);
   EXPECT_EQ(*get("user.a"), "");
-  EXPECT_THAT(*fs_->listxattr(ino_),
+  EXPECT_THAT(*fs_->xattrs().list(ino_),
               ElementsAre("security.selinux", "trusted.x", "user.a", "user.b"));
   EXPECT_EQ(set("user.b", "new"), 0);
   EXPECT_EQ(*get("user.b"), "new");
-  EXPECT_EQ(fs_->removexattr(ino_, "user.b").err(), 0);
+  EXPECT_EQ(fs_->xattrs().remove(ino_, "user.b").err(), 0);
   EXPECT_EQ(get("user.b").err(), ENODATA);
-  EXPECT_EQ(fs_->removexattr(ino_, "user.b").err(), ENODATA);
+  EXPECT_EQ(fs_->xattrs().remove(ino_, "user.b").err(), ENODATA);
 }
 
 TEST_F(XattrTest, FlagsSayWhatMustBeThere) {
@@ -90,7 +90,7 @@ TEST_F(XattrTest, NamesAndSizesHaveLimits) {
   EXPECT_EQ(set("system.other", "x"), EOPNOTSUPP);
   EXPECT_EQ(set("nonsense", "x"), EOPNOTSUPP);
   EXPECT_EQ(get("nonsense").err(), EOPNOTSUPP);
-  EXPECT_EQ(fs_->removexattr(ino_, "nonsense").err(), EOPNOTSUPP);
+  EXPECT_EQ(fs_->xattrs().remove(ino_, "nonsense").err(), EOPNOTSUPP);
   EXPECT_EQ(set("user.a", std::string(64 * kKiB, 'x')), 0);
   EXPECT_EQ(set("user.a", std::string(64 * kKiB + 1, 'x')), E2BIG);
 }
@@ -122,7 +122,7 @@ TEST_F(XattrTest, AnAccessAclSetsTheMode) {
   EXPECT_EQ(set_acl(ino_, kAclAccessName, extended(6, 4)), 0);
   EXPECT_EQ(fs_.attr(ino_).mode, S_IFREG | 0740u);
   EXPECT_EQ(acl_of(ino_), extended(6, 4));
-  EXPECT_THAT(*fs_->listxattr(ino_), ElementsAre(kAclAccessName));
+  EXPECT_THAT(*fs_->xattrs().list(ino_), ElementsAre(kAclAccessName));
 }
 
 TEST_F(XattrTest, AnAclThatSaysNoMoreThanTheModeIsNotKept) {
@@ -143,10 +143,10 @@ TEST_F(XattrTest, ChmodChangesTheAcl) {
 
 TEST_F(XattrTest, RemovingAnAclLeavesTheMode) {
   EXPECT_EQ(set_acl(ino_, kAclAccessName, extended(6, 4)), 0);
-  EXPECT_EQ(fs_->removexattr(ino_, kAclAccessName).err(), 0);
+  EXPECT_EQ(fs_->xattrs().remove(ino_, kAclAccessName).err(), 0);
   EXPECT_EQ(fs_.attr(ino_).mode, S_IFREG | 0740u);
   EXPECT_EQ(get(kAclAccessName).err(), ENODATA);
-  EXPECT_EQ(fs_->removexattr(ino_, kAclAccessName).err(), 0) << "as in ext4";
+  EXPECT_EQ(fs_->xattrs().remove(ino_, kAclAccessName).err(), 0) << "as in ext4";
   EXPECT_EQ(set_acl(ino_, kAclAccessName, extended(6, 4)), 0);
   EXPECT_EQ(set(kAclAccessName, ""), 0);
   EXPECT_EQ(get(kAclAccessName).err(), ENODATA);
@@ -186,7 +186,7 @@ TEST_F(XattrTest, ADefaultAclIsInherited) {
 
   const Attr link = must(fs_->symlink(dir_, "l", "x", {0, 0, 0777}));
   EXPECT_EQ(link.mode, S_IFLNK | 0777u);
-  EXPECT_THAT(*fs_->listxattr(link.ino), IsEmpty());
+  EXPECT_THAT(*fs_->xattrs().list(link.ino), IsEmpty());
 }
 
 TEST_F(XattrTest, TheDefaultAclInForceIsTheLastOneSet) {
@@ -200,10 +200,10 @@ TEST_F(XattrTest, TheDefaultAclInForceIsTheLastOneSet) {
   EXPECT_EQ(made("3"), 0602u);
   fs_.remount();
   EXPECT_EQ(made("4"), 0602u);
-  EXPECT_EQ(fs_->removexattr(dir_, kAclDefaultName).err(), 0);
+  EXPECT_EQ(fs_->xattrs().remove(dir_, kAclDefaultName).err(), 0);
   EXPECT_EQ(made("5"), 0600u);
   EXPECT_EQ(set_acl(dir_, kAclDefaultName, minimal(7, 0, 2)), 0);
-  EXPECT_EQ(fs_->setxattr(dir_, kAclDefaultName, "", 0, false).err(), 0);
+  EXPECT_EQ(fs_->xattrs().set(dir_, kAclDefaultName, "", 0, false).err(), 0);
   EXPECT_EQ(made("6"), 0600u);
 }
 

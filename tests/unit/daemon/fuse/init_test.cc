@@ -136,7 +136,7 @@ TEST_F(FuseInit, NoKindOfRequestIsServedBeforeIt) {
   }
   EXPECT_EQ(init(init_of(8, 0)).err, 0);  // isn't one yet
   EXPECT_EQ(kernel_.call(FUSE_TMPFILE, root(), body).err, EIO);
-  EXPECT_EQ(fsdax().lookups().size(), 0U);
+  EXPECT_EQ(fsdax().lookups().counts().size(), 0U);
   EXPECT_EQ(fsdax().claims().handle_count(), 0U);
   EXPECT_EQ(free_inodes(), before);
   EXPECT_EQ(init(init_of_today()).err, 0);

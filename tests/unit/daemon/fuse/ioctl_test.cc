@@ -177,6 +177,19 @@ TEST_F(FuseIoctl, BufferOfAP2pPoolIsReadAndWrittenUntilItIsFreed) {
   EXPECT_EQ(read(ino_, buffer.offset, 2).err, EIO);
 }
 
+TEST_F(FuseIoctl, AFreeThatFindsNoPlaceInTheQueueChangesNothing) {
+  ino_ = p2p().root_ino();
+  handle_ = open(ino_, O_RDWR);
+  const auto buffer =
+      given<pmemd_p2p_alloc>(ask(PMEMD_IOC_P2P_ALLOC, pmemd_p2p_alloc{kPageSize, 0}));
+  std::vector<UserBudget::Charge> taken;
+  while (auto charge = budgets_.work.charge(::getuid())) taken.push_back(*std::move(charge));
+  EXPECT_EQ(tell(PMEMD_IOC_P2P_FREE, uint64_t{buffer.offset}), EAGAIN);
+  EXPECT_EQ(write(ino_, buffer.offset, "x").err, 0) << "it is still a buffer";
+  taken.clear();
+  EXPECT_EQ(tell(PMEMD_IOC_P2P_FREE, uint64_t{buffer.offset}), 0);
+}
+
 // --- events
 
 TEST_F(FuseIoctl, EventsAreReadInTheirOrder) {

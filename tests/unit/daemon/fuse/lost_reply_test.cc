@@ -57,8 +57,8 @@ TEST_F(FuseLostReply, OfALinkIsNotCounted) {
   const uint64_t ino = make_file("file");
   lose(FUSE_LINK, root(), bytes(fuse_link_in{ino}) + name_bytes("other"));
   EXPECT_EQ(must(must(fsdax().admit(Admission::kRequest)).fs().getattr(ino)).nlink, 2U);
-  fsdax().forget(ino, 1);
-  EXPECT_FALSE(fsdax().lookups().is_known(ino));
+  fsdax().lookups().forget(ino, 1);
+  EXPECT_FALSE(fsdax().lookups().counts().is_known(ino));
 }
 
 TEST_F(FuseLostReply, OfATmpfileLeavesNothing) {

@@ -67,7 +67,7 @@ TEST_F(FuseRename, NameMoves) {
   EXPECT_EQ(inode("new"), 0U);
   EXPECT_EQ(inode("newer"), ino);
   EXPECT_EQ(read(ino, 0, 9).body, "bytes");
-  EXPECT_TRUE(fsdax().lookups().is_known(ino));
+  EXPECT_TRUE(fsdax().lookups().counts().is_known(ino));
 }
 
 TEST_F(FuseRename, DirectoryMovesWithItsParent) {
@@ -200,10 +200,10 @@ TEST_F(FuseRename, LinkIsAnotherNameAndALookup) {
   EXPECT_EQ(attr(ino).nlink, 1U);
   forget(ino, 1);  // the CREATE's
   settle();
-  EXPECT_TRUE(fsdax().lookups().is_known(ino));
+  EXPECT_TRUE(fsdax().lookups().counts().is_known(ino));
   forget(ino, 1);
   settle();
-  EXPECT_FALSE(fsdax().lookups().is_known(ino));
+  EXPECT_FALSE(fsdax().lookups().counts().is_known(ino));
 }
 
 TEST_F(FuseRename, LinkThatFailsIsNoLookup) {
@@ -222,7 +222,7 @@ TEST_F(FuseRename, LinkThatFailsIsNoLookup) {
   forget(ino, 1);
   forget(dir, 1);
   settle();
-  EXPECT_EQ(fsdax().lookups().size(), 0U);
+  EXPECT_EQ(fsdax().lookups().counts().size(), 0U);
 }
 
 TEST_F(FuseRename, LinkBetweenDevicesOrInTheRootIsRefused) {

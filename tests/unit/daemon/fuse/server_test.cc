@@ -44,6 +44,12 @@ TEST_F(FuseServing, EachOfSeveralRequestsGetsItsOwnReply) {
   }
 }
 
+TEST_F(FuseServing, MoreThreadsThanThereMayBeAreAsManyAsThereMayBe) {
+  serve(FuseServer::kMaxThreads + 1);
+  EXPECT_FALSE(server_->nobody_reads());
+  EXPECT_EQ(kernel_.call(FUSE_STATFS, FUSE_ROOT_ID).err, 0);
+}
+
 TEST_F(FuseServing, RequestsOvertakeOneThatWaits) {
   serve(4);
   const uint64_t ino = make_file("file", "bytes");

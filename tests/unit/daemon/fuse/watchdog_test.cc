@@ -18,6 +18,7 @@ class Service {
   Watchdog::Ports ports() {
     return {.nobody_reads = [this] { return ask(nobody_reads_); },
             .progress = [this] { return look(); },
+            .is_writing = [this] { return ask(is_writing_); },
             .add_thread = [this] { return add_thread(); },
             .abort = [this] { note(aborts_); },
             .exit = [this] { note(exits_); }};
@@ -25,6 +26,10 @@ class Service {
   void set_nobody_reads(bool nobody) {
     MutexLock lock(mutex_);
     nobody_reads_ = nobody;
+  }
+  void set_writing(bool writing) {
+    MutexLock lock(mutex_);
+    is_writing_ = writing;
   }
   void set_moving(bool moving) {
     MutexLock lock(mutex_);
@@ -80,6 +85,7 @@ class Service {
   Mutex mutex_;
   CondVar changed_;
   bool nobody_reads_ = false, moving_ = false;
+  bool is_writing_ PMEMD_GUARDED_BY(mutex_) = false;
   uint64_t progress_ = 0;
   int may_add_ = 0, added_ = 0, looks_ = 0, aborts_ = 0, exits_ = 0;
 };
@@ -148,6 +154,23 @@ TEST_F(WatchdogTest, AStopInWhichNothingMovesIsAbortedAndThenEndsTheProcess) {
   service_.wait_exit();
   watchdog.reset();
   EXPECT_EQ(service_.aborts(), 1);
+}
+
+TEST_F(WatchdogTest, AStopThatWritesTheMediumIsLeftAloneUntilItHasDone) {
+  service_.set_writing(true);
+  Watchdog watchdog(service_.ports(), kLimits);
+  watchdog.stop_within(milliseconds(20));
+  service_.wait_looks(kMany);
+  EXPECT_EQ(service_.aborts(), 0);
+  service_.set_writing(false);
+  service_.wait_abort();
+}
+
+TEST_F(WatchdogTest, WritingIsNoReasonToGoOnWhileNobodyReads) {
+  service_.set_writing(true);
+  service_.set_nobody_reads(true);
+  Watchdog watchdog(service_.ports(), kLimits);
+  service_.wait_abort();
 }
 
 TEST_F(WatchdogTest, AStopInWhichRequestsAreServedIsLeftAlone) {

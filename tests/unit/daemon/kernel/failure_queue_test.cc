@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <optional>
 #include <vector>
 
 #include "tests/unit/daemon/verbs/verbs_machine.h"
@@ -42,34 +43,42 @@ class LostStoresTest : public testing::Test {
                             .events = events_,
                             .device_of = machine_.machine().failure.device_of};
   Worker worker_{"worker"};
-  FailureQueue failures_{ports_, worker_};
+  std::optional<FailureQueue> failures_{std::in_place, ports_, worker_};
   const uint64_t ino_ = machine_.used_file();
 };
 
 TEST_F(LostStoresTest, AreToldByTheirCause) {
-  failures_.note_lost(ino_, page(0), ENOSPC);
+  failures_->note_lost(ino_, page(0), ENOSPC);
   const Event first = wait_for(page(0)).back();
   EXPECT_EQ(first.kind, EventKind::kNoSpace);
   EXPECT_EQ(first.name_of_namespace, "namespace0.0");
   EXPECT_EQ(first.file->path, "/pmem0/file");
   EXPECT_EQ(first.file->range, page(0));
-  failures_.note_lost(ino_, page(3), EIO);
+  failures_->note_lost(ino_, page(3), EIO);
   EXPECT_EQ(wait_for(page(3)).back().kind, EventKind::kWritebackError);
 }
 
 TEST_F(LostStoresTest, AreToldTogetherBehindTheFirst) {
-  failures_.note_lost(ino_, page(0), ENOSPC);
+  failures_->note_lost(ino_, page(0), ENOSPC);
   ASSERT_EQ(wait_for(page(0)).size(), 1u);
   constexpr uint64_t kPages = 10'000;  // no two beside each other
-  for (uint64_t i = 1; i <= kPages; ++i) failures_.note_lost(ino_, page(2 * i), ENOSPC);
+  for (uint64_t i = 1; i <= kPages; ++i) failures_->note_lost(ino_, page(2 * i), ENOSPC);
   const auto told = wait_for(page(2 * kPages));
   EXPECT_LT(told.size(), 100u);
 }
 
+TEST_F(LostStoresTest, AreToldAtTheEndWithoutTheirSecond) {
+  failures_->note_lost(ino_, page(0), ENOSPC);
+  wait_for(page(0));
+  failures_->note_lost(ino_, page(7), EIO);
+  failures_.reset();
+  EXPECT_EQ(wait_for(page(7)).back().kind, EventKind::kWritebackError);
+}
+
 // The kernel may go on with a file that nobody has any more.
 TEST_F(LostStoresTest, OfAFileThatIsUnknownAreNoEvent) {
-  failures_.note_lost(make_inode_number(4711, kRootIndex), page(0), ENOSPC);
-  failures_.note_lost(ino_, page(1), ENOSPC);
+  failures_->note_lost(make_inode_number(4711, kRootIndex), page(0), ENOSPC);
+  failures_->note_lost(ino_, page(1), ENOSPC);
   for (const Event& event : wait_for(page(1))) EXPECT_EQ(event.file->path, "/pmem0/file");
 }
 
