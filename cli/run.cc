@@ -4,13 +4,13 @@
 #include <fmt/ranges.h>
 
 #include <CLI/CLI.hpp>
+#include <cstdlib>
 #include <memory>
 #include <string>
 
 #include "cli/session/session.h"
 #include "cli/verbs/exec.h"
 #include "cli/verbs/verbs.h"
-#include "core/control/socket_path.h"
 
 namespace pmemd::cli {
 namespace {
@@ -35,7 +35,6 @@ class Formatter : public CLI::Formatter {
 
 int run(int argc, const char* const* argv, Terminal terminal) {
   Session session(terminal);
-  session.socket = default_control_path();
   Action action;
   const SplitArguments arguments = split_at_program(argc, argv);
 
@@ -46,10 +45,15 @@ int run(int argc, const char* const* argv, Terminal terminal) {
   app.get_formatter()->label("SUBCOMMAND", "VERB");
   app.get_formatter()->label("Subcommands", "Verbs");
   app.set_version_flag("--version", std::string("pmemctl ") + PMEMD_VERSION);
-  app.add_option("--socket", session.socket, "The daemon's control socket")
-      ->envname("PMEMD_SOCKET")
-      ->type_name("PATH")
-      ->capture_default_str();
+  CLI::Option* const socket =
+      app.add_option(
+             "--socket", session.socket,
+             "The daemon's control socket (default: of the daemon whose file is named, else of "
+             "the only one that runs; or $PMEMD_SOCKET)")
+          ->type_name("PATH");
+  app.add_option("-i,--instance", session.instance, "The daemon of the service pmemd@NAME")
+      ->type_name("NAME")
+      ->excludes(socket);
   app.add_flag("-j,--json", session.json, "Print JSON, in ndctl's keys and shapes")
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
   app.footer(
@@ -72,6 +76,10 @@ int run(int argc, const char* const* argv, Terminal terminal) {
   if (!action) {
     terminal.err << "pmemctl: what is to be done? (see pmemctl --help)\n";
     return kUsage;
+  }
+  const char* const from_environment = std::getenv("PMEMD_SOCKET");
+  if (session.socket.empty() && session.instance.empty() && from_environment != nullptr) {
+    session.socket = from_environment;
   }
   return action();
 }

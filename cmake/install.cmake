@@ -1,6 +1,9 @@
 # Programs are installed by pmemd_program(); here is what goes with them.
 
-install(FILES LICENSE README.md TYPE DOC)
+install(FILES LICENSE README.md CHANGELOG.md ARCHITECTURE.md CONTRIBUTING.md TYPE DOC)
+install(DIRECTORY docs TYPE DOC)
+install(DIRECTORY client/examples TYPE DOC)
+install(FILES core/control/org.pmemd.varlink DESTINATION ${CMAKE_INSTALL_DATADIR}/pmemd)
 add_custom_target(product)
 add_dependencies(product pmemd pmemctl pmemd_client pmemd_client_static pmemd_shim)
 
@@ -15,20 +18,10 @@ function(pmemd_systemd_dir out variable default)
   set(${out} ${dir} PARENT_SCOPE)
 endfunction()
 
-# pmemd_install_systemd(<file in systemd/> <directory> <name there>); from <file>.in, with the
-# @VARIABLES@ in it replaced, where that exists.
-function(pmemd_install_systemd file dir name)
-  set(path ${PROJECT_SOURCE_DIR}/systemd/${file})
-  if(EXISTS ${path}.in)
-    configure_file(${path}.in ${PROJECT_BINARY_DIR}/systemd/${file} @ONLY)
-    set(path ${PROJECT_BINARY_DIR}/systemd/${file})
-  endif()
-  install(FILES ${path} DESTINATION ${dir} RENAME ${name})
-endfunction()
-
 pmemd_systemd_dir(unit_dir systemdsystemunitdir lib/systemd/system)
 pmemd_systemd_dir(sysusers_dir sysusersdir lib/sysusers.d)
 pmemd_systemd_dir(tmpfiles_dir tmpfilesdir lib/tmpfiles.d)
-pmemd_install_systemd(pmemd@.service ${unit_dir} pmemd@.service)
-pmemd_install_systemd(pmemd.sysusers ${sysusers_dir} pmemd.conf)
-pmemd_install_systemd(pmemd.tmpfiles ${tmpfiles_dir} pmemd.conf)
+pmemd_install_configured(${PROJECT_SOURCE_DIR}/systemd/pmemd@.service.in
+  ${unit_dir} pmemd@.service)
+install(FILES systemd/pmemd.sysusers DESTINATION ${sysusers_dir} RENAME pmemd.conf)
+install(FILES systemd/pmemd.tmpfiles DESTINATION ${tmpfiles_dir} RENAME pmemd.conf)

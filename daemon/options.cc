@@ -59,9 +59,10 @@ std::variant<Options, int> parse_options(int argc, char** argv) {
                  "or 0 for none; takes only addresses, no memory")
       ->type_name("SIZE")
       ->capture_default_str();
-  app.add_option("--socket", options.socket,
-                 "control socket (default: /run/pmemd/control, or "
-                 "$XDG_RUNTIME_DIR/pmemd/control without root)")
+  app.add_option(
+         "--socket", options.socket,
+         "control socket (default: /run/pmemd/control; without root "
+         "$XDG_RUNTIME_DIR/pmemd/control, or /tmp/pmemd-UID/control without a login session)")
       ->type_name("PATH");
   app.add_flag("--foreground", options.foreground, "stay in the foreground; log to stderr");
   app.add_flag("--allow-other", options.allow_other, "let other users use the mount");

@@ -100,9 +100,11 @@ Result<std::string> Client::receive() {
 
 Result<void> Client::wait_for(short events) {
   std::array<pollfd, 2> fds = {{{fd_.get(), events, 0}, {stop_fd_, POLLIN, 0}}};
-  while (::poll(fds.data(), fds.size(), -1) < 0) {
+  int ready = 0;
+  while ((ready = ::poll(fds.data(), fds.size(), timeout_ms_)) < 0) {
     if (errno != EINTR) return fail_errno("poll");
   }
+  if (ready == 0) return fail(ETIMEDOUT, path_ + ": the daemon doesn't answer");
   if (fds[1].revents != 0) return fail(EINTR, "interrupted", "the daemon goes on with it");
   return {};
 }

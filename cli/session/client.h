@@ -5,6 +5,7 @@
 // Thread contract: one thread.
 #pragma once
 
+#include <chrono>
 #include <expected>
 #include <string>
 
@@ -18,7 +19,12 @@ class Client {
   // A call fails with "errno" EINTR if `stop_fd` becomes readable while it waits.
   static std::expected<Client, VarlinkError> connect(const std::string& path, int stop_fd);
 
-  // Sends the call and waits, without a timeout, for its (first) reply.
+  // From now on a reply that takes longer is ETIMEDOUT; else it is waited for as long as it takes.
+  void wait_at_most(std::chrono::milliseconds timeout) {
+    timeout_ms_ = static_cast<int>(timeout.count());
+  }
+
+  // Sends the call and waits for its (first) reply.
   std::expected<Json, VarlinkError> call(const Call& call);
 
   // The next reply to a call with "more".
@@ -35,6 +41,7 @@ class Client {
   std::string path_;
   UniqueFd fd_;
   int stop_fd_;
+  int timeout_ms_ = -1;
   bool continues_ = false;
   MessageSplitter replies_{size_t{256} << 20};  // a daemon is trusted, within reason
 };

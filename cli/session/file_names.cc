@@ -107,6 +107,7 @@ std::string escaped(const std::string& path) {
 }  // namespace
 
 Names files_named(Session& session, const std::string& text) {
+  if (const auto files = files_at(text); !files.empty()) session.is_about(files.front());
   std::string pattern = text;
   if (const auto name = named_by_object(text)) {
     if (!has_wildcards(name->path)) return std::vector{text};
@@ -139,6 +140,7 @@ std::expected<std::string, VarlinkError> pattern_named(Session& session, const s
   std::error_code error;
   const auto real = std::filesystem::canonical(directory, error);
   if (!error) {
+    session.is_about(real.string());
     const auto mount = mount_of(session);
     if (!mount) return std::unexpected(mount.error());
     const auto path = path_in_mount(real.string(), *mount);

@@ -6,7 +6,7 @@
 #include "cli/output/json_output.h"
 #include "cli/output/render.h"
 #include "cli/output/table.h"
-#include "cli/session/client.h"
+#include "cli/session/daemons.h"
 #include "core/control/interface.h"
 
 namespace pmemd::cli {
@@ -28,8 +28,18 @@ std::string describe(const VarlinkError& error) {
 
 }  // namespace
 
+std::expected<Client, VarlinkError> Session::connect() {
+  if (socket.empty() && !instance.empty()) socket = socket_of_instance(instance);
+  if (socket.empty()) {
+    auto found = find_daemon(socket_directories(), file_, stop_fd());
+    if (!found) return std::unexpected(found.error());
+    socket = *std::move(found);
+  }
+  return Client::connect(socket, stop_fd());
+}
+
 std::expected<Json, VarlinkError> Session::call(const std::string& method, Json parameters) {
-  auto client = Client::connect(socket, stop_fd());
+  auto client = connect();
   if (!client) return std::unexpected(client.error());
   return client->call({std::string(kInterface) + "." + method, std::move(parameters)});
 }

@@ -34,7 +34,7 @@ Result<std::string> find_shim() {
     std::error_code error;
     const auto self = std::filesystem::read_symlink("/proc/self/exe", error);
     if (error) return fail(error.value(), "/proc/self/exe: " + error.message());
-    path = (self.parent_path() / PMEMD_BIN_TO_LIB / "libpmemd-shim.so").lexically_normal();
+    path = (self.parent_path() / PMEMD_BIN_TO_LIB / "pmemd/libpmemd-shim.so").lexically_normal();
   }
   if (::access(path.c_str(), R_OK) != 0) {
     return fail_errno(path, fmt::format("{} may name the shim", kShimVariable));

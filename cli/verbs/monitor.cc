@@ -39,7 +39,7 @@ int monitor(Session& session, Json parameters) {
   const auto give_up = [&](const VarlinkError& error) {
     return number_of(error.parameters, "errno") == EINTR ? kDone : session.fail(error);
   };
-  auto client = Client::connect(session.socket, session.stop_fd());
+  auto client = session.connect();
   if (!client) return give_up(client.error());
   auto reply = client->call({"org.pmemd.Monitor", parameters, /*more=*/true});
   for (; reply; reply = client->next_reply()) {

@@ -65,7 +65,7 @@ void tell_progress(std::ostream& err, const Json& reply, std::map<std::string, u
 }
 
 int wait(Session& session, const Json& parameters) {
-  auto client = Client::connect(session.socket, session.stop_fd());
+  auto client = session.connect();
   if (!client) return session.fail(client.error());
   std::map<std::string, uint64_t> told;
   auto reply = client->call({"org.pmemd.WaitScrub", parameters, /*more=*/true});

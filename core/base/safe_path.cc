@@ -138,6 +138,7 @@ Result<void> check_file(const struct statx& st, const std::string& path) {
 
 class Walk {
  public:
+  explicit Walk(Missing missing) : missing_(missing) {}
   Result<SafeEntry> find(const std::string& path, LastLink last);
 
  private:
@@ -151,8 +152,10 @@ class Walk {
   Result<void> enter(const std::string& name);
   // True: `name` was a link, and its target is walked next.
   Result<bool> follow(const std::string& name);
+  Result<void> make(const std::string& name);
   SafeEntry entry(std::string name);
 
+  const Missing missing_;
   std::vector<Step> steps_;  // from the root directory on
   std::deque<std::string> left_;
   int links_ = 0;
@@ -210,6 +213,12 @@ Result<bool> Walk::follow(const std::string& name) {
   return true;
 }
 
+// Whoever is quicker: enter() checks whose it is.
+Result<void> Walk::make(const std::string& name) {
+  if (::mkdirat(steps_.back().fd.get(), name.c_str(), 0755) == 0 || errno == EEXIST) return {};
+  return fail_errno(path_to(name));
+}
+
 SafeEntry Walk::entry(std::string name) {
   std::string path = path_to("");
   return {std::move(steps_.back().fd), std::move(path), std::move(name)};
@@ -232,8 +241,13 @@ Result<SafeEntry> Walk::find(const std::string& path, LastLink last) {
     if (left_.empty() && last == LastLink::kKeep) return entry(std::move(name));
     const auto followed = follow(name);
     if (left_.empty() && followed.err() == ENOENT) return entry(std::move(name));
-    if (!followed) return std::unexpected(followed.error());
-    if (*followed) continue;
+    if (followed.err() == ENOENT && missing_ == Missing::kMake) {
+      PMEMD_TRY(make(name));
+    } else if (!followed) {
+      return std::unexpected(followed.error());
+    } else if (*followed) {
+      continue;
+    }
     if (left_.empty()) return entry(std::move(name));
     PMEMD_TRY(enter(name));
   }
@@ -250,8 +264,8 @@ std::string SafeEntry::path() const {
   return directory_path == "/" ? "/" + name : directory_path + "/" + name;
 }
 
-Result<SafeEntry> find_safe_entry(const std::string& path, LastLink last) {
-  return Walk().find(path, last);
+Result<SafeEntry> find_safe_entry(const std::string& path, LastLink last, Missing missing) {
+  return Walk(missing).find(path, last);
 }
 
 Result<UniqueFd> open_safe_directory(const SafeEntry& entry) {

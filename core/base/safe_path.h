@@ -50,10 +50,16 @@ enum class LastLink {
   kKeep,    // the entry is the link itself
 };
 
+enum class Missing {
+  kFail,
+  kMake,  // missing directories on the way, with mode 0755 under the umask; they stay
+};
+
 // EPERM: somebody else could change the path (the message says who, where, and what to do). ENOENT,
 // ENOTDIR, EACCES: a directory is missing, isn't one, can't be entered. ELOOP: more than 40 links.
-// EINVAL: the root directory.
-Result<SafeEntry> find_safe_entry(const std::string& path, LastLink last);
+// EINVAL: the root directory. With Missing::kMake also errors of mkdir(2).
+Result<SafeEntry> find_safe_entry(const std::string& path, LastLink last,
+                                  Missing missing = Missing::kFail);
 
 // Opens the directory `entry` (O_PATH), in which only root and we may write: rule 3 doesn't apply.
 // EPERM, ENOENT, ENOTDIR (also a link).

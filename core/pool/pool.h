@@ -56,7 +56,8 @@ class Pool {
   // an fsdax namespace0.0 of the whole region. An existing directory must be empty, or hold what an
   // interrupted creation left. EEXIST: a pool is there. ENOTEMPTY: something else is. ENOSPC;
   // EINVAL: size too small or not a multiple of 2 MiB. EPERM: somebody else could change the
-  // directory or the path to it (core/base/safe_path.h). Leaves nothing behind on failure.
+  // directory or the path to it (core/base/safe_path.h). Leaves nothing behind on failure, but
+  // directories above it that were missing.
   static Result<std::unique_ptr<Pool>> create(const std::string& path, uint64_t region_size,
                                               Reservation reservation);
 

@@ -118,7 +118,7 @@ Labels first_labels(uint64_t region_size, Reservation reservation) {
 Result<std::unique_ptr<Pool>> Pool::create(const std::string& path, uint64_t region_size,
                                            Reservation reservation) {
   PMEMD_TRY(check_size("region0", region_size));
-  PMEMD_ASSIGN(const SafeEntry entry, find_pool(path));
+  PMEMD_ASSIGN(const SafeEntry entry, find_pool(path, Missing::kMake));
   const std::string pool = entry.path();
   if (exists(pool)) {
     return fail(EEXIST, fmt::format("pool {}: there is one", pool), "start without --create");

@@ -58,8 +58,8 @@ std::string image_path(const std::string& pool, uint32_t region) {
   return fmt::format("{}/region{}.img", pool, region);
 }
 
-Result<SafeEntry> find_pool(const std::string& pool) {
-  auto found = find_safe_entry(pool, LastLink::kFollow);
+Result<SafeEntry> find_pool(const std::string& pool, Missing missing) {
+  auto found = find_safe_entry(pool, LastLink::kFollow, missing);
   if (!found) return of_pool(pool, found.error());
   return found;
 }

@@ -19,8 +19,8 @@ std::string image_path(const std::string& pool, uint32_t region);  // <pool>/reg
 std::string lock_path(const std::string& pool);
 
 // Finds the pool's directory by its real path (no links in it); the directory need not exist.
-// Errors as find_safe_entry().
-Result<SafeEntry> find_pool(const std::string& pool);
+// `missing`: whether those above it are made. Errors as find_safe_entry().
+Result<SafeEntry> find_pool(const std::string& pool, Missing missing = Missing::kFail);
 
 // Opens the directory and checks that only root and our user can change it, its pool.db, which
 // SQLite opens by its path, and SQLite's files beside it. Images and the lock are checked when they

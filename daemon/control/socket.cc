@@ -99,7 +99,8 @@ Result<void> publish(const SafeEntry& entry, const SafeEntry& fresh) {
 Result<void> make_directory_of(const std::string& path) {
   const size_t slash = path.rfind('/');
   if (slash == std::string::npos || slash == 0) return {};
-  PMEMD_ASSIGN(const SafeEntry entry, find_safe_entry(path.substr(0, slash), LastLink::kFollow));
+  PMEMD_ASSIGN(const SafeEntry entry,
+               find_safe_entry(path.substr(0, slash), LastLink::kFollow, Missing::kMake));
   if (::mkdirat(entry.directory.get(), entry.name.c_str(), 0755) != 0) {
     if (errno == EEXIST) return {};
     return fail_errno(entry.path(), "make the directory, or name another socket with --socket");

@@ -39,10 +39,9 @@ Result<Peer> peer_of(int fd);
 class ControlSocket {
  public:
   // Binds `path` with `mode`; if `group` exists, the socket belongs to it; else the group's bits
-  // are removed from the mode. Creates the last directory of the path (0755) if it is missing.
+  // are removed from the mode. Creates its directory (0755), and those above, if they are missing.
   // EADDRINUSE: another daemon answers there. EEXIST: something else is there, such as a link.
   // ENAMETOOLONG. EPERM: somebody else could change the path to it, or has a dead socket there.
-  // ENOENT: the directory above its own is missing.
   static Result<ControlSocket> listen(const std::string& path, const std::string& group,
                                       mode_t mode);
   ControlSocket(ControlSocket&& other) noexcept;

@@ -80,6 +80,29 @@ TEST_F(SafePathTest, FindsWhatIsThereAndWhatIsMissing) {
   EXPECT_EQ(directory_error(way).err(), 0);
 }
 
+TEST_F(SafePathTest, MakesMissingDirectoriesOnTheWayWhereItIsAsked) {
+  const std::string way = make_directory("a");
+  const mode_t umask_before = ::umask(022);
+  const auto entry = find_safe_entry(way + "/b/c/../c/x", LastLink::kFollow, Missing::kMake);
+  ::umask(umask_before);
+  ASSERT_TRUE(entry) << entry.error().describe();
+  EXPECT_EQ(entry->path(), way + "/b/c/x");
+  struct stat made = {};
+  ASSERT_EQ(::stat((way + "/b/c").c_str(), &made), 0);
+  EXPECT_EQ(made.st_mode & 07777, 0755U);
+  EXPECT_NE(::access((way + "/b/c/x").c_str(), F_OK), 0) << "not the entry itself";
+  make_file("a/f");
+  const auto below_file = find_safe_entry(way + "/f/x/y", LastLink::kFollow, Missing::kMake);
+  EXPECT_EQ(below_file.err(), ENOTDIR);
+}
+
+TEST_F(SafePathTest, MakesNothingWhereOthersMayWrite) {
+  make_directory("open", 0777);
+  const auto entry = find_safe_entry(dir_.path() + "/open/b/x", LastLink::kFollow, Missing::kMake);
+  EXPECT_EQ(entry.err(), EPERM);
+  EXPECT_NE(::access((dir_.path() + "/open/b").c_str(), F_OK), 0);
+}
+
 TEST_F(SafePathTest, KnowsDotsRelativePathsAndTheRoot) {
   const std::string way = make_directory("a");
   make_directory("a/b");

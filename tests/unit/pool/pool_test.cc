@@ -130,9 +130,15 @@ TEST_F(PoolTest, CreateOfAnImpossibleSizeIsEinvalWithAHintAndMakesNothing) {
   EXPECT_FALSE(std::filesystem::exists(path_));
 }
 
-TEST_F(PoolTest, CreateBelowAMissingDirectoryIsEnoent) {
-  const auto pool = Pool::create(path_ + "/a/b", kSize, Reservation::kSparse);
-  EXPECT_EQ(pool.err(), ENOENT);
+TEST_F(PoolTest, CreateMakesTheDirectoriesAboveIt) {
+  const std::string above = path_ + "/a/b";
+  ASSERT_TRUE(Pool::create(above + "/pool", kSize, Reservation::kSparse));
+  struct stat made = {};
+  ASSERT_EQ(::stat(above.c_str(), &made), 0);
+  EXPECT_EQ(made.st_mode & 0700, 0700U);
+  EXPECT_EQ(made.st_mode & 0022, 0U) << "nobody else writes there";
+  ASSERT_EQ(::stat((above + "/pool").c_str(), &made), 0);
+  EXPECT_EQ(made.st_mode & 07777, 0700U) << "the pool is its owner's alone";
 }
 
 TEST_F(PoolTest, CreateOnAFullDiskIsEnospcAndLeavesNothing) {
