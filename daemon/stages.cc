@@ -198,8 +198,7 @@ Helpers::Helpers(Common& common, Host& host, Storage& storage, Connection& conne
           {.open = [this](uint64_t ino,
                           const std::string& path) { return notifier.open_inode(ino, path); },
            .window_bytes = [&connection] { return readahead_bytes(connection.device_number); }}),
-      host_(host),
-      connection_(connection) {
+      host_(host) {
   FuseContext& context = connection.context;
   context.kernel = &notifier;
   context.waker = &waker;

@@ -70,7 +70,7 @@ struct Host {
   Result<void> start();
 
   struct EventLoopDeleter {
-    void operator()(sd_event* loop) const { sd_event_unref(loop); }
+    void operator()(sd_event* made) const { sd_event_unref(made); }
   };
   std::unique_ptr<sd_event, EventLoopDeleter> loop;
   std::unique_ptr<AbortGuard> guard;
@@ -149,7 +149,6 @@ struct Helpers {
     void operator()(sd_event_source* source) const { sd_event_source_disable_unref(source); }
   };
   Host& host_;
-  Connection& connection_;
   std::unique_ptr<sd_event_source, SourceDeleter> process_ended_;
 };
 

@@ -45,7 +45,7 @@ Daemons daemons_in(const std::string& directory, int stop_fd) {
   const auto names = names_in(directory);
   if (!names) return found;
   for (const std::string& name : *names) {
-    const std::string path = directory + "/" + name;
+    const std::string path = fmt::format("{}/{}", directory, name);
     struct stat st = {};
     if (::lstat(path.c_str(), &st) != 0 || !S_ISSOCK(st.st_mode)) continue;
     if (!find_safe_entry(path, LastLink::kKeep)) continue;
@@ -87,7 +87,8 @@ std::unexpected<VarlinkError> several(const std::vector<std::string>& sockets, i
   std::vector<std::string> list;
   for (const std::string& socket : sockets) {
     const std::string mount = mount_of(socket, stop_fd);
-    list.push_back(socket + (mount.empty() ? " (doesn't answer)" : " (on " + mount + ")"));
+    list.push_back(mount.empty() ? fmt::format("{} (doesn't answer)", socket)
+                                 : fmt::format("{} (on {})", socket, mount));
   }
   return failed(EMLINK, fmt::format("several daemons run: {}", fmt::join(list, ", ")),
                 "name one: --socket PATH, or -i NAME for the service pmemd@NAME");

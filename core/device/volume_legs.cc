@@ -50,7 +50,7 @@ VolumeLegs::VolumeLegs(Device& volume, const VolumeRecord& record,
 }
 
 VolumeLegs::~VolumeLegs() {
-  assert(!uses_legs());
+  assert(!VolumeLegs::uses_legs());
   VolumeLegs::free_legs();
 }
 

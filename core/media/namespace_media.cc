@@ -67,6 +67,7 @@ Result<void> NamespaceMedia::set_good(const std::vector<DataRange>& ranges) {
   PMEMD_TRY(fault_persist.hit());
   const MediaErrors::Ranges in_region = space_.all_in_region(ranges);
   std::vector<std::pair<uint64_t, uint64_t>> in_image;
+  in_image.reserve(ranges.size());
   for (const DataRange& range : ranges) {
     in_image.emplace_back(this->in_image(range.begin), range.length());
   }

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <iterator>
 #include <utility>
 
 #include "core/base/memory.h"
@@ -107,13 +106,14 @@ void ArmedErrors::set_off_due() {
   Deadline next = Deadline::max();
   {
     MutexLock lock(mutex_);
-    const auto is_later = [now = Clock::now()](const ArmedError& e) { return e.deadline > now; };
-    const auto first_due = std::ranges::stable_partition(armed_, is_later).begin();
-    due.assign(std::move_iterator(first_due), std::move_iterator(armed_.end()));
-    armed_.erase(first_due, armed_.end());
+    std::erase_if(armed_, [&, now = Clock::now()](const ArmedError& error) {
+      if (error.deadline > now) return false;
+      due.push_back(error);
+      return true;
+    });
     for (const ArmedError& error : armed_) next = std::min(next, error.deadline);
   }
-  std::ranges::stable_sort(due, {}, &ArmedError::deadline);
+  std::ranges::sort(due, {}, &ArmedError::deadline);
   for (const ArmedError& error : due) {
     // If it was destroyed meanwhile, nothing is there to go bad.
     if (const auto device = ports_.device_of(error.device_ino)) go_off(*device, error, false);
