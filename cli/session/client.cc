@@ -17,14 +17,10 @@ Error cannot_connect(const std::string& path, int err) {
     case ENOENT:
     case ENOTDIR:
     case ECONNREFUSED:
-      return fail(err, path + ": no daemon answers",
-                  "start one: pmemd --pool DIR --mount DIR; or name its socket with --socket")
-          .error();
+      return fail(err, path + ": no daemon answers", kNoDaemonHint).error();
     case EACCES:
     case EPERM:
-      return fail(err, path + ": permission denied",
-                  "be root, the daemon's user or a member of the socket's group")
-          .error();
+      return fail(err, path + ": permission denied", kNotLetInHint).error();
     default:
       return fail(err, fmt::format("{}: {}", path, strerror(err))).error();
   }

@@ -14,6 +14,12 @@
 
 namespace pmemd::cli {
 
+// What to do about a daemon that can't be found, or doesn't let us in.
+inline constexpr const char* kNoDaemonHint =
+    "start one: pmemd --pool DIR --mount DIR; or name its socket with --socket";
+inline constexpr const char* kNotLetInHint =
+    "be root, the daemon's user or a member of the socket's group";
+
 class Client {
  public:
   // A call fails with "errno" EINTR if `stop_fd` becomes readable while it waits.

@@ -132,10 +132,10 @@ std::expected<std::string, VarlinkError> find_daemon(const std::vector<std::stri
   }
   if (!closed.empty()) {
     return failed(EACCES, fmt::format("{}: permission denied", fmt::join(closed, ", ")),
-                  "be root, the daemon's user or a member of the socket's group");
+                  kNotLetInHint);
   }
   return failed(ENOENT, fmt::format("no daemon answers in {}", fmt::join(directories, ", ")),
-                "start one: pmemd --pool DIR --mount DIR; or name its socket with --socket");
+                kNoDaemonHint);
 }
 
 }  // namespace pmemd::cli

@@ -96,7 +96,7 @@ TEST_F(VolumeTest, ALegShowsNothingAndAdmitsNobody) {
   EXPECT_EQ(leg(0).admit(Admission::kRead, {.ino = leg(0).root_ino()}).err(), EIO);
   EXPECT_EQ(leg(0).handles().add({.ino = leg(0).root_ino()}).err(), EIO);
   leg(0).lookups().count(leg(0).root_ino());
-  leg(0).lookups().forget(leg(0).root_ino(), 1);  // of before it became one
+  leg(0).lookups().forget(leg(0).root_ino(), 1);  // one from before it became a leg
   EXPECT_TRUE(leg(0).admit(Admission::kMedia, {}));
 }
 

@@ -7,12 +7,12 @@
 #include <vector>
 
 #include "tests/unit/media/remembering_observer.h"
-#include "tests/unit/removal/removal_fixture.h"
+#include "tests/unit/poison/failure_fixture.h"
 
 namespace pmemd {
 namespace {
 
-class ArmedErrorsTest : public RemovalFixture {
+class ArmedErrorsTest : public FailureFixture {
  protected:
   static constexpr DataRange kPage = {8192, 12288};
 
@@ -32,11 +32,6 @@ class ArmedErrorsTest : public RemovalFixture {
     armed_.on_access(fsdax_.root_ino(), range, access);
   }
 
-  const FailurePorts ports_{pool_.registry(), kernel_, events_, [this](uint64_t ino) {
-                              return ino == fsdax_.root_ino()
-                                         ? std::shared_ptr<Device>(std::shared_ptr<void>(), &fsdax_)
-                                         : nullptr;
-                            }};
   RememberingObserver findings_;
   Worker worker_{"worker"};
   ArmedErrors armed_{ports_, findings_, worker_};
